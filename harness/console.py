@@ -1,0 +1,51 @@
+"""The one object through which the harness speaks to a person."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+class Terminal:
+    """Prints results to stdout and everything else to stderr; rich is imported at first use.
+
+    Bound late to ``sys.stdout`` so that click's test runner and redirections see the output.
+    """
+
+    @cached_property
+    def out(self) -> Console:
+        from rich.console import Console
+
+        return Console(file=None, soft_wrap=True, highlight=False)
+
+    @cached_property
+    def err(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=True, soft_wrap=True, highlight=False)
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether live progress makes sense: a person watches, rather than a log file."""
+        return sys.stderr.isatty()
+
+    def print(self, renderable: RenderableType = "") -> None:
+        """Print a result (markup is interpreted; escape what comes from files)."""
+        self.out.print(renderable)
+
+    def note(self, message: str) -> None:
+        """Print a remark that is not part of the result, to stderr, without markup."""
+        self.err.print(message, markup=False)
+
+    def warn(self, message: str) -> None:
+        self.err.print(f"warning: {message}", style="yellow", markup=False)
+
+    def error(self, message: str) -> None:
+        self.err.print(f"error: {message}", style="bold red", markup=False)
+
+
+terminal = Terminal()

@@ -1,0 +1,36 @@
+"""Where the files that travel with the package lie: in a checkout at its top level, else inside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _resource(name: str) -> Path:
+    installed = _PACKAGE / f"_{name}"
+    return installed if installed.is_dir() else _PACKAGE.parent / name
+
+
+def benchmarks_dir() -> Path:
+    """The folder of the pytest-benchmark suite that ``bench run`` drives."""
+    return _resource("benchmarks")
+
+
+def cards_dir() -> Path:
+    """The folder of the dataset cards (``*.toml``)."""
+    return _resource("datasets")
+
+
+def data_dir(override: str | Path | None = None) -> Path:
+    """The folder that holds exported HDF5 files.
+
+    ``--data-dir`` wins, then ``BENCH_DATA_DIR``, then ``datasets/`` of the checkout, or of the
+    current folder when the package is installed without one.
+    """
+    chosen = override or os.environ.get("BENCH_DATA_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    checkout = _PACKAGE.parent / "datasets"
+    return checkout if checkout.is_dir() else Path("datasets")
