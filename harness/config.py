@@ -1,0 +1,129 @@
+"""What a person asks for: an :class:`Experiment`, validated and frozen, from a TOML file and flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.errors import BenchError
+
+
+class Frozen(BaseModel):
+    """A settings group: immutable, and a misspelt key is an error rather than ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def available_cpus() -> tuple[int, ...]:
+    """The processors this process may run on, in ascending order."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+class Optimizer(Frozen):
+    """The update rule; see ``harness.protocol`` for the formulas every framework must follow."""
+
+    name: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    """Peak learning rate; the schedule scales it step by step."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """SGD only: v <- momentum v + (g + weight_decay p)."""
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """SGD: added to the gradient (coupled). Adam: coupled likewise."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+
+
+class Training(Frozen):
+    """Hyperparameters that every framework shares."""
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    precision: Literal["float32", "float64"] = "float32"
+    optimizer: Optimizer = Optimizer()
+
+
+class Experiment(Frozen):
+    """One comparison: every framework trains every model on every data set from every seed."""
+
+    frameworks: tuple[str, ...] = ()
+    """Backend names; empty means every one that is ready on this machine."""
+    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("lenet5",)
+    datasets: Annotated[tuple[str, ...], Field(min_length=1)] = ("digits",)
+    """Names of data sets, or paths of HDF5 files."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: len(available_cpus()))
+    skip_unavailable: bool = False
+    training: Training = Training()
+
+    @field_validator("frameworks", "models", "datasets", "seeds")
+    @classmethod
+    def _no_repeats(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names something twice: " + ", ".join(map(str, value)))
+        return value
+
+    @field_validator("threads")
+    @classmethod
+    def _enough_cpus(cls, value: int) -> int:
+        cpus = len(available_cpus())
+        if value > cpus:
+            raise ValueError(f"is {value}, but this process may use only {cpus} processors")
+        return value
+
+
+def load_experiment(path: Path | None, flags: Mapping[str, Any]) -> Experiment:
+    """Read ``path`` (TOML, the nesting of :class:`Experiment`) and lay ``flags`` over it.
+
+    ``flags`` is nested the same way; absent keys leave the file's or the default value.
+
+    Raises:
+        BenchError: unreadable file, unknown key or impossible value, all named in one line.
+    """
+    settings: dict[str, Any] = {}
+    if path is not None:
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BenchError(f"cannot read the experiment file {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BenchError(f"{path} is not valid TOML: {error}") from error
+    return parse_experiment(_overlay(settings, flags), where=str(path) if path else "options")
+
+
+def parse_experiment(settings: Mapping[str, Any], *, where: str) -> Experiment:
+    """Validate plain nested data into an :class:`Experiment`; every fault goes in one line."""
+    try:
+        return Experiment.model_validate(settings)
+    except ValidationError as error:
+        raise BenchError(f"{where}: " + "; ".join(map(_sentence, error.errors()))) from error
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = (
+            _overlay(under, value)
+            if isinstance(value, Mapping) and isinstance(under, Mapping)
+            else value
+        )
+    return merged
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "experiment"
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting '{key}'"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f" (given {given!r})" if isinstance(given, (int, float, str)) else ""
+    return f"{key}: {message[0].lower()}{message[1:]}{shown}"

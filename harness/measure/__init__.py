@@ -1,0 +1,1 @@
+"""Clocks, the machine and the statistics of what was measured."""

@@ -1,0 +1,103 @@
+"""What machine and software a run had: enough to judge its numbers and to make it again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+# Instruction sets that decide how fast a convolution can be; the full list is noise.
+_TELLING_FLAGS = (
+    "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni",
+    "amx_tile", "amx_bf16", "asimd", "sve", "sve2", "bf16",
+)  # fmt: skip
+_LIBRARIES = ("numpy", "scipy", "h5py", "pytest-benchmark")
+
+
+def collect(packages: Iterable[str]) -> dict[str, Any]:
+    """Describe the machine, the system and the installed versions, as plain JSON data.
+
+    Reads files and package metadata only: no framework is imported.
+    """
+    cpuinfo = _cpuinfo()
+    flags = set((cpuinfo.get("flags") or cpuinfo.get("Features") or "").split())
+    return {
+        "cpu": cpuinfo.get("model name") or platform.processor() or platform.machine(),
+        "cpu_flags": [flag for flag in _TELLING_FLAGS if flag in flags],
+        "cores_physical": psutil.cpu_count(logical=False),
+        "cores_logical": psutil.cpu_count(logical=True),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "memory_bytes": psutil.virtual_memory().total,
+        "swap_used_bytes": psutil.swap_memory().used,
+        "load_average": list(os.getloadavg()),
+        "system": _system(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "versions": _versions([*_LIBRARIES, *packages]),
+        "numpy_blas": _numpy_blas(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _cpuinfo() -> dict[str, str]:
+    lines = (_read("/proc/cpuinfo") or "").split("\n\n")[0].splitlines()
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.platform()
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _numpy_blas() -> str:
+    import numpy as np
+
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, '-dirty' when it was changed since."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            check=True, capture_output=True, text=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}-dirty" if changed else commit

@@ -1,0 +1,75 @@
+"""A model card: what a network is, said without any framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Initializer = Literal["glorot_uniform", "he_uniform", "zeros"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One trainable array in canonical layout: convolution (O, I, H, W), dense (O, I), bias (O,)."""
+
+    name: str
+    shape: tuple[int, ...]
+    initializer: Initializer
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def fan_in(self) -> int:
+        """Inputs that one output sums over."""
+        return math.prod(self.shape[1:])
+
+    @property
+    def fan_out(self) -> int:
+        """Outputs that one input reaches."""
+        return self.shape[0] * math.prod(self.shape[2:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One step of the network on one image, for the report and for counting work."""
+
+    name: str
+    operation: str
+    output_shape: tuple[int, ...]
+    """(C, H, W) or (features,)."""
+    macs: int = 0
+    """Multiply-accumulate operations of the forward pass, per image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The network ``name``; every backend has its own hand-written twin of it."""
+
+    name: str
+    title: str
+    reference: str
+    module: str
+    """File under each backend's ``models`` folder."""
+    activation: Literal["tanh", "relu"]
+    pooling: Literal["average", "max"]
+    describe: Callable[[tuple[int, int, int], int], tuple[tuple[Parameter, ...], tuple[Layer, ...]]]
+    """(image shape (C, H, W), number of classes) -> parameters and layers."""
+
+    def parameters(self, image_shape: tuple[int, int, int], classes: int) -> tuple[Parameter, ...]:
+        """In the order of the forward pass.
+
+        Raises:
+            BenchError: the network cannot take images of that shape.
+        """
+        return self.describe(image_shape, classes)[0]
+
+    def layers(self, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
+        return self.describe(image_shape, classes)[1]
+
+    def forward_flops(self, image_shape: tuple[int, int, int], classes: int) -> int:
+        """Floating-point operations of one forward pass on one image: 2 per multiply-accumulate."""
+        return 2 * sum(layer.macs for layer in self.layers(image_shape, classes))

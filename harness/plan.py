@@ -1,0 +1,51 @@
+"""From an experiment to the list of cells to train: pure, no side effects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Cell(BaseModel):
+    """One training: a framework, a model, a data set and a seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    framework: str
+    model: str
+    dataset: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Names its files: unique within a run, safe in a file name."""
+        return f"{self.framework}-{self.model}-{self.dataset}-s{self.seed}"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+Group = tuple[Cell, ...]
+"""Cells that differ only in the framework; they take turns, epoch by epoch."""
+
+
+def plan(
+    *,
+    frameworks: tuple[str, ...],
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    seeds: tuple[int, ...],
+) -> Iterator[Group]:
+    """Yield groups of cells, data set by data set, model by model, seed by seed.
+
+    Within a group the frameworks run in turn (A B C A B C), so that a machine that drifts hurts
+    all alike; the order rotates with the seed, so that nobody is always first.
+    """
+    for dataset, model, (turn, seed) in product(datasets, models, enumerate(seeds)):
+        shift = turn % len(frameworks)
+        yield tuple(
+            Cell(framework=framework, model=model, dataset=dataset, seed=seed)
+            for framework in frameworks[shift:] + frameworks[:shift]
+        )

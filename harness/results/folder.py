@@ -1,0 +1,227 @@
+"""The folder of one run: created once, written atomically, resumed or refused, read back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import h5py
+import numpy as np
+import pydantic
+
+from harness.config import Experiment
+from harness.errors import BenchError
+from harness.plan import Cell
+from harness.results.records import CellResult, Record
+
+
+class DatasetEntry(Record):
+    """A data set as the run used it."""
+
+    path: str
+    sha256: str
+    """Of the HDF5 file."""
+    train: int
+    val: int
+    test: int
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    task: str
+    source: str
+    """The file's own ``source`` attribute (JSON)."""
+    split: str
+    license: str
+
+
+class Manifest(Record):
+    """What the run set out to do."""
+
+    schema_version: Literal[1] = 1
+    harness_version: str
+    created: str
+    command: str
+    """What to type to make it again."""
+    experiment: Experiment
+    """With the frameworks that really run, in order."""
+    skipped: dict[str, str] = {}
+    """Frameworks asked for but left out, and why."""
+    datasets: dict[str, DatasetEntry]
+    cells: tuple[Cell, ...]
+    """In the order in which they were planned."""
+
+
+class CellArrays(Record):
+    """The arrays of one cell (``cells/ID.h5``)."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    step_losses: np.ndarray
+    """float64 (epochs * steps,)"""
+    test_logits: np.ndarray
+    """float32 or float64 (examples, classes)"""
+    test_labels: np.ndarray
+    """uint8 (examples,)"""
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Write ``content`` beside ``path``, flush it to disk and rename: never half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class RunFolder:
+    """One run on disk. Use :meth:`create`, :meth:`resume` or :meth:`open`."""
+
+    def __init__(self, path: Path, manifest: Manifest, environment: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.environment = environment
+
+    @classmethod
+    def check_free(cls, path: Path) -> None:
+        """Refuse a folder that holds anything, before any work is done.
+
+        Raises:
+            BenchError: says how to resume the run that is there, or to choose another folder.
+        """
+        if (path / "experiment.json").exists():
+            raise BenchError(
+                f"{path} already holds a run: continue it with --resume, "
+                "or choose another folder with --out"
+            )
+        if path.exists() and not path.is_dir():
+            raise BenchError(f"{path} is a file: choose a folder with --out")
+        if path.exists() and any(path.iterdir()):
+            raise BenchError(f"{path} is not empty and holds no run: choose another with --out")
+
+    @classmethod
+    def create(cls, path: Path, manifest: Manifest, environment: dict[str, Any]) -> Self:
+        cls.check_free(path)
+        try:
+            (path / "cells").mkdir(parents=True)
+            (path / "logs").mkdir()
+        except OSError as error:
+            raise BenchError(f"cannot write to {path}: {error.strerror}") from error
+        import json
+
+        write_atomically(path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        # Last, because its presence is what makes the folder a run.
+        write_atomically(path / "experiment.json", manifest.model_dump_json(indent=2) + "\n")
+        return cls(path, manifest, environment)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read a run.
+
+        Raises:
+            BenchError: no run there, or its files are damaged.
+        """
+        if not (path / "experiment.json").is_file():
+            raise BenchError(f"{path} holds no run (no experiment.json): name the folder of a run")
+        import json
+
+        try:
+            manifest = Manifest.model_validate_json((path / "experiment.json").read_bytes())
+            environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise BenchError(f"{path}: cannot read the run's description: {first}") from error
+        return cls(path, manifest, environment)
+
+    @classmethod
+    def resume(cls, path: Path, manifest: Manifest) -> Self:
+        """Open the run at ``path`` to go on with ``manifest``.
+
+        Raises:
+            BenchError: the run there is of another experiment or other data.
+        """
+        folder = cls.open(path)
+        for what in ("experiment", "datasets", "cells"):
+            if getattr(folder.manifest, what) != getattr(manifest, what):
+                raise BenchError(
+                    f"{path} holds a run with another {what.removesuffix('s')}: "
+                    "resume with the options it was started with, or choose another --out"
+                )
+        return folder
+
+    def write_result(self, result: CellResult) -> None:
+        write_atomically(self._file(result.cell, ".json"), result.model_dump_json(indent=2) + "\n")
+
+    def write_arrays(self, cell: Cell, arrays: CellArrays) -> None:
+        path = self._file(cell, ".h5")
+        temporary = path.with_suffix(".h5.partial")
+        with h5py.File(temporary, "w") as file:
+            for name in type(arrays).model_fields:
+                file.create_dataset(name, data=getattr(arrays, name))
+        os.replace(temporary, path)
+
+    def read_result(self, cell: Cell) -> CellResult | None:
+        """The cell's result, or None while it has none.
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        path = self._file(cell, ".json")
+        if not path.is_file():
+            return None
+        try:
+            return CellResult.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise BenchError(
+                f"{path}: cannot read this result ({first}); delete it and run --resume"
+            ) from error
+
+    def read_arrays(self, cell: Cell) -> CellArrays | None:
+        """The cell's arrays, or None when it has none (it failed, or is yet to run).
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        path = self._file(cell, ".h5")
+        if not path.is_file():
+            return None
+        try:
+            with h5py.File(path, "r") as file:
+                return CellArrays(**{name: file[name][...] for name in CellArrays.model_fields})
+        except (OSError, KeyError) as error:
+            raise BenchError(f"{path}: cannot read these predictions ({error})") from error
+
+    def results(self) -> list[CellResult]:
+        """Results there are, in the order of the plan."""
+        return [
+            result for cell in self.manifest.cells if (result := self.read_result(cell)) is not None
+        ]
+
+    def weights_path(self, cell: Cell) -> Path:
+        """Where the trained weights of ``cell`` are kept."""
+        return self._file(cell, ".weights.h5")
+
+    def log_path(self, cell: Cell) -> Path:
+        """Where what the cell's worker printed is kept."""
+        return self.path / "logs" / f"{cell.id}.log"
+
+    def _file(self, cell: Cell, suffix: str) -> Path:
+        return self.path / "cells" / f"{cell.id}{suffix}"
+
+
+def ordered(results: Iterable[CellResult], frameworks: tuple[str, ...]) -> list[CellResult]:
+    """``results`` sorted by data set, model, seed, then by the run's order of frameworks."""
+    rank = {name: place for place, name in enumerate(frameworks)}
+    return sorted(
+        results,
+        key=lambda r: (r.cell.dataset, r.cell.model, r.cell.seed, rank.get(r.cell.framework, 99)),
+    )

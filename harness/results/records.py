@@ -1,0 +1,93 @@
+"""The records that a run leaves behind, as JSON; every number in a report comes from these."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from harness.plan import Cell
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Phases(Record):
+    """Seconds of what happens once, before the first steady epoch."""
+
+    start_s: float
+    """Process start until it answers, framework not imported yet."""
+    import_s: float
+    """Importing the framework."""
+    build_s: float
+    """Opening the data, building the model, loading the initial weights."""
+    first_step_s: float
+    """One training step from cold, compilation included; its effect is then undone."""
+    first_predict_s: float
+    """One evaluation batch from cold, compilation included."""
+
+
+class Epoch(Record):
+    """One pass over the training split; ``seconds`` covers training only, device synchronised."""
+
+    seconds: float
+    images: int
+    loss: float
+    """Mean of the step losses."""
+    val_loss: float
+    val_accuracy: float
+    evaluate_s: float
+
+
+class Score(Record):
+    """Evaluation on the test split after the last epoch."""
+
+    examples: int
+    correct: int
+    accuracy: float
+    loss: float
+    seconds: float
+
+
+class Identity(Record):
+    """What was held identical, as SHA-256 of the exact bytes that reached the framework."""
+
+    data: str
+    initial_weights: str
+    """Of the weights read back from the framework after loading them."""
+    batch_order: str
+    learning_rates: str
+
+
+class CellResult(Record):
+    """One trained network. ``status`` 'failed' has ``error`` and whatever was reached."""
+
+    schema_version: Literal[1] = 1
+    cell: Cell
+    status: Literal["ok", "failed"] = "ok"
+    error: str | None = None
+    started: str
+    """ISO 8601, UTC."""
+    phases: Phases | None = None
+    epochs: tuple[Epoch, ...] = ()
+    test: Score | None = None
+    identity: Identity | None = None
+    parameters: int = 0
+    peak_rss_bytes: int = 0
+    """Largest resident set of the worker process."""
+    facts: dict[str, str] = {}
+    """Versions and settings as the framework itself reports them, in its own process."""
+
+    @property
+    def epoch_seconds(self) -> np.ndarray:
+        """float64 (epochs,)"""
+        return np.array([epoch.seconds for epoch in self.epochs])
+
+    @property
+    def images_per_second(self) -> np.ndarray:
+        """float64 (epochs,), training throughput epoch by epoch."""
+        return np.array([epoch.images / epoch.seconds for epoch in self.epochs])
