@@ -1,0 +1,77 @@
+"""The contract between the harness and a framework."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.config import Optimizer
+from harness.protocol.weights import Weights
+
+EVALUATION_BATCH = 256
+"""Images a forward pass in evaluation, the same for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a backend is to train, all plain data, so that it can cross to a worker process."""
+
+    model: str
+    """Name of a model card."""
+    dataset: Path
+    """HDF5 file of schema version 1."""
+    optimizer: Optimizer
+    precision: Literal["float32", "float64"]
+    threads: int
+
+
+class Backend(ABC):
+    """One framework with one network, inside its own process.
+
+    The constructor opens the data and builds the model; weights come through
+    :meth:`load_weights` before anything else is called. Arrays that cross are NumPy's, in
+    canonical layout (see ``harness.protocol.weights``).
+    """
+
+    @abstractmethod
+    def __init__(self, task: Task) -> None: ...
+
+    @abstractmethod
+    def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
+        """Take over ``weights``, cast to the task's precision, and forget all optimiser state."""
+
+    @abstractmethod
+    def save_weights(self) -> Weights:
+        """The present weights, in the task's precision."""
+
+    @abstractmethod
+    def train_epoch(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Train on the batches ``order`` (steps, batch) with learning rates ``rates`` (steps,).
+
+        Returns the loss of every step (steps,), before its update, once the device has finished.
+        """
+
+    @abstractmethod
+    def predict(self, split: str) -> NDArray[np.floating]:
+        """Logits (N, classes) of a whole split, in its own order, in the task's precision."""
+
+    @abstractmethod
+    def loss_and_gradients(
+        self, batch: NDArray[np.int64]
+    ) -> tuple[NDArray[np.floating], float, Weights]:
+        """Logits (B, classes), loss and gradients of training images ``batch`` (B,), no update.
+
+        For proofs of parity, not for speed.
+        """
+
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """Versions and settings as the framework itself sees them."""
