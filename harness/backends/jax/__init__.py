@@ -1,0 +1,1 @@
+"""LeNet and friends in JAX, with Flax NNX and optax."""

@@ -1,0 +1,35 @@
+"""The HDF5 file as a PyTorch ``Dataset`` and ``DataLoader``."""
+
+from __future__ import annotations
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from harness.data.hdf5 import SplitReader
+
+
+class H5Dataset(Dataset[tuple[Tensor, Tensor]]):
+    """One split; an item is a whole batch, so that nothing is stacked image by image."""
+
+    def __init__(self, split: SplitReader) -> None:
+        self.split = split
+        self.labels = torch.from_numpy(split.labels).long()
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, batch: NDArray) -> tuple[Tensor, Tensor]:
+        """Images uint8 (B, C, H, W) and labels int64 (B,) of the examples ``batch`` (B,)."""
+        return torch.from_numpy(self.split.images(batch)), self.labels[batch]
+
+
+def loader(dataset: H5Dataset, order: NDArray) -> DataLoader:
+    """Batches in the given ``order`` (steps, B); the sampler hands over one row at a time."""
+    return DataLoader(dataset, sampler=order, batch_size=None)
+
+
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 (B, C, H, W) to (x / 255 - mean) / std, in the dtype of ``mean`` (C, 1, 1)."""
+    return images.to(mean.dtype).div_(255).sub_(mean).div_(std)

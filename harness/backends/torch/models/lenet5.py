@@ -1,0 +1,33 @@
+"""LeNet-5 in PyTorch (LeCun et al. 1998)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.models.card import ModelCard
+
+
+class LeNet5(nn.Module):
+    """Takes (N, C, H, W), gives logits (N, classes)."""
+
+    def __init__(self, card: ModelCard, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        self.conv1 = nn.Conv2d(channels, 6, kernel_size=5, padding=2)
+        self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
+        features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+        self.dense1 = nn.Linear(features, 120)
+        self.dense2 = nn.Linear(120, 84)
+        self.dense3 = nn.Linear(84, classes)
+        self.activation = {"tanh": torch.tanh, "relu": F.relu}[card.activation]
+        self.pool = {"average": nn.AvgPool2d(2), "max": nn.MaxPool2d(2)}[card.pooling]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.activation(self.conv1(x)))
+        x = self.pool(self.activation(self.conv2(x)))
+        x = x.flatten(1)
+        x = self.activation(self.dense1(x))
+        x = self.activation(self.dense2(x))
+        return self.dense3(x)

@@ -1,0 +1,263 @@
+"""One process for each framework run, and the handle that drives it from outside.
+
+Why a process each: frameworks that share one can crash (LLVM symbols), share thread pools and
+hide each other's memory. What crosses is NumPy arrays and plain data, over a socket pair.
+
+The child is ``python -m harness.worker FD``; it sets its CPU affinity before it imports the
+framework, because XLA sizes its thread pool by affinity and reads no OMP_NUM_THREADS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.base import Backend, Task
+from harness.backends.registry import BackendSpec
+from harness.errors import BenchError, WorkerError
+from harness.protocol.weights import Weights
+
+_STOP_GRACE_S = 10.0
+
+
+class Worker:
+    """A backend in a process of its own. Use as a context manager.
+
+    Every method that trains or evaluates returns seconds measured inside the child, around the
+    framework's work alone: the transfer of arrays is never part of a measurement.
+    """
+
+    def __init__(
+        self,
+        spec: BackendSpec,
+        *,
+        threads: int,
+        cpus: tuple[int, ...],
+        log: IO[bytes] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the process on the first ``threads`` of ``cpus``; its output goes to ``log``."""
+        self.spec = spec
+        started = time.perf_counter()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "harness.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **_thread_settings(threads), **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log or subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,
+            )
+            self._connection = Connection(ours.detach())
+        self._call("pin", tuple(cpus[:threads]))
+        self.start_s = time.perf_counter() - started
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def import_framework(self) -> float:
+        """Import the backend's module; seconds."""
+        seconds: float = self._call("import_framework", self.spec.factory)
+        return seconds
+
+    def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
+        """Open the data, build the model, load ``weights``.
+
+        Returns the seconds it took and the weights as read back from the framework.
+        """
+        seconds, echoed = self._call("build", task, weights)
+        return seconds, echoed
+
+    def load_weights(self, weights: Weights) -> None:
+        """Start over from ``weights``: optimiser state is forgotten."""
+        self._call("load_weights", weights)
+
+    def save_weights(self) -> Weights:
+        weights: Weights = self._call("save_weights")
+        return weights
+
+    def train_epoch(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Train on ``order`` (steps, batch) at ``rates`` (steps,); seconds and losses (steps,)."""
+        seconds, losses = self._call("train_epoch", order, rates)
+        return seconds, losses
+
+    def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:
+        """Seconds and logits (N, classes) of a split."""
+        seconds, logits = self._call("predict", split)
+        return seconds, logits
+
+    def loss_and_gradients(
+        self, batch: NDArray[np.int64]
+    ) -> tuple[NDArray[np.floating], float, Weights]:
+        """Logits, loss and gradients of one training batch (B,), nothing updated."""
+        logits, loss, gradients = self._call("loss_and_gradients", batch)
+        return logits, loss, gradients
+
+    def facts(self) -> dict[str, str]:
+        facts: dict[str, str] = self._call("facts")
+        return facts
+
+    def peak_rss_bytes(self) -> int:
+        """Largest resident set of the process so far."""
+        peak: int = self._call("peak_rss_bytes")
+        return peak
+
+    def stop(self) -> None:
+        """End the process, by force if it does not answer."""
+        with contextlib.suppress(OSError):
+            self._connection.send(("stop", ()))
+        self._connection.close()
+        try:
+            self._process.wait(_STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        try:
+            self._connection.send((method, arguments))
+            outcome = self._connection.recv()
+        except (EOFError, OSError):
+            raise WorkerError(self._death(method)) from None
+        if isinstance(outcome, _Failure):
+            if outcome.by_user:
+                raise BenchError(outcome.message)
+            raise WorkerError(outcome.message, outcome.details)
+        return outcome
+
+    def _death(self, method: str) -> str:
+        try:
+            code = self._process.wait(_STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            return f"the {self.spec.name} process closed its connection during {method}"
+        if code < 0:
+            how = f"was killed by signal {-code}"
+            if code == -9:
+                how += " (out of memory?)"
+        else:
+            how = f"ended with exit code {code}"
+        return f"the {self.spec.name} process {how} during {method}"
+
+
+def _thread_settings(threads: int) -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    # A worker imports the harness from wherever this process found it.
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return dict.fromkeys(names, str(threads)) | {"PYTHONPATH": path.rstrip(os.pathsep)}
+
+
+@dataclass(frozen=True)
+class _Failure:
+    message: str
+    details: str
+    by_user: bool
+
+
+class _Server:
+    """The child's side: one method for each request."""
+
+    backend_class: type[Backend]
+    backend: Backend
+
+    def pin(self, cpus: tuple[int, ...]) -> None:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cpus)
+
+    def import_framework(self, factory: str) -> float:
+        module, _, name = factory.partition(":")
+        start = time.perf_counter()
+        self.backend_class = getattr(importlib.import_module(module), name)
+        return time.perf_counter() - start
+
+    def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
+        start = time.perf_counter()
+        self.backend = self.backend_class(task)
+        self.backend.load_weights(weights)
+        return time.perf_counter() - start, self.backend.save_weights()
+
+    def load_weights(self, weights: Weights) -> None:
+        self.backend.load_weights(weights)
+
+    def save_weights(self) -> Weights:
+        return self.backend.save_weights()
+
+    def train_epoch(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        start = time.perf_counter()
+        losses = self.backend.train_epoch(order, rates)
+        return time.perf_counter() - start, losses
+
+    def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:
+        start = time.perf_counter()
+        logits = self.backend.predict(split)
+        return time.perf_counter() - start, logits
+
+    def loss_and_gradients(
+        self, batch: NDArray[np.int64]
+    ) -> tuple[NDArray[np.floating], float, Weights]:
+        return self.backend.loss_and_gradients(batch)
+
+    def facts(self) -> dict[str, str]:
+        facts = self.backend.facts()
+        if hasattr(os, "sched_getaffinity"):
+            facts["CPUs"] = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        return facts
+
+    def peak_rss_bytes(self) -> int:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until told to stop or until the other side is gone."""
+    server = _Server()
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except EOFError:
+            return
+        if method == "stop":
+            return
+        outcome: object
+        try:
+            outcome = getattr(server, method)(*arguments)
+        except BenchError as error:
+            outcome = _Failure(str(error), "", by_user=True)
+        except Exception as error:
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}".splitlines()[0]
+            outcome = _Failure(message, traceback.format_exc(), by_user=False)
+        connection.send(outcome)
+
+
+if __name__ == "__main__":
+    # Under its real name, so that what crosses unpickles to the same classes on both sides.
+    from harness.worker import serve as _serve
+
+    # Ctrl-C reaches the whole process group; the parent decides when a worker ends.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _serve(Connection(int(sys.argv[1])))
