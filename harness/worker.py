@@ -226,6 +226,11 @@ class _Server:
         return facts
 
     def peak_rss_bytes(self) -> int:
+        # Not getrusage where it can be helped: Linux carries the parent's peak over exec into it.
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 

@@ -33,7 +33,5 @@ def learning_rates(schedule: Schedule, peak: float, steps: int) -> NDArray[np.fl
     return peak * np.concatenate([up, down])
 
 
-def _half_cosine(
-    start: float, end: float, progress: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _half_cosine(start: float, end: float, progress: NDArray[np.float64]) -> NDArray[np.float64]:
     return end + (start - end) * (1 + np.cos(np.pi * progress)) / 2

@@ -82,7 +82,9 @@ def load_weights(path: Path, parameters: Sequence[Parameter]) -> Weights:
     wanted = {parameter.name: parameter.shape for parameter in parameters}
     found = {name: array.shape for name, array in weights.items()}
     for name in sorted(wanted.keys() ^ found.keys()):
-        raise BenchError(f"{path}: parameter {name} is {'missing' if name in wanted else 'unknown'}")
+        raise BenchError(
+            f"{path}: parameter {name} is {'missing' if name in wanted else 'unknown'}"
+        )
     for name, shape in wanted.items():
         if found[name] != shape:
             raise BenchError(f"{path}: {name} has shape {found[name]}, the network wants {shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import flax
@@ -39,12 +40,19 @@ class JaxBackend(Backend):
         self.data = open_dataset(task.dataset)
         self.splits: dict[str, SplitReader] = {}
         card = find_model(task.model)
-        self.model = self.networks[card.module](
-            card, self.data.image_shape, len(self.data.classes), dtype=self.dtype
+        # Shapes only: the values come from the protocol, so Flax need not draw any.
+        self.model = nnx.eval_shape(
+            partial(
+                self.networks[card.module],
+                card,
+                self.data.image_shape,
+                len(self.data.classes),
+                dtype=self.dtype,
+            )
         )
-        self.graph, parameters = nnx.split(self.model)
+        self.graph = nnx.graphdef(self.model)
         self.transformation = make_optimizer(task.optimizer)
-        self.state = TrainState(parameters, self.transformation.init(parameters))
+        self.state: TrainState
         self.jitted_step = jax.jit(self.train_step, donate_argnums=0)
         self.jitted_forward = jax.jit(self.forward)
         self.jitted_gradient = jax.jit(jax.value_and_grad(self.loss, has_aux=True))

@@ -18,7 +18,7 @@ class LeNet5(nnx.Module):
         self, card: ModelCard, image_shape: tuple[int, int, int], classes: int, *, dtype: jnp.dtype
     ) -> None:
         channels, height, width = image_shape
-        rngs = nnx.Rngs(0)  # every weight is overwritten by the protocol's
+        rngs = nnx.Rngs(0)  # asked for by Flax; the weights come from the protocol
         self.features = (16, (height // 2 - 4) // 2, (width // 2 - 4) // 2)
         conv = partial(nnx.Conv, kernel_size=(5, 5), dtype=dtype, param_dtype=dtype, rngs=rngs)
         dense = partial(nnx.Linear, dtype=dtype, param_dtype=dtype, rngs=rngs)

@@ -1,0 +1,35 @@
+"""Training: one benchmark a cell, one round an epoch, measured inside the framework's process."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from harness.measure.clocks import RoundClock
+from harness.plan import Cell
+from harness.runner import Comparison
+
+CLOCK = RoundClock()
+
+
+@pytest.mark.benchmark(timer=CLOCK.seconds)
+def test_training(cell: Cell, comparison: Comparison, benchmark: BenchmarkFixture) -> None:
+    result = comparison.result(cell)
+    if result.status == "failed":
+        pytest.fail(f"{cell}: {result.error}", pytrace=False)
+    assert result.phases is not None
+    assert result.test is not None
+
+    CLOCK.load(epoch.seconds for epoch in result.epochs)
+    benchmark.group = f"{cell.dataset} {cell.model}, seconds an epoch"
+    benchmark.pedantic(CLOCK.play_round, rounds=len(result.epochs), iterations=1)
+    benchmark.extra_info.update(
+        cell.model_dump(),
+        images_per_epoch=result.epochs[0].images,
+        test_accuracy=result.test.accuracy,
+        test_loss=result.test.loss,
+        validation_accuracy=[epoch.val_accuracy for epoch in result.epochs],
+        training_loss=[epoch.loss for epoch in result.epochs],
+        peak_rss_bytes=result.peak_rss_bytes,
+        **result.phases.model_dump(),
+    )

@@ -1,0 +1,131 @@
+"""``bench run``: train and compare, then write the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import BenchError
+
+
+def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",")]
+    if not all(names):
+        raise click.BadParameter("is a list separated by commas, with nothing empty in it")
+    return names
+
+
+_LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
+
+
+@click.command(
+    epilog="Settings come from the defaults, then from --config, then from the other options. "
+    "Your own data: `bench data import --help`."
+)
+@click.option("--frameworks", **_LIST, help="Backends to compare [default: all that are ready].")
+@click.option("--models", **_LIST, help="Networks [default: lenet5].")
+@click.option("--datasets", **_LIST, help="Names of data sets, or HDF5 files [default: digits].")
+@click.option("--seeds", **_LIST, help="One training for each [default: 0].")
+@click.option("--epochs", metavar="N", help="Passes over the training split [default: 20].")
+@click.option("--batch-size", metavar="N", help="Images a step [default: 64].")
+@click.option("--optimizer", metavar="sgd|adam", help="Update rule [default: sgd].")
+@click.option("--lr", metavar="X", help="Peak learning rate [default: 0.05].")
+@click.option("--momentum", metavar="X", help="Of SGD [default: 0.9].")
+@click.option("--weight-decay", metavar="X", help="L2 penalty in the gradient [default: 0].")
+@click.option(
+    "--schedule",
+    metavar="constant|cosine|one-cycle",
+    help="Of the learning rate [default: one-cycle].",
+)
+@click.option("--precision", metavar="float32|float64", help="[default: float32]")
+@click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="TOML file with an experiment; options given here win over it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run [default: runs/ and the time].",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option(
+    "--skip-unavailable", is_flag=True, help="Go on without frameworks that are not ready."
+)
+def run(
+    config_path: Path | None,
+    out: Path | None,
+    data_dir: Path | None,
+    resume: bool,
+    **options: Any,
+) -> None:
+    """Train the same networks, from the same numbers, in several frameworks; write a report."""
+    from harness import paths
+    from harness.cli.progress import observer_for_terminal
+    from harness.config import load_experiment
+    from harness.console import terminal
+    from harness.runner import prepare
+    from harness.suite import default_run_folder, run_suite
+
+    if resume and out is None:
+        raise BenchError("--resume goes on with the run in --out: name its folder with --out DIR")
+    experiment = load_experiment(config_path, _settings(options))
+    out = out or default_run_folder()
+    comparison = prepare(experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume)
+    for name, reason in comparison.folder.manifest.skipped.items():
+        terminal.warn(f"going on without '{name}': {reason}")
+    observer = observer_for_terminal(len(comparison.cells), experiment.training.epochs)
+    comparison.observer = observer
+    try:
+        with observer.display():
+            run_suite(comparison)
+    except KeyboardInterrupt:
+        terminal.error(f"interrupted; finished cells are kept: add --resume --out {out} to go on")
+        raise SystemExit(130) from None
+
+    from harness.report.render import render
+    from harness.report.terminal import headline_table
+
+    report = render(out)
+    terminal.print(headline_table(comparison.folder))
+    terminal.note(f"report: {report}")
+    if any(result.status == "failed" for result in comparison.folder.results()):
+        raise SystemExit(1)
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, nested as an experiment is."""
+
+    def given(**pairs: Any) -> dict[str, Any]:
+        return {key: value for key, value in pairs.items() if value is not None}
+
+    return given(
+        frameworks=options["frameworks"],
+        models=options["models"],
+        datasets=options["datasets"],
+        seeds=options["seeds"],
+        threads=options["threads"],
+        skip_unavailable=options["skip_unavailable"] or None,
+    ) | {
+        "training": given(
+            epochs=options["epochs"],
+            batch_size=options["batch_size"],
+            schedule=options["schedule"],
+            precision=options["precision"],
+        )
+        | {
+            "optimizer": given(
+                name=options["optimizer"],
+                learning_rate=options["lr"],
+                momentum=options["momentum"],
+                weight_decay=options["weight_decay"],
+            )
+        }
+    }

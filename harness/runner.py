@@ -1,0 +1,174 @@
+"""From an experiment to its results: checks first, then groups of cells as they are asked for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import __version__
+from harness.backends.registry import BackendSpec, choose_backends
+from harness.config import Experiment
+from harness.data.hdf5 import DatasetFile, open_dataset
+from harness.data.locate import resolve
+from harness.errors import BenchError
+from harness.measure.environment import collect
+from harness.models import find_model
+from harness.plan import Cell, Group, plan
+from harness.results.folder import DatasetEntry, Manifest, RunFolder
+from harness.results.records import CellResult
+from harness.session import Observer, SilentObserver, now, run_group
+
+
+@dataclass(kw_only=True)
+class Comparison:
+    """An experiment on its way: groups of cells, and results as they are asked for."""
+
+    folder: RunFolder
+    backends: dict[str, BackendSpec]
+    groups: tuple[Group, ...]
+    observer: Observer = field(default_factory=SilentObserver)
+    error: BenchError | None = None
+    """What a person must mend, when the run stopped for that."""
+    _results: dict[str, CellResult] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for group in self.groups for cell in group]
+
+    def result(self, cell: Cell) -> CellResult:
+        """The result of ``cell``; the first of its group to be asked for runs the whole group."""
+        if cell.id not in self._results:
+            group = next(group for group in self.groups if cell in group)
+            self._results |= self._run(group)
+        return self._results[cell.id]
+
+    def _run(self, group: Group) -> dict[str, CellResult]:
+        done: dict[str, CellResult] = {}
+        for cell in group:
+            kept = self.folder.read_result(cell)
+            if kept is not None and kept.status == "ok":
+                done[cell.id] = kept
+                self.observer.cell_ended(kept, resumed=True)
+        pending = tuple(cell for cell in group if cell.id not in done)
+        try:
+            for result in run_group(self.folder, self.backends, pending, self.observer):
+                done[result.cell.id] = result
+        except BenchError as error:
+            self.error = error
+            raise
+        return done
+
+
+def prepare(
+    experiment: Experiment,
+    *,
+    out: Path,
+    data_dir: Path,
+    resume: bool = False,
+    observer: Observer | None = None,
+) -> Comparison:
+    """Check everything that can be checked before any work is done, and open the run's folder.
+
+    Raises:
+        BenchError: anything that a person must mend first; nothing has been written then.
+    """
+    if not resume:
+        RunFolder.check_free(out)
+    specs, skipped = choose_backends(
+        experiment.frameworks, skip_unavailable=experiment.skip_unavailable
+    )
+    cards = [find_model(name) for name in experiment.models]
+    entries: dict[str, DatasetEntry] = {}
+    for name in experiment.datasets:
+        path = resolve(name, data_dir)
+        with open_dataset(path) as data:
+            _check_trainable(data, path, experiment.training.batch_size)
+            for card in cards:
+                card.parameters(data.image_shape, len(data.classes))
+            if data.name in entries:
+                raise BenchError(
+                    f"{path}: another data set of this run is called '{data.name}' too; "
+                    "import one of them under another --name"
+                )
+            entries[data.name] = _describe(data, path)
+
+    experiment = experiment.model_copy(update={"frameworks": tuple(spec.name for spec in specs)})
+    groups = tuple(
+        plan(
+            frameworks=experiment.frameworks,
+            models=experiment.models,
+            datasets=tuple(entries),
+            seeds=experiment.seeds,
+        )
+    )
+    manifest = Manifest(
+        harness_version=__version__,
+        created=now(),
+        command=command_line(experiment),
+        experiment=experiment,
+        skipped=skipped,
+        datasets=entries,
+        cells=tuple(cell for group in groups for cell in group),
+    )
+    if resume:
+        folder = RunFolder.resume(out, manifest)
+    else:
+        packages = dict.fromkeys(name for spec in specs for name in spec.packages)
+        folder = RunFolder.create(out, manifest, collect(packages))
+    return Comparison(
+        folder=folder,
+        backends={spec.name: spec for spec in specs},
+        groups=groups,
+        observer=observer or SilentObserver(),
+    )
+
+
+def command_line(experiment: Experiment) -> str:
+    """What to type for exactly this experiment, every setting spelled out."""
+    training, optimizer = experiment.training, experiment.training.optimizer
+    words = [
+        "bench", "run",
+        "--frameworks", ",".join(experiment.frameworks),
+        "--models", ",".join(experiment.models),
+        "--datasets", ",".join(experiment.datasets),
+        "--seeds", ",".join(map(str, experiment.seeds)),
+        "--epochs", str(training.epochs),
+        "--batch-size", str(training.batch_size),
+        "--optimizer", optimizer.name,
+        "--lr", repr(optimizer.learning_rate),
+        "--schedule", training.schedule,
+        "--weight-decay", repr(optimizer.weight_decay),
+        "--precision", training.precision,
+        "--threads", str(experiment.threads),
+    ]  # fmt: skip
+    if optimizer.name == "sgd":
+        words += ["--momentum", repr(optimizer.momentum)]
+    return shlex.join(words)
+
+
+def _check_trainable(data: DatasetFile, path: Path, batch_size: int) -> None:
+    if data.task != "multiclass":
+        raise BenchError(f"{path}: task is {data.task}; the networks here take multiclass labels")
+    if batch_size > data.sizes["train"]:
+        raise BenchError(
+            f"batch size {batch_size} is larger than the {data.sizes['train']} training images "
+            f"of {path}: choose a smaller --batch-size"
+        )
+
+
+def _describe(data: DatasetFile, path: Path) -> DatasetEntry:
+    return DatasetEntry(
+        path=str(path),
+        sha256=data.sha256(),
+        train=data.sizes["train"],
+        val=data.sizes["val"],
+        test=data.sizes["test"],
+        image_shape=data.image_shape,
+        classes=data.classes,
+        task=data.task,
+        source=json.dumps(data.source),
+        split=data.split_rule,
+        license=data.license,
+    )

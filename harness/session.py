@@ -1,0 +1,278 @@
+"""Training the cells of one group: each in its own worker, epoch by epoch in turns."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.base import Task
+from harness.backends.registry import BackendSpec
+from harness.config import Training, available_cpus
+from harness.data.hdf5 import open_dataset
+from harness.errors import WorkerError
+from harness.measure.metrics import evaluate_multiclass
+from harness.models import find_model
+from harness.models.card import Parameter
+from harness.plan import Cell, Group
+from harness.protocol.order import epoch_order, steps_per_epoch
+from harness.protocol.schedule import learning_rates
+from harness.protocol.weights import Weights, digest, initial_weights, save_weights
+from harness.results.folder import CellArrays, RunFolder
+from harness.results.records import CellResult, Epoch, Identity, Phases, Score
+from harness.worker import Worker
+
+
+class Observer(Protocol):
+    """Hears what happens while a run goes on."""
+
+    def phase_started(self, cell: Cell, phase: str) -> None: ...
+    def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None: ...
+    def cell_ended(self, result: CellResult, *, resumed: bool) -> None: ...
+
+
+class SilentObserver:
+    def phase_started(self, cell: Cell, phase: str) -> None: ...
+    def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None: ...
+    def cell_ended(self, result: CellResult, *, resumed: bool) -> None: ...
+
+
+def now() -> str:
+    """The present moment, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """What every framework of a group gets: the same weights, the same batches, the same rates."""
+
+    orders: list[NDArray[np.int64]]
+    """One (steps, batch) an epoch."""
+    rates: NDArray[np.float64]
+    """(epochs, steps)"""
+    weights: Weights
+
+    @classmethod
+    def make(
+        cls, parameters: tuple[Parameter, ...], training: Training, examples: int, seed: int
+    ) -> Course:
+        steps = steps_per_epoch(examples, training.batch_size)
+        peak = training.optimizer.learning_rate
+        rates = learning_rates(training.schedule, peak, training.epochs * steps)
+        return cls(
+            orders=[
+                epoch_order(examples, training.batch_size, seed, epoch)
+                for epoch in range(training.epochs)
+            ],
+            rates=rates.reshape(training.epochs, steps),
+            weights=initial_weights(parameters, seed),
+        )
+
+    def identity(self, data: str, weights: Weights) -> Identity:
+        """Digests of this course for ``weights`` as a framework holds them."""
+        return Identity(
+            data=data,
+            initial_weights=digest({name: w.astype(np.float32) for name, w in weights.items()}),
+            batch_order=hashlib.sha256(b"".join(o.tobytes() for o in self.orders)).hexdigest(),
+            learning_rates=hashlib.sha256(self.rates.tobytes()).hexdigest(),
+        )
+
+
+def run_group(
+    folder: RunFolder,
+    backends: Mapping[str, BackendSpec],
+    group: Group,
+    observer: Observer,
+) -> Iterator[CellResult]:
+    """Train the cells of one group in turns; a cell that fails leaves the others alone.
+
+    Every result is on disk before it is yielded.
+    """
+    if not group:
+        return
+    training = folder.manifest.experiment.training
+    entry = folder.manifest.datasets[group[0].dataset]
+    card = find_model(group[0].model)
+    parameters = card.parameters(entry.image_shape, len(entry.classes))
+    course = Course.make(parameters, training, entry.train, group[0].seed)
+    with ExitStack() as stack:
+        sessions = [
+            Session(
+                folder=folder,
+                spec=backends[cell.framework],
+                cell=cell,
+                course=course,
+                parameters=sum(parameter.size for parameter in parameters),
+                observer=observer,
+            )
+            for cell in group
+        ]
+        for session in sessions:
+            yield from session.attempt(session.open, stack)
+        for number in range(training.epochs):
+            for session in sessions:
+                yield from session.attempt(session.train_epoch, number)
+        for session in sessions:
+            yield from session.attempt(session.finish)
+
+
+class Session:
+    """One cell on its way from a new process to a result."""
+
+    def __init__(
+        self,
+        *,
+        folder: RunFolder,
+        spec: BackendSpec,
+        cell: Cell,
+        course: Course,
+        parameters: int,
+        observer: Observer,
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.cell = cell
+        self.course = course
+        self.parameters = parameters
+        self.observer = observer
+        self.ended = False
+        self.epochs: list[Epoch] = []
+        self.losses: list[NDArray[np.float64]] = []
+
+    def attempt(
+        self, action: Callable[..., CellResult | None], *arguments: object
+    ) -> Iterator[CellResult]:
+        """Do ``action`` unless this session has ended; yield the result if that ends it."""
+        if self.ended:
+            return
+        try:
+            result = action(*arguments)
+        except WorkerError as error:
+            result = CellResult(
+                cell=self.cell,
+                status="failed",
+                error=str(error),
+                started=self.started,
+                epochs=tuple(self.epochs),
+            )
+        if result is not None:
+            self.ended = True
+            self.folder.write_result(result)
+            self.observer.cell_ended(result, resumed=False)
+            yield result
+
+    def open(self, stack: ExitStack) -> None:
+        """Start the worker, and measure everything that happens once."""
+        self.started = now()
+        experiment = self.folder.manifest.experiment
+        self.entry = self.folder.manifest.datasets[self.cell.dataset]
+        task = Task(
+            model=self.cell.model,
+            dataset=Path(self.entry.path),
+            optimizer=experiment.training.optimizer,
+            precision=experiment.training.precision,
+            threads=experiment.threads,
+        )
+        self.observer.phase_started(self.cell, "importing")
+        caches = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cache-"))
+        self.worker = stack.enter_context(
+            Worker(
+                self.spec,
+                threads=task.threads,
+                cpus=available_cpus(),
+                log=stack.enter_context(self.folder.log_path(self.cell).open("wb")),
+                environment=_cold_caches(caches),
+            )
+        )
+        import_s = self.worker.import_framework()
+        self.observer.phase_started(self.cell, "building")
+        build_s, echoed = self.worker.build(task, self.course.weights)
+        for name, sent in self.course.weights.items():
+            if not np.array_equal(echoed[name], sent):
+                raise WorkerError(f"{self.spec.name} did not take over the weights of {name}")
+        self.identity = self.course.identity(self.entry.sha256, echoed)
+        self.observer.phase_started(self.cell, "compiling")
+        first_step_s, _ = self.worker.train_epoch(
+            self.course.orders[0][:1], self.course.rates[0][:1]
+        )
+        first_predict_s, _ = self.worker.predict("val")
+        self.worker.load_weights(self.course.weights)  # that step was a trial: start over
+        self.phases = Phases(
+            start_s=self.worker.start_s,
+            import_s=import_s,
+            build_s=build_s,
+            first_step_s=first_step_s,
+            first_predict_s=first_predict_s,
+        )
+
+    def train_epoch(self, number: int) -> None:
+        """One round: train, then evaluate on the validation split, timed apart."""
+        order = self.course.orders[number]
+        seconds, losses = self.worker.train_epoch(order, self.course.rates[number])
+        evaluate_s, logits = self.worker.predict("val")
+        validation = evaluate_multiclass(logits, self._labels("val"))
+        epoch = Epoch(
+            seconds=seconds,
+            images=order.size,
+            loss=float(losses.mean()),
+            val_loss=validation.loss,
+            val_accuracy=validation.accuracy,
+            evaluate_s=evaluate_s,
+        )
+        self.losses.append(losses)
+        self.epochs.append(epoch)
+        self.observer.epoch_ended(self.cell, number + 1, epoch)
+
+    def finish(self) -> CellResult:
+        """Evaluate on the test split, keep predictions and weights, end the worker."""
+        seconds, logits = self.worker.predict("test")
+        labels = self._labels("test")
+        test = evaluate_multiclass(logits, labels)
+        self.folder.write_arrays(
+            self.cell,
+            CellArrays(
+                step_losses=np.concatenate(self.losses), test_logits=logits, test_labels=labels
+            ),
+        )
+        save_weights(
+            self.folder.weights_path(self.cell),
+            self.worker.save_weights(),
+            model=self.cell.model,
+        )
+        result = CellResult(
+            cell=self.cell,
+            started=self.started,
+            phases=self.phases,
+            epochs=tuple(self.epochs),
+            test=Score(
+                examples=test.examples,
+                correct=test.correct,
+                accuracy=test.accuracy,
+                loss=test.loss,
+                seconds=seconds,
+            ),
+            identity=self.identity,
+            parameters=self.parameters,
+            facts=self.worker.facts(),
+            peak_rss_bytes=self.worker.peak_rss_bytes(),
+        )
+        self.worker.stop()
+        return result
+
+    def _labels(self, split: str) -> NDArray[Any]:
+        # A budget of nothing: the pixels stay on the disk, this process wants labels only.
+        with open_dataset(Path(self.entry.path), memory_budget=0) as data:
+            return data.split(split).labels
+
+
+def _cold_caches(folder: str) -> dict[str, str]:
+    """Settings under which a framework compiles from nothing, so that its cost is seen."""
+    return {"TORCHINDUCTOR_CACHE_DIR": folder, "JAX_ENABLE_COMPILATION_CACHE": "false"}
