@@ -1,0 +1,125 @@
+"""Dataset cards: what a known data set is, where it comes from, and what others reached on it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BenchError
+from harness.paths import cards_dir
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """A file of a data set. ``content_sha256`` is of its unpacked bytes, where it is known."""
+
+    name: str
+    sha256: str
+    content_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published result, as published."""
+
+    model: str
+    metric: str
+    value: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A known data set. ``kind`` names the source that reads ``files``."""
+
+    name: str
+    title: str
+    task: str
+    classes: tuple[str, ...]
+    images: str
+    homepage: str
+    license: str
+    citation: str
+    kind: str
+    mirrors: tuple[str, ...] = ()
+    files: tuple[CardFile, ...] = ()
+    system_folders: tuple[Path, ...] = ()
+    system_package: str = ""
+    references: tuple[Reference, ...] = ()
+
+
+def read_card(path: Path) -> Card:
+    """Read one card; BenchError when it is not what a card must be."""
+    try:
+        with path.open("rb") as stream:
+            table = tomllib.load(stream)
+    except tomllib.TOMLDecodeError as error:
+        raise BenchError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        card = _card(table)
+    except KeyError as error:
+        raise BenchError(f"{path}: the key {error} is missing from this card") from error
+    except (TypeError, AttributeError) as error:
+        raise BenchError(f"{path}: not a dataset card: {error}") from error
+    if card.name != path.stem:
+        raise BenchError(f"{path}: says name = {card.name!r}, expected the file's own name")
+    for file in card.files:
+        for digest in (file.sha256, file.content_sha256 or file.sha256):
+            if not _SHA256.fullmatch(digest):
+                raise BenchError(f"{path}: {file.name}: {digest!r} is not a SHA-256 checksum")
+    return card
+
+
+def _card(table: dict[str, Any]) -> Card:
+    source = table["source"]
+    return Card(
+        name=table["name"],
+        title=table["title"],
+        task=table["task"],
+        classes=tuple(table["classes"]),
+        images=table["images"],
+        homepage=table["homepage"],
+        license=table["license"],
+        citation=table["citation"],
+        kind=source["kind"],
+        mirrors=tuple(mirror.rstrip("/") + "/" for mirror in source.get("mirrors", ())),
+        files=tuple(
+            CardFile(file["name"], file["sha256"], file.get("content_sha256"))
+            for file in source.get("files", ())
+        ),
+        system_folders=tuple(Path(folder) for folder in source.get("system_folders", ())),
+        system_package=source.get("system_package", ""),
+        references=tuple(Reference(**entry) for entry in table.get("references", ())),
+    )
+
+
+def load_cards(folder: Path | None = None) -> dict[str, Card]:
+    """All cards of ``folder`` (default: those that travel with the harness), by name."""
+    paths = sorted((folder or cards_dir()).glob("*.toml"))
+    return {card.name: card for card in map(read_card, paths)}
+
+
+def find_card(name: str) -> Card:
+    """The card called ``name``; BenchError with a suggestion where there is none."""
+    cards = load_cards()
+    if name not in cards:
+        raise BenchError(unknown(name, cards))
+    return cards[name]
+
+
+def unknown(name: str, known: Any) -> str:
+    """One sentence: ``name`` is not among ``known``, what is, and what may have been meant."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return (
+        f"{name!r}: no such data set{hint} known are {', '.join(sorted(known)) or 'none'} "
+        "(your own: `bench data import PATH --name NAME`)"
+    )

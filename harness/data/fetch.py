@@ -1,0 +1,141 @@
+"""Get a known data set: from the system's own copy, or from its mirrors; then export it."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import logging
+import zlib
+from pathlib import Path
+
+from harness.console import terminal
+from harness.data import sources
+from harness.data.cards import Card, CardFile, find_card
+from harness.data.hdf5 import file_sha256, write
+from harness.data.importing import assemble
+from harness.data.sources._base import ImportOptions
+from harness.errors import BenchError
+
+
+def target(card: Card, data_dir: Path) -> Path:
+    """Where the exported file of ``card`` lies."""
+    return data_dir / f"{card.name}.h5"
+
+
+def local_files(card: Card, data_dir: Path) -> Path | None:
+    """The folder that already holds all files of ``card``, or None.
+
+    The system's own copies come first, then earlier downloads.
+    """
+    for folder in (*card.system_folders, downloads(card, data_dir)):
+        if card.files and all((folder / file.name).is_file() for file in card.files):
+            return folder
+    return None
+
+
+def can_export(card: Card, data_dir: Path) -> bool:
+    """Whether ``card`` can be exported without a network."""
+    return not card.files or local_files(card, data_dir) is not None
+
+
+def downloads(card: Card, data_dir: Path) -> Path:
+    """Where the downloaded files of ``card`` are kept."""
+    return data_dir / ".downloads" / card.name
+
+
+def export(name: str, data_dir: Path) -> Path:
+    """Make ``data_dir/name.h5`` from files that are here already; return it.
+
+    Raises BenchError when there is no such data set, when its files are not here, or when one of
+    them is not what its card says.
+    """
+    card = find_card(name)
+    if not card.files:
+        return _export(card, Path(), data_dir)
+    folder = local_files(card, data_dir)
+    if folder is None:
+        raise BenchError(f"{name}: its files are not on this machine; `bench data fetch {name}`")
+    for file in card.files:
+        _check(folder / file.name, file)
+    return _export(card, folder, data_dir)
+
+
+def fetch(name: str, data_dir: Path) -> Path:
+    """Get the files of a known data set, export it to ``data_dir/name.h5`` and return that.
+
+    A copy that the system has is taken before any download; downloads are kept and used again.
+    Raises BenchError when no mirror gives a file with the right checksum.
+    """
+    card = find_card(name)
+    if card.files and local_files(card, data_dir) is None:
+        folder = downloads(card, data_dir)
+        for file in card.files:
+            download(card, file, folder)
+    return export(name, data_dir)
+
+
+def download(card: Card, file: CardFile, folder: Path) -> Path:
+    """Download one file into ``folder`` from the first mirror that has it intact; return it.
+
+    Raises BenchError that names every mirror with its failure.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    failures: list[str] = []
+    for mirror in card.mirrors:
+        terminal.note(f"{card.name}: {file.name} from {mirror}")
+        try:
+            path = pooch.retrieve(
+                mirror + file.name,
+                known_hash=f"sha256:{file.sha256}",
+                fname=file.name,
+                path=folder,
+            )
+            return Path(path)
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else "error"
+            failures.append(f"{mirror} (HTTP {status})")
+        except requests.Timeout:
+            failures.append(f"{mirror} (no answer in time)")
+        except requests.RequestException as error:
+            failures.append(f"{mirror} (no connection: {type(error).__name__})")
+        except ValueError:  # pooch's word for a wrong checksum; it keeps no such file
+            failures.append(f"{mirror} (wrong SHA-256)")
+        except OSError as error:
+            raise BenchError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    raise BenchError(
+        f"{card.name}: {file.name} could not be fetched from {'; '.join(failures)}. "
+        f"Get the files by other means and run `bench data import FOLDER --name {card.name}`"
+    )
+
+
+def _check(path: Path, file: CardFile) -> None:
+    """Raise BenchError unless ``path`` is the file of the card, packed by whomever."""
+    if file_sha256(path) == file.sha256:
+        return
+    if file.content_sha256 is not None:
+        try:
+            content = gzip.decompress(path.read_bytes())
+        except (OSError, EOFError, zlib.error):
+            content = b""
+        if hashlib.sha256(content).hexdigest() == file.content_sha256:
+            return
+    raise BenchError(
+        f"{path}: wrong SHA-256, not the file that the card names; delete it and retry"
+    )
+
+
+def _export(card: Card, folder: Path, data_dir: Path) -> Path:
+    raw = sources.get(card.kind).load(folder, ImportOptions(classes=card.classes))
+    by_name = {file.name.removesuffix(".gz"): file.name for file in card.files}
+    source = [
+        entry | ({"url": card.mirrors[0] + by_name[entry["file"]]} if by_name else {})
+        for entry in raw.source
+    ]
+    return write(
+        target(card, data_dir),
+        assemble(dataclasses.replace(raw, source=source), card.name, license=card.license),
+    )

@@ -1,0 +1,61 @@
+"""One module a source, found by its presence in this folder (modules with ``_`` are helpers).
+
+A source has ``NAME``, ``DESCRIPTION`` (one line), ``recognises(path) -> bool`` and
+``load(path, options) -> RawDataset``. To add one, add a module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from harness.data.sources._base import ImportOptions, RawDataset
+
+
+class Source(Protocol):
+    """What a module of this folder offers."""
+
+    NAME: str
+    DESCRIPTION: str
+
+    def recognises(self, path: Path) -> bool:
+        """Whether ``path`` looks like this source, by names alone; never raises."""
+        ...
+
+    def load(self, path: Path, options: ImportOptions) -> RawDataset:
+        """Read everything under ``path``; BenchError where it cannot be read."""
+        ...
+
+
+def names() -> list[str]:
+    """The names of all sources, without importing any."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+    )
+
+
+def get(name: str) -> Source:
+    """The source called ``name``."""
+    if name not in names():
+        raise BenchError(f"format {name!r}: no such source; there are {', '.join(names())}")
+    return cast(Source, importlib.import_module(f"{__name__}.{name}"))
+
+
+def recognise(path: Path) -> Source:
+    """The source that ``path`` looks like; BenchError that lists what was looked for."""
+    if not path.exists():
+        raise BenchError(f"{path}: no such file or folder")
+    sources = [get(name) for name in names()]
+    for source in sources:
+        try:
+            if source.recognises(path):
+                return source
+        except OSError as error:
+            raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
+    looked_for = "; ".join(f"{s.NAME}: {s.DESCRIPTION}" for s in sources if s.NAME != "digits")
+    raise BenchError(f"{path}: not recognised as a data set. Looked for {looked_for}")
