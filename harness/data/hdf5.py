@@ -387,13 +387,7 @@ class SplitReader:
                 return cast(UInt8Array, self._dataset[first : last + 1])
             # HDF5 wants increasing indices without repeats: read those, then put them in order.
             unique, inverse = np.unique(wanted, return_inverse=True)
-            read = np.empty((len(unique), *self._shape[1:]), dtype=np.uint8)
-            edges = np.flatnonzero(np.diff(unique) != 1) + 1
-            for run in np.split(np.arange(len(unique)), edges):
-                lo, hi = int(run[0]), int(run[-1]) + 1
-                self._dataset.read_direct(
-                    read, np.s_[int(unique[lo]) : int(unique[hi - 1]) + 1], np.s_[lo:hi]
-                )
+            read = cast(UInt8Array, self._dataset[unique])
             return read[inverse]
 
 

@@ -45,8 +45,12 @@ def import_path(
     source = sources.recognise(path) if format is None else sources.get(format)
     if not path.exists():
         raise BenchError(f"{path}: no such file or folder")
+    options = options or ImportOptions()
+    if foreign := sorted(options.given() - source.USES):
+        flag = "--" + foreign[0].replace("_", "-").replace("columns", "column")
+        raise BenchError(f"{flag}: does not apply to a data set of format {source.NAME}")
     try:
-        raw = source.load(path, options or ImportOptions())
+        raw = source.load(path, options)
         return write(out, assemble(raw, name, fractions, license))
     except MemoryError as error:
         raise BenchError(

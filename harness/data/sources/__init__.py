@@ -1,7 +1,7 @@
 """One module a source, found by its presence in this folder (modules with ``_`` are helpers).
 
-A source has ``NAME``, ``DESCRIPTION`` (one line), ``recognises(path) -> bool`` and
-``load(path, options) -> RawDataset``. To add one, add a module.
+A source has ``NAME``, ``DESCRIPTION`` (one line), ``USES`` (the options that it reads),
+``recognises(path) -> bool`` and ``load(path, options) -> RawDataset``. To add one, add a module.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class Source(Protocol):
 
     NAME: str
     DESCRIPTION: str
+    USES: frozenset[str]
 
     def recognises(self, path: Path) -> bool:
         """Whether ``path`` looks like this source, by names alone; never raises."""
@@ -51,11 +52,14 @@ def recognise(path: Path) -> Source:
     if not path.exists():
         raise BenchError(f"{path}: no such file or folder")
     sources = [get(name) for name in names()]
-    for source in sources:
-        try:
-            if source.recognises(path):
-                return source
-        except OSError as error:
-            raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        matches = [source for source in sources if source.recognises(path)]
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        could_be = " or ".join(source.NAME for source in matches)
+        raise BenchError(f"{path}: could be {could_be}; pass --format")
     looked_for = "; ".join(f"{s.NAME}: {s.DESCRIPTION}" for s in sources if s.NAME != "digits")
     raise BenchError(f"{path}: not recognised as a data set. Looked for {looked_for}")

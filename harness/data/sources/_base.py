@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,10 @@ class ImportOptions:
     label_columns: tuple[str, ...] = ()
     group_column: str | None = None
     split_column: str | None = None
+
+    def given(self) -> set[str]:
+        """The names of the options that differ from their default."""
+        return {f.name for f in fields(self) if getattr(self, f.name) != f.default}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from harness.data.sources._base import ImportOptions, RawDataset
 
 NAME = "digits"
 DESCRIPTION = "scikit-learn's own 8x8 digits (needs no file)"
+USES: frozenset[str] = frozenset()
 _TRANSFORM = "8x8, v*255//16, each pixel repeated 3x3, border of 2 zero pixels: 28x28"
 
 

@@ -21,6 +21,7 @@ from harness.errors import BenchError
 
 NAME = "idx"
 DESCRIPTION = "a folder with train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz]"
+USES = frozenset({"classes"})
 _IMAGES = re.compile(r"(?P<prefix>.*?)(?P<split>train|t10k|test)-images[.-]idx3-ubyte(\.gz)?")
 _MAGIC = {3: 0x00000803, 1: 0x00000801}
 _KIND = {3: "images", 1: "labels"}
