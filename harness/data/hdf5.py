@@ -191,10 +191,17 @@ def channel_statistics(
     return mean, std
 
 
+def name_fault(name: str) -> str | None:
+    """Why ``name`` cannot name a data set (and its file), or None."""
+    if _NAME.fullmatch(name):
+        return None
+    return f"name {name!r}: must be of letters, digits, '.', '_' and '-', and not begin with a sign"
+
+
 def _check_dataset(dataset: ImageDataset) -> str | None:
     """What keeps ``dataset`` from being written, or None."""
-    if not _NAME.fullmatch(dataset.name):
-        return f"name {dataset.name!r}: use letters, digits, '.', '_' and '-' only"
+    if fault := name_fault(dataset.name):
+        return fault
     if dataset.task not in TASKS:
         return f"task {dataset.task!r}: expected one of {', '.join(TASKS)}"
     if fault := _classes_fault(dataset.classes, dataset.task):

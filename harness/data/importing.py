@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data import sources
-from harness.data.hdf5 import ImageDataset, write
+from harness.data.hdf5 import ImageDataset, name_fault, write
 from harness.data.sources._base import ImportOptions, RawDataset
 from harness.data.split import Fractions, complete
 from harness.errors import BenchError
@@ -42,6 +42,8 @@ def import_path(
     ``format`` names the source; None means: recognise it. Replaces ``out`` where it exists.
     Raises BenchError for whatever a person can mend; ``out`` is then left as it was.
     """
+    if fault := name_fault(name):
+        raise BenchError(fault)
     source = sources.recognise(path) if format is None else sources.get(format)
     if not path.exists():
         raise BenchError(f"{path}: no such file or folder")

@@ -1,0 +1,314 @@
+"""``bench data``: make, get, check and describe the data sets that every framework reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from harness import paths
+from harness.console import terminal
+from harness.data import sources
+from harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from harness.data.cards import Card
+    from harness.data.hdf5 import DatasetFile
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OWN_DATA = """
+    \b
+    Your own images, one folder per class, for every framework at once:
+      bench data import flowers/ --name flowers --size 64
+      bench run --datasets flowers
+    """
+
+
+def _own_data(function: Function) -> Function:
+    """End the help of a verb with how to bring one's own data."""
+    function.__doc__ = f"{function.__doc__}\n{_OWN_DATA}"
+    return function
+
+
+def _data_dir(function: Function) -> Function:
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        callback=lambda _context, _parameter, value: paths.data_dir(value),
+        help="Folder of the HDF5 files (else $BENCH_DATA_DIR, else datasets/).",
+    )(function)
+
+
+def _size(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """``64`` or ``64x48`` (height x width) as (height, width)."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r}: expected pixels as N or HxW, each 1 to 9999")
+    return int(match[1]), int(match[2] or match[1])
+
+
+@click.group()
+@_own_data
+def data() -> None:
+    """Export, import, fetch, validate and describe data sets.
+
+    All frameworks read the same HDF5 file; these commands make it.
+    """
+
+
+@data.command("list")
+@_data_dir
+@_own_data
+def list_(data_dir: Path) -> None:
+    """List the known data sets and the files that are ready."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.data.cards import load_cards
+    from harness.data.locate import exported
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "title", "state", "train/val/test"):
+        table.add_column(heading, overflow="fold")
+    cards, files = load_cards(), exported(data_dir)
+    for name in [*cards, *(name for name in files if name not in cards)]:
+        card = cards.get(name)
+        state, sizes = _state(name, card, files.get(name), data_dir)
+        table.add_row(*map(escape, (name, card.title if card else "imported", state, sizes)))
+    terminal.print(table)
+
+
+def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> tuple[str, str]:
+    """What can be done with a data set, and the sizes of its splits."""
+    from harness.data.fetch import can_export
+    from harness.data.hdf5 import open_dataset
+
+    if path is not None:
+        try:
+            with open_dataset(path, memory_budget=0) as dataset:
+                return f"ready: {path}", "/".join(map(str, dataset.sizes.values()))
+        except BenchError as error:
+            return f"unusable: {error}", ""
+    assert card is not None
+    if can_export(card, data_dir):
+        return f"bench data export {name}", card.images
+    return f"bench data fetch {name}", card.images
+
+
+@data.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Export again where the file exists.")
+@_data_dir
+@_own_data
+def export(name: str, force: bool, data_dir: Path) -> None:
+    """Write the known data set NAME to HDF5, without a network.
+
+    Example: bench data export digits
+    """
+    from harness.data.fetch import export as make
+
+    _make(make, name, force, data_dir)
+
+
+@data.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Export again where the file exists.")
+@_data_dir
+@_own_data
+def fetch(name: str, force: bool, data_dir: Path) -> None:
+    """Download the known data set NAME (checked by SHA-256) and write it to HDF5.
+
+    A copy that the system has is used first. Example: bench data fetch mnist
+    """
+    from harness.data.fetch import fetch as make
+
+    _make(make, name, force, data_dir)
+
+
+def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: Path) -> None:
+    path = data_dir / f"{name}.h5"
+    if path.is_file() and not force:
+        terminal.note(f"{path} is there already; --force makes it again")
+    else:
+        path = make(name, data_dir)
+    click.echo(path)
+
+
+@data.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", required=True, help="Name of the data set, as in `bench run --datasets`.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write (default: NAME.h5 in the data folder).",
+)
+@click.option("--force", is_flag=True, help="Replace the file where it exists.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([name for name in sources.names() if name != "digits"]),
+    help="What PATH is (default: recognised by the names in it).",
+)
+@click.option(
+    "--size", callback=_size, metavar="HxW", help="Resize images to HxW (or N for NxN), bilinear."
+)
+@click.option("--channels", type=click.Choice(["1", "3"]), help="Default: 1 if all are grey.")
+@click.option("--task", type=click.Choice(["multiclass", "multilabel"]))
+@click.option("--classes", help="Names of the classes in the order of the labels: a,b,c.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="NPZ: where channels stand.")
+@click.option(
+    "--labels-csv",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table: the CSV file, where it is not the only one in PATH.",
+)
+@click.option("--file-column", help="Table: column of file names.")
+@click.option(
+    "--label-column",
+    "label_columns",
+    multiple=True,
+    help="Table: column of labels (joined by |), or each of several 0/1 columns.",
+)
+@click.option("--group-column", help="Table: column of whoever must stay in one split (patient).")
+@click.option("--split-column", help="Table: column of train, val or test.")
+@click.option(
+    "--test-list",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table: text file with the names of the test images (default: PATH/test_list.txt).",
+)
+@click.option(
+    "--val-fraction",
+    type=float,
+    help="Share of /train for /val (default 0.1, or 0.05 beside an official test split).",
+)
+@click.option("--test-fraction", type=float, help="Share of /train for /test (default 0.2).")
+@click.option("--split-seed", type=int, default=0, show_default=True)
+@click.option("--license", "license_", default="unknown", show_default=True)
+@_data_dir
+@_own_data
+def import_(
+    path: Path,
+    name: str,
+    out: Path | None,
+    force: bool,
+    format_: str | None,
+    channels: str | None,
+    classes: str | None,
+    val_fraction: float | None,
+    test_fraction: float | None,
+    split_seed: int,
+    license_: str,
+    data_dir: Path,
+    **given: Any,
+) -> None:
+    """Write your own images and labels under PATH to HDF5.
+
+    PATH is a folder with one folder per class, a CSV file (or the folder that holds it and its
+    images), a .npz file, or a folder of IDX files. Missing test and validation splits are taken
+    from the training images.
+    """
+    from harness.data.importing import import_path
+    from harness.data.sources._base import ImportOptions
+    from harness.data.split import Fractions
+
+    out = out or data_dir / f"{name}.h5"
+    if out.exists() and not force:
+        raise BenchError(f"{out}: exists already; pass --force to replace it, or another --name")
+    import_path(
+        path,
+        name,
+        out,
+        format=format_,
+        options=ImportOptions(
+            channels=int(channels) if channels else None,
+            classes=tuple(part.strip() for part in classes.split(",")) if classes else None,
+            **given,
+        ),
+        fractions=Fractions(val_fraction, test_fraction, split_seed),
+        license=license_,
+    )
+    _report(out)
+    click.echo(out)
+
+
+@data.command()
+@click.argument("file")
+@_data_dir
+@_own_data
+def validate(file: str, data_dir: Path) -> None:
+    """Check FILE (a path or a name) thoroughly; exit code 1 when it has errors.
+
+    Derives again: the range of the labels, mean and standard deviation, classes without examples,
+    images in two splits, groups (patients) in two splits.
+    """
+    from harness.data.locate import resolve
+
+    path = resolve(file, data_dir)
+    if _report(path):
+        raise click.exceptions.Exit(1)
+    click.echo(f"{path}: sound")
+
+
+def _report(path: Path) -> int:
+    """Print every problem of a file; return the number of errors."""
+    from harness.data.validation import validate as examine
+
+    problems = examine(path)
+    for problem in problems:
+        tell = terminal.error if problem.severity == "error" else terminal.warn
+        tell(f"{path}: {problem.message}")
+    return sum(problem.severity == "error" for problem in problems)
+
+
+@data.command()
+@click.argument("file")
+@_data_dir
+@_own_data
+def info(file: str, data_dir: Path) -> None:
+    """Describe FILE (a path or a name): shapes, classes, counts, source, split, licence."""
+    from harness.data.hdf5 import open_dataset
+    from harness.data.locate import resolve
+
+    with open_dataset(resolve(file, data_dir), memory_budget=0) as dataset:
+        _describe(dataset)
+
+
+def _describe(dataset: DatasetFile) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    channels, height, width = dataset.image_shape
+    facts = {
+        "name": dataset.name,
+        "file": str(dataset.path),
+        "sha256": dataset.sha256(),
+        "task": f"{dataset.task}, {len(dataset.classes)} classes",
+        "images": f"uint8, {channels} x {height} x {width} (C x H x W)",
+        "mean": ", ".join(f"{value:.6f}" for value in dataset.mean),
+        "std": ", ".join(f"{value:.6f}" for value in dataset.std),
+        "split": dataset.split_rule,
+        "license": dataset.license,
+    }
+    about = Table(box=None, pad_edge=False, show_header=False)
+    for key, value in facts.items():
+        about.add_row(key, escape(value))
+    for entry in dataset.source:
+        text = f"{entry.get('file', '?')}  sha256 {entry.get('sha256', '?')}"
+        extra = [entry[key] for key in ("url", "note") if key in entry]
+        about.add_row("source", escape("  ".join([text, *extra])))
+    terminal.print(about)
+    terminal.print()
+    counts = Table("class", *dataset.sizes, box=None, pad_edge=False)
+    per_split = [dataset.class_counts(name) for name in dataset.sizes]
+    for index, name in enumerate(dataset.classes):
+        counts.add_row(escape(name), *(str(column[index]) for column in per_split))
+    counts.add_section()
+    counts.add_row("images", *map(str, dataset.sizes.values()))
+    terminal.print(counts)
