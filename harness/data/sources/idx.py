@@ -116,14 +116,14 @@ def read_idx(path: Path, rank: int) -> tuple[npt.NDArray[np.uint8], dict[str, st
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
     header = 4 + 4 * rank
-    if len(content) < header:
-        raise BenchError(f"{path}: {len(content)} bytes are too few for an IDX file; get it again")
     magic = int.from_bytes(content[:4], "big")
-    if magic != _MAGIC[rank]:
+    if len(content) >= 4 and magic != _MAGIC[rank]:
         raise BenchError(
             f"{path}: magic number is {magic:#010x}, expected {_MAGIC[rank]:#010x} "
             f"(IDX {_KIND[rank]} as unsigned bytes)"
         )
+    if len(content) < header:
+        raise BenchError(f"{path}: {len(content)} bytes are too few for an IDX file; get it again")
     shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
     expected = int(np.prod([int(side) for side in shape], dtype=object))
     payload = len(content) - header

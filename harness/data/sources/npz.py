@@ -65,7 +65,9 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: np.load leaves a file open when it turns out to be damaged.
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise BenchError(f"{path}: a single array, not an .npz archive of several")
             wanted = {key for scheme in _KEYS for pair in scheme.values() for key in pair}

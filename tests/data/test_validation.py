@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+
+from harness.data.hdf5 import Split, write
+from harness.data.validation import Problem, validate
+from harness.errors import BenchError
+
+
+def messages(path, severity):
+    return [problem.message for problem in validate(path) if problem.severity == severity]
+
+
+def enough(make_dataset, **fields):
+    """A data set without anything to remark."""
+    return make_dataset(sizes=(15, 6, 6), **fields)
+
+
+def test_a_sound_file(tmp_path, make_dataset):
+    assert validate(write(tmp_path / "a.h5", enough(make_dataset))) == []
+
+
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_statistics_are_derived_again(tmp_path, make_dataset, key):
+    path = write(tmp_path / "a.h5", enough(make_dataset))
+    with h5py.File(path, "r+") as file:
+        file.attrs[key] = file.attrs[key] + 1e-6
+    (message,) = messages(path, "error")
+    assert message.startswith(f"attribute '{key}' is ")
+    assert "/train/images give" in message
+
+
+def test_every_structural_fault_is_listed(tmp_path, make_dataset):
+    path = write(tmp_path / "a.h5", enough(make_dataset))
+    with h5py.File(path, "r+") as file:
+        del file["val"]
+        file["test/labels"][0] = 200
+    assert len(messages(path, "error")) == 2
+
+
+def test_a_bad_header_is_a_problem_and_not_a_crash(tmp_path, make_dataset):
+    path = write(tmp_path / "a.h5", enough(make_dataset))
+    with h5py.File(path, "r+") as file:
+        file.attrs["mean"] = [np.nan]
+    assert messages(path, "error") == ["attribute 'mean' holds NaN or infinity; export it again"]
+
+
+def test_images_in_two_splits_are_counted(tmp_path, make_dataset):
+    dataset = enough(make_dataset)
+    test = dataset.splits["test"]
+    images = np.concatenate([dataset.splits["train"].images[[3, 4]], test.images[2:]])
+    splits = {**dataset.splits, "test": dataclasses.replace(test, images=images)}
+    path = write(tmp_path / "a.h5", enough(make_dataset, splits=splits))
+    assert validate(path) == [Problem("warning", "2 image(s) of /test also occur in /train")]
+
+
+def with_groups(dataset, groups):
+    return {
+        name: dataclasses.replace(split, group=np.array(groups[name]))
+        for name, split in dataset.splits.items()
+    }
+
+
+def test_a_group_in_two_splits_is_an_error(tmp_path, make_dataset):
+    dataset = enough(make_dataset)
+    apart = {"train": [1] * 15, "val": [2] * 6, "test": [3] * 6}
+    path = write(tmp_path / "a.h5", enough(make_dataset, splits=with_groups(dataset, apart)))
+    assert validate(path) == []
+    mixed = apart | {"test": [3, 3, 3, 1, 1, 3]}
+    write(path, enough(make_dataset, splits=with_groups(dataset, mixed)))
+    (message,) = messages(path, "error")
+    assert message.startswith("1 group(s) in both /train and /test, for instance 1")
+
+
+def test_groups_in_some_splits_only(tmp_path, make_dataset):
+    dataset = enough(make_dataset)
+    splits = with_groups(dataset, {"train": [1] * 15, "val": [2] * 6, "test": [3] * 6})
+    splits["val"] = dataset.splits["val"]
+    path = write(tmp_path / "a.h5", enough(make_dataset, splits=splits))
+    assert messages(path, "error") == ["/val/group is missing, although other splits have one"]
+
+
+def test_classes_without_examples_and_rare_ones(tmp_path, make_dataset):
+    dataset = enough(make_dataset)
+    train = dataclasses.replace(
+        dataset.splits["train"], labels=np.array([0] * 14 + [1], dtype=np.uint8)
+    )
+    path = write(tmp_path / "a.h5", enough(make_dataset, splits={**dataset.splits, "train": train}))
+    assert messages(path, "warning") == [
+        "/train: no example of cat",
+        "/train: only 1 example(s) of bee",
+    ]
+
+
+def test_absent_labels_of_a_multilabel_set(tmp_path, make_dataset):
+    dataset = enough(make_dataset, task="multilabel")
+    val = dataset.splits["val"]
+    silent = dataclasses.replace(val, labels=np.zeros_like(val.labels))
+    path = write(
+        tmp_path / "a.h5",
+        enough(make_dataset, task="multilabel", splits={**dataset.splits, "val": silent}),
+    )
+    assert messages(path, "warning") == ["/val: no example of ant, bee, cat"]
+
+
+def test_constant_images(tmp_path, make_dataset):
+    dataset = enough(make_dataset)
+    images = dataset.splits["val"].images.copy()
+    images[[2, 5]] = 0
+    images[5] = 255
+    val = Split(images, dataset.splits["val"].labels)
+    path = write(tmp_path / "a.h5", enough(make_dataset, splits={**dataset.splits, "val": val}))
+    assert messages(path, "warning") == [
+        "/val/images: 2 image(s) of a single value, the first at index 2"
+    ]
+
+
+def test_sources(tmp_path, make_dataset):
+    path = write(tmp_path / "a.h5", enough(make_dataset, source=[]))
+    assert messages(path, "warning") == ["attribute 'source' lists no files: the origin is unknown"]
+    write(path, enough(make_dataset, source=[{"file": "x", "sha256": "abc"}]))
+    assert messages(path, "error") == ["attribute 'source': 'x' has no valid SHA-256 checksum"]
+
+
+def test_what_is_no_hdf5_file_cannot_be_examined(tmp_path):
+    (tmp_path / "a.h5").write_text("text")
+    with pytest.raises(BenchError, match="not an HDF5 file"):
+        validate(tmp_path / "a.h5")
