@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import socket
+import struct
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from harness.data import fetch
+from harness.data.cards import Card, CardFile, find_card
+from harness.data.hdf5 import open_dataset
+from harness.errors import BenchError
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *_args):
+        pass
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        super().do_GET()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine for ``tmp_path/web``; ``asked`` lists the requests."""
+    (tmp_path / "web").mkdir()
+    handler = partial(Handler, directory=str(tmp_path / "web"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.asked = []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def idx(values) -> bytes:
+    return struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape) + values.tobytes()
+
+
+@pytest.fixture
+def web(tmp_path, server, monkeypatch):
+    """A card whose files lie on the good mirror; the first mirror has none of them."""
+    rng = np.random.default_rng(0)
+    files = []
+    for kind, values in (
+        ("images-idx3", rng.integers(0, 256, (40, 6, 6), dtype=np.uint8)),
+        ("labels-idx1", (np.arange(40) % 4).astype(np.uint8)),
+    ):
+        for stem in ("train", "t10k"):
+            name, content = f"{stem}-{kind}-ubyte.gz", gzip.compress(idx(values), mtime=0)
+            good = tmp_path / "web" / "good"
+            good.mkdir(exist_ok=True)
+            (good / name).write_bytes(content)
+            files.append(
+                CardFile(
+                    name,
+                    hashlib.sha256(content).hexdigest(),
+                    hashlib.sha256(idx(values)).hexdigest(),
+                )
+            )
+    base = f"http://127.0.0.1:{server.server_port}"
+    card = Card(
+        name="tiny",
+        title="Tiny",
+        task="multiclass",
+        classes=("a", "b", "c", "d"),
+        images="",
+        homepage="",
+        license="CC0",
+        citation="",
+        kind="idx",
+        mirrors=(f"{base}/empty/", f"{base}/good/"),
+        files=tuple(files),
+    )
+    monkeypatch.setattr(fetch, "find_card", lambda name: {"tiny": card}[name])
+    return card
+
+
+def use(monkeypatch, card):
+    monkeypatch.setattr(fetch, "find_card", lambda _name: card)
+
+
+def test_the_second_mirror_is_tried(web, server, tmp_path):
+    path = fetch.fetch("tiny", tmp_path / "data")
+    assert path == tmp_path / "data" / "tiny.h5"
+    with open_dataset(path) as file:
+        assert file.sizes == {"train": 36, "val": 4, "test": 40}
+        assert file.classes == web.classes
+        assert file.license == "CC0"
+        assert file.source[0]["url"].endswith("train-images-idx3-ubyte.gz")
+    names = [file.name for file in web.files]
+    assert server.asked == [f"/{mirror}/{name}" for name in names for mirror in ("empty", "good")]
+
+
+def test_downloads_are_kept(web, server, tmp_path):
+    first = fetch.fetch("tiny", tmp_path / "data").read_bytes()
+    kept = tmp_path / "data" / ".downloads" / "tiny"
+    assert {file.name for file in kept.iterdir()} == {file.name for file in web.files}
+    server.asked.clear()
+    (tmp_path / "data" / "tiny.h5").unlink()
+    assert fetch.fetch("tiny", tmp_path / "data").read_bytes() == first
+    assert server.asked == []
+
+
+def test_an_interrupted_fetch_goes_on(web, server, tmp_path):
+    kept = tmp_path / "data" / ".downloads" / "tiny"
+    fetch.download(web, web.files[0], kept)
+    server.asked.clear()
+    fetch.fetch("tiny", tmp_path / "data")
+    assert not any(web.files[0].name in path for path in server.asked)
+
+
+def test_a_wrong_checksum_is_refused(web, tmp_path):
+    (tmp_path / "web" / "empty").mkdir()
+    bad = tmp_path / "web" / "empty" / web.files[0].name
+    bad.write_bytes(b"something else")
+    good = tmp_path / "web" / "good" / web.files[0].name
+    path = fetch.download(web, web.files[0], tmp_path / "kept")
+    assert path.read_bytes() == good.read_bytes()
+    good.write_bytes(b"also something else")
+    path.unlink()
+    with pytest.raises(BenchError) as caught:
+        fetch.fetch("tiny", tmp_path / "data")
+    message = str(caught.value)
+    for mirror in web.mirrors:
+        assert f"{mirror} (wrong SHA-256)" in message
+    assert not list((tmp_path / "data").rglob("*.h5"))
+    assert not list((tmp_path / "data").rglob("*.gz"))
+
+
+def test_when_every_mirror_fails_each_is_named(web, tmp_path, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        use(monkeypatch, replace(web, mirrors=(web.mirrors[0], dead)))
+        with pytest.raises(BenchError) as caught:
+            fetch.fetch("tiny", tmp_path / "data")
+    message = str(caught.value)
+    assert f"{web.mirrors[0]} (HTTP 404)" in message
+    assert f"{dead} (no connection: ConnectionError)" in message
+    assert "bench data import FOLDER --name tiny" in message
+    assert "\n" not in message
+
+
+def test_the_copy_of_the_system_is_used(web, server, tmp_path, monkeypatch):
+    """Packed anew, so the checksums of the gzip files differ, as Debian's do."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    for file in web.files:
+        content = gzip.decompress((tmp_path / "web" / "good" / file.name).read_bytes())
+        (folder / file.name).write_bytes(gzip.compress(content, mtime=7))
+    downloaded = fetch.fetch("tiny", tmp_path / "one").read_bytes()
+    server.asked.clear()
+    use(monkeypatch, replace(web, system_folders=(tmp_path / "nowhere", folder)))
+    assert fetch.fetch("tiny", tmp_path / "two").read_bytes() == downloaded
+    assert server.asked == []
+    (folder / web.files[2].name).write_bytes(gzip.compress(b"other numbers"))
+    with pytest.raises(BenchError, match="wrong SHA-256, not the file that the card names"):
+        fetch.fetch("tiny", tmp_path / "three")
+    assert not (tmp_path / "three").exists()
+
+
+def test_export_never_downloads(web, server, tmp_path):
+    with pytest.raises(BenchError, match="`bench data fetch tiny`"):
+        fetch.export("tiny", tmp_path / "data")
+    assert server.asked == []
+
+
+def test_a_folder_that_cannot_be_made(web, tmp_path):
+    (tmp_path / "data").touch()
+    with pytest.raises(BenchError, match="cannot be written"):
+        fetch.fetch("tiny", tmp_path / "data")
+
+
+def test_debians_fashion_mnist(tmp_path):
+    card = find_card("fashion-mnist")
+    if not any(folder.is_dir() for folder in card.system_folders):
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    with open_dataset(fetch.export("fashion-mnist", tmp_path), memory_budget=0) as file:
+        assert file.sizes == {"train": 57_000, "val": 3_000, "test": 10_000}
+        assert file.class_counts("test").tolist() == [1000] * 10
+        assert file.class_counts("train").tolist() == [5700] * 10
+        assert file.classes[9] == "Ankle boot"
+        # The figures that everyone uses for all 60,000 images are 0.2860 and 0.3530.
+        np.testing.assert_allclose([file.mean[0], file.std[0]], [0.2860, 0.3530], atol=2e-4)
+
+
+def test_real_mnist_test_files_are_those_of_the_card(mnist10k):
+    for file in find_card("mnist").files:
+        if file.name.startswith("t10k"):
+            digest = hashlib.sha256((mnist10k / file.name).read_bytes()).hexdigest()
+            assert digest == file.sha256
