@@ -75,3 +75,28 @@ def mean_accuracy(correct: ArrayLike, examples: int) -> Estimate:
     counts = np.asarray(correct, dtype=np.float64)
     interval = proportion(round(float(counts.mean())), examples)
     return Estimate(float(counts.mean()) / examples, interval.low, interval.high)
+
+
+class PairedTest(NamedTuple):
+    """Two classifiers on the same examples: how often only one is right, and the p-value."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> PairedTest:
+    """Exact two-sided McNemar test on boolean arrays (n,) (McNemar 1947; binomial form).
+
+    Only examples that one gets right and the other wrong tell them apart; were both equally good,
+    each such example would fall either way like a fair coin. Without any, p is 1.
+    """
+    first = np.asarray(first_correct, dtype=bool)
+    second = np.asarray(second_correct, dtype=bool)
+    if first.shape != second.shape:
+        raise ValueError(f"examples do not pair: {first.shape} against {second.shape}")
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
+    discordant = only_first + only_second
+    p = float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    return PairedTest(only_first, only_second, p)

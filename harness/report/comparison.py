@@ -1,0 +1,385 @@
+"""The numbers of a report, worked out from a run's folder; no text and no pictures here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.registry import BACKENDS
+from harness.errors import BenchError
+from harness.measure import statistics
+from harness.measure.statistics import Estimate, PairedTest
+from harness.models import MODELS
+from harness.models.card import ModelCard
+from harness.plan import Cell
+from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
+from harness.results.load import MIB
+from harness.results.records import CellResult, Epoch, Identity, Phases, Score
+
+MINIMUM_ROUNDS = 6
+"""With n rounds even their whole range holds the median in only 1 - 2 / 2^n of cases: 94 % at 5."""
+SIGNIFICANCE = 0.05
+FIRST_STEPS = 100
+"""How many steps of two loss curves are compared: later ones differ by amplified rounding alone."""
+
+
+def title_of(framework: str) -> str:
+    """What a person reads; a framework that this version does not know keeps its name."""
+    spec = BACKENDS.get(framework)
+    return spec.title if spec else framework
+
+
+def median_of_rounds(samples: NDArray[np.float64]) -> Estimate:
+    """Median with its bootstrap interval, or without where the rounds are too few for one."""
+    estimate = statistics.median(samples)
+    if samples.size < MINIMUM_ROUNDS:
+        return Estimate(estimate.value, math.nan, math.nan)
+    return estimate
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A cell that finished: nothing of it is missing but perhaps its arrays."""
+
+    result: CellResult
+    phases: Phases
+    test: Score
+    identity: Identity
+    arrays: CellArrays | None
+
+    @classmethod
+    def of(cls, result: CellResult, arrays: CellArrays | None) -> Trained:
+        if not (result.epochs and result.phases and result.test and result.identity):
+            raise BenchError(
+                f"the result of {result.cell} says it is finished but lacks measurements: "
+                "delete it and run --resume"
+            )
+        return cls(result, result.phases, result.test, result.identity, arrays)
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        return self.result.epochs
+
+    @property
+    def images_per_second(self) -> NDArray[np.float64]:
+        return self.result.images_per_second
+
+    @property
+    def median_images_per_second(self) -> float:
+        return float(np.median(self.images_per_second))
+
+    @property
+    def peak_mib(self) -> float:
+        return self.result.peak_rss_bytes / MIB
+
+    @cached_property
+    def predictions(self) -> NDArray[np.intp] | None:
+        """Class with the largest logit (examples,)."""
+        if self.arrays is None or self.arrays.test_labels.ndim != 1:
+            return None
+        predicted: NDArray[np.intp] = self.arrays.test_logits.argmax(axis=1)
+        return predicted
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one framework did in a group: its cells by seed, sorted by how they ended."""
+
+    framework: str
+    trained: dict[int, Trained] = field(default_factory=dict)
+    failed: dict[int, CellResult] = field(default_factory=dict)
+    missing: tuple[int, ...] = ()
+    """Seeds that have no result."""
+
+    @property
+    def title(self) -> str:
+        return title_of(self.framework)
+
+    @cached_property
+    def speed(self) -> Estimate:
+        """Training images a second, over the epochs of all seeds."""
+        cells = self.trained.values()
+        return median_of_rounds(np.concatenate([cell.images_per_second for cell in cells]))
+
+    @property
+    def rounds(self) -> int:
+        return sum(len(cell.epochs) for cell in self.trained.values())
+
+    @property
+    def test_examples(self) -> int:
+        return next(iter(self.trained.values())).test.examples
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Mean over the seeds, with the interval of one evaluation."""
+        correct = [cell.test.correct for cell in self.trained.values()]
+        return statistics.mean_accuracy(correct, self.test_examples)
+
+    @property
+    def accuracy_range(self) -> tuple[float, float]:
+        shares = [cell.test.correct / cell.test.examples for cell in self.trained.values()]
+        return min(shares), max(shares)
+
+    def phase(self, name: str) -> float:
+        """Median over the seeds of the seconds that the phase ``name`` took."""
+        return float(np.median([getattr(cell.phases, name) for cell in self.trained.values()]))
+
+    @property
+    def peak_mib(self) -> float:
+        """The largest over the seeds."""
+        return max(cell.peak_mib for cell in self.trained.values())
+
+
+@dataclass(frozen=True)
+class AccuracyTest:
+    """Two networks, trained from the same seed, on the same test images."""
+
+    seed: int
+    differing: int
+    """Images to which they give different classes."""
+    examples: int
+    paired: PairedTest
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frameworks of a group."""
+
+    first: Outcome
+    second: Outcome
+    tests: tuple[AccuracyTest, ...]
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How far the first losses of one cell are from those of the reference, same seed."""
+
+    framework: str
+    seed: int
+    first_loss: float
+    steps: int
+    """How many steps were compared."""
+    first_difference: float
+    """Relative, of the first step; 0 for the reference itself."""
+    largest_difference: float
+    """Relative, over ``steps`` steps; NaN when a loss is not a number."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One network on one data set, all frameworks and seeds."""
+
+    dataset: str
+    model: str
+    entry: DatasetEntry
+    card: ModelCard | None
+    """None for a network that this version does not know."""
+    outcomes: tuple[Outcome, ...]
+    """In the run's order of frameworks."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.card.title if self.card else self.model} on {self.dataset}"
+
+    @property
+    def finished(self) -> tuple[Outcome, ...]:
+        """Frameworks with at least one trained network."""
+        return tuple(outcome for outcome in self.outcomes if outcome.trained)
+
+    @property
+    def reference(self) -> Outcome | None:
+        """What the others are compared to: the first framework of the run that finished."""
+        return self.finished[0] if self.finished else None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that at least one framework finished, in the order of the run."""
+        seeds = dict.fromkeys(seed for outcome in self.outcomes for seed in outcome.trained)
+        return tuple(seeds)
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every two frameworks that finished a seed in common with predictions kept."""
+        pairs = []
+        for first, second in combinations(self.finished, 2):
+            tests = tuple(_accuracy_tests(first, second))
+            if tests:
+                pairs.append(Pair(first, second, tests))
+        return tuple(pairs)
+
+    @property
+    def test_count(self) -> int:
+        """How many paired tests there are: each p-value is multiplied by it (Bonferroni)."""
+        return sum(len(pair.tests) for pair in self.pairs)
+
+    def corrected(self, p: float) -> float:
+        return min(1.0, p * self.test_count)
+
+    def closeness(self) -> list[Closeness]:
+        """Loss curves of every cell against the reference's; none where losses were not kept."""
+        if self.reference is None:
+            return []
+        found = []
+        for seed in self.seeds:
+            base = self.reference.trained.get(seed)
+            if base is None or base.arrays is None:
+                continue
+            for outcome in self.finished:
+                cell = outcome.trained.get(seed)
+                if cell is not None and cell.arrays is not None:
+                    found.append(_closeness(outcome.framework, seed, cell.arrays, base.arrays))
+        return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, read whole."""
+
+    folder: RunFolder
+    groups: tuple[Group, ...]
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.folder.manifest
+
+    @property
+    def planned(self) -> int:
+        return len(self.manifest.cells)
+
+    @property
+    def with_result(self) -> int:
+        return sum(
+            len(outcome.trained) + len(outcome.failed)
+            for group in self.groups
+            for outcome in group.outcomes
+        )
+
+    @property
+    def compared(self) -> list[str]:
+        """Titles of the frameworks that the run set out to compare."""
+        return [title_of(name) for name in self.manifest.experiment.frameworks]
+
+    @property
+    def cells(self) -> list[tuple[Group, Outcome, Trained]]:
+        """Every trained network."""
+        return [
+            (group, outcome, cell)
+            for group in self.groups
+            for outcome in group.outcomes
+            for cell in outcome.trained.values()
+        ]
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Run:
+        """Read every result and array.
+
+        Raises:
+            BenchError: a file is damaged, or there is no result at all.
+        """
+        manifest = folder.manifest
+        keys = dict.fromkeys((cell.dataset, cell.model) for cell in manifest.cells)
+        groups = []
+        for dataset, model in keys:
+            if dataset not in manifest.datasets:
+                raise BenchError(f"{folder.path}: the run does not describe its data set {dataset}")
+            cells = [c for c in manifest.cells if (c.dataset, c.model) == (dataset, model)]
+            # The plan rotates the frameworks with the seed; a report keeps the run's own order.
+            asked = [*manifest.experiment.frameworks, *(cell.framework for cell in cells)]
+            groups.append(
+                Group(
+                    dataset=dataset,
+                    model=model,
+                    entry=manifest.datasets[dataset],
+                    card=MODELS.get(model),
+                    outcomes=tuple(
+                        _outcome(folder, name, [c for c in cells if c.framework == name])
+                        for name in dict.fromkeys(asked)
+                    ),
+                )
+            )
+        run = cls(folder, tuple(groups))
+        if run.with_result == 0:
+            raise BenchError(
+                f"{folder.path} holds no result yet: go on with bench run --resume --out DIR"
+            )
+        return run
+
+
+def paired_speed(above: Outcome, below: Outcome) -> Estimate | None:
+    """Throughput of ``above`` over that of ``below``, epoch by epoch of the seeds both finished."""
+    seeds = [seed for seed in above.trained if seed in below.trained]
+    if not seeds:
+        return None
+    rounds = [
+        (first, second)
+        for seed in seeds
+        for first, second in zip(
+            above.trained[seed].images_per_second,
+            below.trained[seed].images_per_second,
+            strict=False,
+        )
+    ]
+    numerator, denominator = np.array(rounds).T
+    estimate = statistics.paired_ratio(numerator, denominator)
+    if len(rounds) < MINIMUM_ROUNDS:
+        return Estimate(estimate.value, math.nan, math.nan)
+    return estimate
+
+
+def _outcome(folder: RunFolder, framework: str, cells: list[Cell]) -> Outcome:
+    trained: dict[int, Trained] = {}
+    failed: dict[int, CellResult] = {}
+    missing: list[int] = []
+    for cell in cells:
+        result = folder.read_result(cell)
+        if result is None:
+            missing.append(cell.seed)
+        elif result.status == "failed":
+            failed[cell.seed] = result
+        else:
+            trained[cell.seed] = Trained.of(result, folder.read_arrays(cell))
+    return Outcome(framework, trained, failed, tuple(missing))
+
+
+def _accuracy_tests(first: Outcome, second: Outcome) -> list[AccuracyTest]:
+    found = []
+    for seed, one in first.trained.items():
+        other = second.trained.get(seed)
+        if other is None or one.predictions is None or other.predictions is None:
+            continue
+        assert one.arrays is not None
+        assert other.arrays is not None
+        labels = one.arrays.test_labels
+        if not np.array_equal(labels, other.arrays.test_labels):
+            continue  # not the same test images: `findings` says so
+        found.append(
+            AccuracyTest(
+                seed=seed,
+                differing=int((one.predictions != other.predictions).sum()),
+                examples=len(labels),
+                paired=statistics.mcnemar(one.predictions == labels, other.predictions == labels),
+            )
+        )
+    return found
+
+
+def _closeness(framework: str, seed: int, own: CellArrays, base: CellArrays) -> Closeness:
+    steps = min(FIRST_STEPS, own.step_losses.size, base.step_losses.size)
+    losses, expected = own.step_losses[:steps], base.step_losses[:steps]
+    # Relative to the larger of the two, so that a loss of 0 in the reference gives 1, not infinity.
+    scale = np.maximum(np.abs(losses), np.abs(expected))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(losses - expected) / np.where(scale == 0, 1, scale)
+    return Closeness(
+        framework=framework,
+        seed=seed,
+        first_loss=float(losses[0]) if steps else math.nan,
+        steps=steps,
+        first_difference=float(difference[0]) if steps else math.nan,
+        largest_difference=float(np.max(difference)) if steps else math.nan,
+    )

@@ -1,0 +1,169 @@
+"""What was held identical, checked; and everything else that a reader must be warned of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.report.comparison import Group, Run, title_of
+from harness.report.text import code, escape, join, number, plural, shorten
+from harness.results.records import Identity
+
+ITEMS = {
+    "data": "data",
+    "initial_weights": "initial weights",
+    "batch_order": "batch order",
+    "learning_rates": "learning rates",
+}
+"""Fields of :class:`Identity` and what a person calls them."""
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+"""Relative: how close the first losses must stay, for the parity tests and for this report."""
+
+assert set(ITEMS) == set(Identity.model_fields)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One item of one seed in every framework that finished it."""
+
+    item: str
+    seed: int
+    digests: dict[str, str]
+    """By framework."""
+
+    @property
+    def comparable(self) -> bool:
+        return len(self.digests) > 1
+
+    @property
+    def identical(self) -> bool:
+        return len(set(self.digests.values())) == 1
+
+
+def checks(group: Group) -> list[Check]:
+    """Item by item and seed by seed."""
+    return [
+        Check(
+            item=item,
+            seed=seed,
+            digests={
+                outcome.framework: getattr(outcome.trained[seed].identity, item)
+                for outcome in group.finished
+                if seed in outcome.trained
+            },
+        )
+        for item in ITEMS
+        for seed in group.seeds
+    ]
+
+
+def findings(run: Run) -> list[str]:
+    """Markdown sentences that stand at the top of the report, worst first."""
+    found = [
+        sentence
+        for look in (_not_identical, _recount, _far_apart, _failures, _incomplete, _lost)
+        for group in run.groups
+        for sentence in look(run, group)
+    ]
+    for name, reason in run.manifest.skipped.items():
+        found.append(f"{escape(title_of(name))} was skipped: {escape(shorten(reason))}.")
+    return found
+
+
+def _not_identical(run: Run, group: Group) -> Iterator[str]:
+    for check in checks(group):
+        if not check.identical:
+            yield (
+                f"**NOT IDENTICAL**: the {ITEMS[check.item]} of {escape(group.title)}, "
+                f"seed {check.seed}, differed between frameworks. "
+                "Speeds and accuracies below do not compare like with like."
+            )
+    for seed in group.seeds:
+        labels = [
+            outcome.trained[seed].arrays.test_labels  # type: ignore[union-attr]
+            for outcome in group.finished
+            if seed in outcome.trained and outcome.trained[seed].arrays is not None
+        ]
+        if any(not np.array_equal(labels[0], other) for other in labels[1:]):
+            yield (
+                f"**NOT IDENTICAL**: the test labels of {escape(group.title)}, seed {seed}, "
+                "differed between frameworks: their accuracies are of different test images."
+            )
+
+
+def _recount(run: Run, group: Group) -> Iterator[str]:
+    for outcome in group.finished:
+        for seed, cell in outcome.trained.items():
+            if cell.predictions is None or cell.arrays is None:
+                continue
+            correct = int((cell.predictions == cell.arrays.test_labels).sum())
+            if (correct, cell.predictions.size) != (cell.test.correct, cell.test.examples):
+                yield (
+                    f"**Counts disagree**: {escape(outcome.title)}, {escape(group.title)}, "
+                    f"seed {seed}: the stored predictions give {correct} of "
+                    f"{cell.predictions.size} right, the stored result says "
+                    f"{cell.test.correct} of {cell.test.examples}."
+                )
+
+
+def _far_apart(run: Run, group: Group) -> Iterator[str]:
+    precision = run.manifest.experiment.training.precision
+    tolerance = TOLERANCE[precision]
+    reference = group.reference
+    for close in group.closeness():
+        where = f"{escape(title_of(close.framework))}, {escape(group.title)}, seed {close.seed}"
+        if close.steps and math.isnan(close.largest_difference):
+            yield f"{where}: a training loss is not a number within the first {close.steps} steps."
+        elif close.first_difference > tolerance and reference is not None:
+            yield (
+                f"**Not the same computation**: {where}: already the first training loss differs "
+                f"from that of {escape(reference.title)} by {number(close.first_difference)} "
+                f"relative, more than {tolerance:g}."
+            )
+        elif close.largest_difference > tolerance and reference is not None:
+            yield (
+                f"{where}: within the first {close.steps} steps the training losses differ "
+                f"from those of {escape(reference.title)} by up to "
+                f"{number(close.largest_difference)} relative, more than the {tolerance:g} "
+                f"expected in {precision}. Either training amplified rounding, or the two do not "
+                "compute the same."
+            )
+
+
+def _failures(run: Run, group: Group) -> Iterator[str]:
+    for outcome in group.outcomes:
+        for seed, result in outcome.failed.items():
+            reason = escape(shorten(result.error or "no reason was recorded"))
+            log = code(f"logs/{result.cell.id}.log")
+            yield (
+                f"**Failed**: {escape(outcome.title)}, {escape(group.title)}, seed {seed}: "
+                f"{reason} (log: {log})."
+            )
+
+
+def _incomplete(run: Run, group: Group) -> Iterator[str]:
+    for outcome in group.outcomes:
+        if outcome.missing:
+            seeds = join([str(seed) for seed in outcome.missing])
+            yield (
+                f"**Not run yet**: {escape(outcome.title)}, {escape(group.title)}, "
+                f"seed{'s' if len(outcome.missing) > 1 else ''} {seeds}."
+            )
+
+
+def _lost(run: Run, group: Group) -> Iterator[str]:
+    lost = [
+        cell
+        for outcome in group.finished
+        for cell in outcome.trained.values()
+        if cell.arrays is None
+    ]
+    if lost:
+        yield (
+            f"{escape(group.title)}: predictions and step losses of "
+            f"{plural(len(lost), 'cell')} are missing from the folder, so these take no part in "
+            "paired tests and loss curves."
+        )

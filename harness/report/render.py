@@ -1,0 +1,117 @@
+"""Writes ``report.md``, ``results.csv`` and ``figures/`` into a run's folder, from its results."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness import __version__
+from harness.backends.registry import BACKENDS
+from harness.errors import BenchError
+from harness.report import figures, sources, tables, text, verdict
+from harness.report.comparison import MINIMUM_ROUNDS, SIGNIFICANCE, Group, Run
+from harness.report.identity import TOLERANCE, findings
+from harness.results.folder import RunFolder, write_atomically
+from harness.results.load import cells_frame, to_csv
+
+FIGURES = {
+    "curves": "Training loss by step and validation accuracy by epoch",
+    "speed": "Training speed of each framework in images per second",
+    "startup": "Seconds for import, build and first step of each framework",
+}
+"""Kinds of figure and what their text for readers without pictures says."""
+
+
+def render(path: Path) -> Path:
+    """Render the run in ``path`` and return its ``report.md``; the same results, the same bytes.
+
+    Raises:
+        BenchError: no run there, damaged files, no results yet, or nothing can be written.
+    """
+    folder = RunFolder.open(path)
+    if not isinstance(folder.environment, dict):
+        raise BenchError(f"{path}: environment.json does not describe a machine")
+    run = Run.read(folder)
+    csv = to_csv(cells_frame(folder))
+    drawn = [_figures(group) for group in run.groups]
+    content = _markdown(run, [list(files) for files in drawn])
+    try:
+        for files in drawn:
+            for name, svg in files.items():
+                write_atomically(path / name, svg)
+        write_atomically(path / "results.csv", csv)
+        # Last, so that a report never shows figures that are not there.
+        write_atomically(path / "report.md", content)
+    except OSError as error:
+        raise BenchError(f"cannot write the report to {path}: {error.strerror}") from error
+    return path / "report.md"
+
+
+def _figures(group: Group) -> dict[str, str]:
+    """SVG text by its path below the run's folder."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{group.dataset}-{group.model}")
+    return {f"figures/{stem}-{kind}.svg": svg for kind, svg in figures.draw(group).items()}
+
+
+def _markdown(run: Run, drawn: list[list[str]]) -> str:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML: harness.report.text escapes what is foreign
+    )
+    template = environment.get_template("report.md.j2")
+    return template.render(
+        run=run,
+        manifest=run.manifest,
+        sections=[
+            {"group": group, "figures": _links(group, names)}
+            for group, names in zip(run.groups, drawn, strict=True)
+        ],
+        findings=findings(run),
+        code=_code(run),
+        folder_name=shlex.quote(run.folder.path.resolve().name),
+        rendered_by=__version__,
+        minimum_rounds=MINIMUM_ROUNDS,
+        significance=SIGNIFICANCE,
+        tolerance=TOLERANCE[run.manifest.experiment.training.precision],
+        escape=text.escape,
+        fence=text.fence,
+        tables=tables,
+        verdict=verdict,
+    )
+
+
+def _links(group: Group, names: list[str]) -> dict[str, str]:
+    """Markdown pictures by kind."""
+    return {
+        kind: f"![{text.escape(f'{caption}: {group.title}')}]({name})"
+        for (kind, caption), name in zip(FIGURES.items(), names, strict=False)
+    }
+
+
+def _code(run: Run) -> dict[str, Any]:
+    """The families of the run, with what each one's files hold."""
+    families: dict[str, list[str]] = {}
+    for name in run.manifest.experiment.frameworks:
+        spec = BACKENDS.get(name)
+        if spec is not None:
+            families.setdefault(spec.family, []).append(spec.title)
+    modules: dict[str, list[str]] = {}
+    for group in run.groups:
+        if group.card is not None and group.card.title not in modules.get(group.card.module, []):
+            modules.setdefault(group.card.module, []).append(group.card.title)
+    titles = {family: " and ".join(names) for family, names in families.items()}
+    parts = sources.parts(
+        families,
+        {module: " and ".join(names) for module, names in modules.items()},
+        sources.BACKENDS_FOLDER,
+    )
+    shown = [family for family in titles if any(family in part.sources for part in parts)]
+    return {"parts": parts, "families": {family: titles[family] for family in shown}}

@@ -1,0 +1,416 @@
+"""Every table of the report, as Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from harness.measure.statistics import CONFIDENCE
+from harness.report.comparison import Group, Outcome, Run, paired_speed, title_of
+from harness.report.identity import ITEMS, Check, checks
+from harness.report.sources import Part
+from harness.report.text import (
+    NOTHING,
+    code,
+    escape,
+    number,
+    p_value,
+    percent,
+    percent_interval,
+    percent_places,
+    plural,
+    ratio,
+    shorten,
+    speed,
+    table,
+)
+from harness.results.folder import DatasetEntry
+
+INTERVAL = f"{100 * CONFIDENCE:.0f} %"
+DIGEST = 12
+"""Characters of a SHA-256 that are shown: enough to tell a handful apart."""
+
+
+def headline(run: Run, group: Group) -> str:
+    """One row a framework, those that failed or were skipped included."""
+    reference = group.reference
+    header = [
+        "Framework",
+        f"Test accuracy ({INTERVAL})",
+        f"Training, images/s ({INTERVAL})",
+        f"Speed, {escape(reference.title)} = 1 ({INTERVAL})" if reference else "Speed ratio",
+        "First step, s",
+        "Import, s",
+        "Peak memory, MiB",
+    ]
+    rows = [
+        _headline_row(outcome, reference) if outcome.trained else _unfinished_row(outcome)
+        for outcome in group.outcomes
+    ]
+    rows += [
+        [escape(title_of(name)), f"skipped: {escape(shorten(reason))}", *[NOTHING] * 5]
+        for name, reason in run.manifest.skipped.items()
+    ]
+    return table(header, rows, align="lrrrrrr")
+
+
+def accuracy_cell(outcome: Outcome) -> str:
+    places = percent_places(outcome.test_examples)
+    shown = percent_interval(outcome.accuracy, places)
+    if len(outcome.trained) > 1:
+        low, high = outcome.accuracy_range
+        shown += f"; seeds {100 * low:.{places}f} to {percent(high, places)}"
+    return shown
+
+
+def ratio_cell(outcome: Outcome, reference: Outcome | None) -> str:
+    if reference is None:
+        return NOTHING
+    if outcome is reference:
+        return "1"
+    return ratio(paired_speed(outcome, reference))
+
+
+def unfinished_reason(outcome: Outcome) -> str:
+    """Why ``outcome`` trained nothing, as plain text."""
+    if outcome.failed:
+        result = next(iter(outcome.failed.values()))
+        return f"failed: {shorten(result.error or 'no reason was recorded')}"
+    return "not run yet"
+
+
+def _headline_row(outcome: Outcome, reference: Outcome | None) -> list[str]:
+    name = escape(outcome.title)
+    planned = len(outcome.trained) + len(outcome.failed) + len(outcome.missing)
+    if len(outcome.trained) < planned:
+        name += f" (**{len(outcome.trained)} of {planned} seeds**)"
+    return [
+        name,
+        accuracy_cell(outcome),
+        speed(outcome.speed),
+        ratio_cell(outcome, reference),
+        number(outcome.phase("first_step_s")),
+        number(outcome.phase("import_s")),
+        f"{outcome.peak_mib:,.0f}",
+    ]
+
+
+def _unfinished_row(outcome: Outcome) -> list[str]:
+    state, _, reason = unfinished_reason(outcome).partition(": ")
+    shown = f"**{state}**: {escape(reason)}" if reason else f"**{state}**"
+    return [escape(outcome.title), shown, *[NOTHING] * 5]
+
+
+def accuracy_pairs(group: Group) -> str:
+    """One row a pair of frameworks and seed."""
+    header = [
+        "Frameworks",
+        "Seed",
+        "Images",
+        "Different answers",
+        "Only the first right",
+        "Only the second right",
+        "p (exact McNemar)",
+    ]
+    rows = [
+        [
+            f"{escape(pair.first.title)}, {escape(pair.second.title)}",
+            str(test.seed),
+            f"{test.examples:,}",
+            f"{test.differing:,}",
+            f"{test.paired.only_first:,}",
+            f"{test.paired.only_second:,}",
+            p_value(test.paired.p).removeprefix("p = ").removeprefix("p "),
+        ]
+        for pair in group.pairs
+        for test in pair.tests
+    ]
+    return table(header, rows, align="lrrrrrr")
+
+
+def hyperparameters(run: Run) -> str:
+    experiment = run.manifest.experiment
+    training, optimizer = experiment.training, experiment.training.optimizer
+    rows = [
+        ("epochs", str(training.epochs)),
+        ("batch size", str(training.batch_size)),
+        ("optimiser", {"sgd": "SGD with momentum", "adam": "Adam"}[optimizer.name]),
+        ("peak learning rate", f"{optimizer.learning_rate:g}"),
+        ("learning-rate schedule", training.schedule),
+        ("weight decay (added to the gradient)", f"{optimizer.weight_decay:g}"),
+    ]
+    if optimizer.name == "sgd":
+        rows.append(("momentum", f"{optimizer.momentum:g}"))
+    else:
+        rows += [
+            ("beta 1, beta 2", f"{optimizer.beta1:g}, {optimizer.beta2:g}"),
+            ("epsilon", f"{optimizer.epsilon:g}"),
+        ]
+    rows += [
+        ("precision", training.precision),
+        ("threads for each framework", str(experiment.threads)),
+        ("seeds", ", ".join(map(str, experiment.seeds))),
+    ]
+    return table(["Setting", "Value"], rows)
+
+
+def identity_summary(group: Group) -> str:
+    """One row an item: whether all frameworks had the same, over all seeds."""
+    rows = []
+    found = checks(group)
+    for item, name in ITEMS.items():
+        own = [check for check in found if check.item == item]
+        comparable = [check for check in own if check.comparable]
+        same = [check for check in comparable if check.identical]
+        if not comparable:
+            verdict = "nothing to compare: one framework only"
+        elif len(same) == len(comparable):
+            verdict = f"identical: yes ({plural(len(same), 'seed')})"
+        else:
+            verdict = f"**identical: NO** ({len(same)} of {plural(len(comparable), 'seed')})"
+        rows.append([name, verdict])
+    return table(["Held", "Between the frameworks"], rows)
+
+
+def identity_digests(group: Group) -> str:
+    """One row an item and seed, one column a framework: the first characters of each SHA-256."""
+    header = ["Held", "Seed", *(escape(outcome.title) for outcome in group.finished), "Identical"]
+    rows = [
+        [
+            ITEMS[check.item],
+            str(check.seed),
+            *(_digest(check, outcome) for outcome in group.finished),
+            ("yes" if check.identical else "**NO**") if check.comparable else NOTHING,
+        ]
+        for check in checks(group)
+    ]
+    return table(header, rows)
+
+
+def _digest(check: Check, outcome: Outcome) -> str:
+    digest = check.digests.get(outcome.framework)
+    return code(digest[:DIGEST]) if digest else NOTHING
+
+
+def closeness(group: Group) -> str:
+    reference = group.reference
+    assert reference is not None
+    found = group.closeness()
+    steps = max((close.steps for close in found), default=0)
+    header = [
+        "Framework",
+        "Seed",
+        "Loss of the first step",
+        f"Largest relative difference from {escape(reference.title)}, first {steps} steps",
+    ]
+    rows = [
+        [
+            escape(title_of(close.framework)),
+            str(close.seed),
+            f"{close.first_loss:.8f}",
+            "reference"
+            if close.framework == reference.framework
+            else "not a number"
+            if math.isnan(close.largest_difference)
+            else number(close.largest_difference, 2),
+        ]
+        for close in found
+    ]
+    return table(header, rows, align="lrrr")
+
+
+def code_lines(parts: list[Part], families: dict[str, str]) -> str:
+    """One row a part, one column a family; their sum in the last row."""
+    rows: list[list[str]] = []
+    for part in parts:
+        counts = (part.lines(family) for family in families)
+        rows.append([escape(part.title), *(_count(count) for count in counts)])
+    totals = []
+    for family in families:
+        known = [part.lines(family) for part in parts]
+        whole = [count for count in known if count is not None]
+        totals.append(_count(sum(whole) if len(whole) == len(known) else None))
+    if len(parts) > 1:
+        rows.append(["all", *totals])
+    return table(
+        ["Lines of code", *map(escape, families.values())], rows, align="l" + "r" * len(families)
+    )
+
+
+def _count(count: int | None) -> str:
+    return NOTHING if count is None else str(count)
+
+
+def layers(group: Group) -> str:
+    """The network's layers, parameters and multiply-accumulate operations for one image."""
+    assert group.card is not None
+    shape, classes = group.entry.image_shape, len(group.entry.classes)
+    parameters = group.card.parameters(shape, classes)
+    found = group.card.layers(shape, classes)
+    rows = []
+    for layer in found:
+        own = [p.size for p in parameters if p.name.rpartition(".")[0] == layer.name]
+        rows.append(
+            [
+                code(layer.name),
+                escape(layer.operation),
+                " x ".join(map(str, layer.output_shape)),
+                f"{sum(own):,}",
+                f"{layer.macs:,}",
+            ]
+        )
+    rows.append(
+        [
+            "**total**",
+            "",
+            "",
+            f"**{sum(p.size for p in parameters):,}**",
+            f"**{sum(layer.macs for layer in found):,}**",
+        ]
+    )
+    header = ["Layer", "Operation", "Output", "Parameters", "Multiply-accumulates an image"]
+    return table(header, rows, align="lllrr")
+
+
+def dataset(name: str, entry: DatasetEntry) -> str:
+    channels, height, width = entry.image_shape
+    classes = ", ".join(entry.classes)
+    rows = [
+        ("images", f"{entry.train:,} train, {entry.val:,} validation, {entry.test:,} test"),
+        ("image", f"{plural(channels, 'channel')}, {height} x {width} pixels"),
+        (f"classes ({len(entry.classes)})", escape(classes)),
+        ("task", escape(entry.task)),
+        ("split", escape(entry.split)),
+        ("licence", escape(entry.license)),
+        *(("source", line) for line in _source_lines(entry.source)),
+        ("SHA-256 of the HDF5 file", code(entry.sha256)),
+    ]
+    return table(["Data set", escape(name)], rows)
+
+
+def _source_lines(source: str) -> Iterable[str]:
+    """Where the files came from; the schema says a JSON list of mappings, but show anything."""
+    try:
+        entries = json.loads(source)
+    except ValueError:
+        entries = source
+    for entry in entries if isinstance(entries, list) else [entries]:
+        if not isinstance(entry, dict):
+            yield escape(str(entry))
+            continue
+        parts = [escape(str(entry[key])) for key in ("file", "url", "note") if key in entry]
+        parts += [
+            f"{escape(str(key))}: {escape(str(value))}"
+            for key, value in entry.items()
+            if key not in ("file", "url", "note", "sha256")
+        ]
+        if "sha256" in entry:
+            parts.append(f"SHA-256 {code(str(entry['sha256']))}")
+        yield ", ".join(parts)
+
+
+def every_cell(run: Run, group: Group) -> str:
+    """One row for each framework and seed of the group."""
+    header = [
+        "Framework", "Seed", "Test right", "Test accuracy", "Test loss", "Validation accuracy",
+        "Last training loss", "Images/s", "Training, s", "Start, s", "Import, s", "Build, s",
+        "First step, s", "First prediction, s", "Test evaluation, s", "Peak memory, MiB",
+    ]  # fmt: skip
+    rows: list[list[str]] = []
+    for outcome in group.outcomes:
+        name = escape(outcome.title)
+        for seed in run.manifest.experiment.seeds:
+            if seed in outcome.failed:
+                reason = escape(shorten(outcome.failed[seed].error or "no reason was recorded"))
+                rows.append([name, str(seed), f"**failed**: {reason}", *[NOTHING] * 13])
+            elif seed in outcome.missing:
+                rows.append([name, str(seed), "**not run yet**", *[NOTHING] * 13])
+            elif seed in outcome.trained:
+                rows.append([name, str(seed), *_cell_numbers(outcome, seed)])
+    return table(header, rows, align="l" + "r" * 15)
+
+
+def _cell_numbers(outcome: Outcome, seed: int) -> list[str]:
+    cell = outcome.trained[seed]
+    last = cell.epochs[-1]
+    places = percent_places(cell.test.examples)
+    phases = cell.phases
+    return [
+        f"{cell.test.correct:,} of {cell.test.examples:,}",
+        percent(cell.test.accuracy, places),
+        number(cell.test.loss),
+        percent(last.val_accuracy, places),
+        number(last.loss),
+        number(cell.median_images_per_second),
+        number(float(cell.result.epoch_seconds.sum())),
+        number(phases.start_s),
+        number(phases.import_s),
+        number(phases.build_s),
+        number(phases.first_step_s),
+        number(phases.first_predict_s),
+        number(cell.test.seconds),
+        f"{cell.peak_mib:,.0f}",
+    ]
+
+
+_MACHINE = {
+    "cpu": "processor",
+    "cpu_flags": "instruction sets that matter",
+    "cores_physical": "cores",
+    "cores_logical": "hardware threads",
+    "governor": "frequency governor",
+    "memory_bytes": "memory",
+    "swap_used_bytes": "swap in use at the start",
+    "load_average": "load average at the start (1, 5, 15 minutes)",
+    "system": "system",
+    "kernel": "kernel",
+    "machine": "architecture",
+    "python": "Python",
+    "versions": "versions",
+    "numpy_blas": "BLAS of NumPy",
+    "git_commit": "harness commit",
+}
+
+
+def environment(run: Run) -> str:
+    """What was recorded of the machine; what this version has no words for keeps its key."""
+    recorded = run.folder.environment
+    keys = [key for key in _MACHINE if key in recorded]
+    keys += [key for key in recorded if key not in _MACHINE]
+    rows = [(_MACHINE.get(key, escape(key)), _fact(key, recorded[key])) for key in keys]
+    rows.append(("threads for each framework", str(run.manifest.experiment.threads)))
+    rows.append(("harness version", escape(run.manifest.harness_version)))
+    rows.append(("run started", escape(run.manifest.created)))
+    return table(["Machine and software", "As recorded by the run"], rows)
+
+
+def _fact(key: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if key.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 2**30:.1f} GiB"
+    if isinstance(value, dict):
+        return escape(", ".join(f"{name} {version}" for name, version in value.items())) or NOTHING
+    if isinstance(value, list):
+        return escape(", ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in value))
+    return escape(str(value))
+
+
+def framework_facts(run: Run) -> str:
+    """One row a fact, one column a framework; differing facts of one framework stand together."""
+    facts: dict[str, dict[str, list[str]]] = {}
+    for _, outcome, cell in run.cells:
+        for name, value in cell.result.facts.items():
+            values = facts.setdefault(name, {}).setdefault(outcome.framework, [])
+            if value not in values:
+                values.append(value)
+    frameworks = list(dict.fromkeys(outcome.framework for _, outcome, _ in run.cells))
+    rows = [
+        [escape(name), *(escape("; ".join(own.get(f, []))) or NOTHING for f in frameworks)]
+        for name, own in facts.items()
+    ]
+    if not rows:
+        return "No framework recorded facts of its own."
+    return table(["As the framework reports", *map(escape, map(title_of, frameworks))], rows)

@@ -1,0 +1,168 @@
+"""What the numbers say, in plain words, and no more than they say."""
+
+from __future__ import annotations
+
+from harness.measure.statistics import CONFIDENCE, Estimate
+from harness.report.comparison import (
+    MINIMUM_ROUNDS,
+    SIGNIFICANCE,
+    Group,
+    Outcome,
+    Pair,
+    paired_speed,
+)
+from harness.report.identity import checks
+from harness.report.text import (
+    escape,
+    join,
+    number,
+    p_value,
+    percent,
+    percent_interval,
+    percent_places,
+    plural,
+    ratio_parts,
+)
+
+
+def verdict(group: Group) -> str:
+    """One paragraph of Markdown."""
+    if not group.finished:
+        return "No framework finished, so there is nothing to compare."
+    sentences = [*_speed(group), *_accuracy(group), *_identity(group)]
+    return " ".join(sentences)
+
+
+def _speed(group: Group) -> list[str]:
+    leader = max(group.finished, key=lambda outcome: outcome.speed.value)
+    others = [outcome for outcome in group.finished if outcome is not leader]
+    pace = f"{number(leader.speed.value)} images a second"
+    if not others:
+        return [f"Only {escape(leader.title)} finished: it trained {pace}, compared with nothing."]
+
+    behind: list[tuple[Outcome, Estimate]] = []
+    undecided: list[tuple[Outcome, Estimate]] = []
+    too_few: list[tuple[Outcome, Estimate]] = []
+    unpaired: list[Outcome] = []
+    for outcome in others:
+        estimate = paired_speed(leader, outcome)
+        if estimate is None:
+            unpaired.append(outcome)
+        elif not estimate.has_interval:
+            too_few.append((outcome, estimate))
+        elif estimate.low > 1:
+            behind.append((outcome, estimate))
+        else:
+            undecided.append((outcome, estimate))
+
+    sentences: list[str] = []
+    name = escape(leader.title)
+    if behind:
+        clear = len(behind) == len(others)
+        start = (
+            f"{name} trained fastest, at {pace}: "
+            if clear
+            else f"{name} had the highest median training speed, {pace}: "
+        )
+        parts = [
+            _times(outcome, estimate, first=n == 0) for n, (outcome, estimate) in enumerate(behind)
+        ]
+        sentences.append(start + join(parts) + ".")
+    elif undecided or too_few:
+        sentences.append(f"{name} had the highest median training speed, {pace}.")
+    if undecided:
+        shown = [f"{escape(o.title)} (ratio {_with_interval(e)})" for o, e in undecided]
+        sentences.append(f"No difference in training speed is shown between it and {join(shown)}.")
+    if too_few:
+        shown = [f"{ratio_parts(e)[0]} times that of {escape(o.title)}" for o, e in too_few]
+        sentences.append(
+            f"Its median speed was {join(shown)}, but fewer than {MINIMUM_ROUNDS} epochs were "
+            "timed in turns: too few for an interval, so no difference is shown."
+        )
+    if unpaired:
+        names = join([escape(outcome.title) for outcome in unpaired])
+        sentences.append(f"It finished no seed in common with {names}, so they are not compared.")
+    return sentences
+
+
+def _times(outcome: Outcome, estimate: Estimate, *, first: bool) -> str:
+    value, interval = ratio_parts(estimate)
+    if first:
+        shown = f"{100 * CONFIDENCE:.0f} % interval {interval}"
+        return f"{value} times the speed of {escape(outcome.title)} ({shown})"
+    return f"{value} times that of {escape(outcome.title)} ({interval})"
+
+
+def _with_interval(estimate: Estimate) -> str:
+    value, interval = ratio_parts(estimate)
+    return f"{value}, {100 * CONFIDENCE:.0f} % interval {interval}"
+
+
+def _accuracy(group: Group) -> list[str]:
+    finished = group.finished
+    places = percent_places(finished[0].test_examples)
+    if len(finished) == 1:
+        shown = percent_interval(finished[0].accuracy, places)
+        return [f"Its test accuracy is {shown} on {plural(finished[0].test_examples, 'image')}."]
+    values = join([f"{escape(o.title)} {percent(o.accuracy.value, places)}" for o in finished])
+    if not group.pairs:
+        return [f"Test accuracies are {values}; no predictions are at hand to test the difference."]
+    apart = [(pair, p) for pair in group.pairs if (p := smallest_p(group, pair)) < SIGNIFICANCE]
+    if apart:
+        named = [
+            f"{escape(pair.first.title)} and {escape(pair.second.title)} ({p_value(p)})"
+            for pair, p in apart
+        ]
+        return [
+            f"Test accuracies ({values}) differ beyond the noise of the test images between "
+            f"{join(named)}, by paired tests corrected for their number."
+        ]
+    if all(test.differing == 0 for pair in group.pairs for test in pair.tests):
+        return [
+            f"No difference in test accuracy is shown ({values}): from the same seed they give "
+            "every test image the same class."
+        ]
+    smallest = min(smallest_p(group, pair) for pair in group.pairs)
+    return [
+        f"No difference in test accuracy is shown ({values}; paired tests on the same images, "
+        f"smallest corrected {p_value(smallest)})."
+    ]
+
+
+def smallest_p(group: Group, pair: Pair) -> float:
+    """Over the seeds, corrected for the number of tests in the group."""
+    return min(group.corrected(test.paired.p) for test in pair.tests)
+
+
+def accuracy_summary(group: Group, pair: Pair) -> str:
+    """One plain sentence on two frameworks."""
+    names = f"{escape(pair.first.title)} and {escape(pair.second.title)}"
+    counts = sorted({test.differing for test in pair.tests})
+    examples = pair.tests[0].examples
+    spread = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    seeds = len(pair.tests)
+    p = min(test.paired.p for test in pair.tests)
+    if seeds == 1:
+        lead = f"{names} disagree on {spread} of {plural(examples, 'image')}, {p_value(p)}"
+    else:
+        lead = (
+            f"{names} disagree on {spread} of {plural(examples, 'image')} for each of {seeds} "
+            f"seeds, smallest {p_value(p)}"
+        )
+    if group.test_count > 1:
+        lead += f" ({p_value(smallest_p(group, pair))} corrected for {group.test_count} tests)"
+    judged = (
+        "a difference beyond the noise"
+        if smallest_p(group, pair) < SIGNIFICANCE
+        else "no difference shown"
+    )
+    return f"{lead}: {judged}."
+
+
+def _identity(group: Group) -> list[str]:
+    comparable = [check for check in checks(group) if check.comparable]
+    if not comparable:
+        return []
+    if all(check.identical for check in comparable):
+        return ["Every framework got identical data, initial weights, batches and learning rates."]
+    return ["**But not everything was held identical: read the warnings first.**"]

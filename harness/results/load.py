@@ -1,0 +1,119 @@
+"""A run's folder as pandas frames: one row a cell, or one row an epoch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.plan import Cell
+from harness.results.folder import RunFolder
+from harness.results.records import CellResult
+
+MIB = 2**20
+CELL_COLUMNS = {
+    "framework": "str",
+    "model": "str",
+    "dataset": "str",
+    "seed": "int64",
+    "status": "str",
+    "test_accuracy": "float64",
+    "test_loss": "float64",
+    "test_correct": "Int64",
+    "test_examples": "Int64",
+    "images_per_second": "float64",
+    "epoch_seconds_median": "float64",
+    "first_step_s": "float64",
+    "import_s": "float64",
+    "build_s": "float64",
+    "start_s": "float64",
+    "first_predict_s": "float64",
+    "train_seconds_total": "float64",
+    "evaluate_seconds": "float64",
+    "final_loss": "float64",
+    "val_accuracy": "float64",
+    "peak_rss_mib": "float64",
+    "parameters": "Int64",
+    "error": "str",
+}
+"""Columns of :func:`cells_frame` and of ``results.csv``, with their types."""
+EPOCH_COLUMNS = {
+    "framework": "str",
+    "model": "str",
+    "dataset": "str",
+    "seed": "int64",
+    "epoch": "int64",
+    "seconds": "float64",
+    "images": "int64",
+    "images_per_second": "float64",
+    "loss": "float64",
+    "val_loss": "float64",
+    "val_accuracy": "float64",
+    "evaluate_s": "float64",
+}
+
+
+def cells_frame(folder: RunFolder) -> pd.DataFrame:
+    """One row for each planned cell, in the order of the plan.
+
+    ``status`` is 'ok', 'failed', or 'not run' while the cell has no result. What was not reached
+    is missing, never 0. ``images_per_second`` is the median over epochs.
+    """
+    rows = [_cell_row(cell, folder.read_result(cell)) for cell in folder.manifest.cells]
+    return pd.DataFrame(rows, columns=list(CELL_COLUMNS)).astype(CELL_COLUMNS)
+
+
+def epochs_frame(folder: RunFolder) -> pd.DataFrame:
+    """One row for each epoch of each cell; epochs count from 1."""
+    rows = [
+        {
+            **_names(result.cell),
+            "epoch": number,
+            "images_per_second": epoch.images / epoch.seconds,
+            **epoch.model_dump(),
+        }
+        for result in folder.results()
+        for number, epoch in enumerate(result.epochs, start=1)
+    ]
+    return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """``frame`` as CSV; six significant digits are more than any of these measurements carries."""
+    text: str = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return text
+
+
+def _names(cell: Cell) -> dict[str, Any]:
+    return cell.model_dump(include={"framework", "model", "dataset", "seed"})
+
+
+def _cell_row(cell: Cell, result: CellResult | None) -> dict[str, Any]:
+    row = _names(cell)
+    if result is None:
+        return row | {"status": "not run"}
+    row |= {"status": result.status, "error": result.error}
+    row["parameters"] = result.parameters or None
+    row["peak_rss_mib"] = result.peak_rss_bytes / MIB or math.nan
+    if result.phases is not None:
+        row |= result.phases.model_dump()
+    if result.epochs:
+        last = result.epochs[-1]
+        row |= {
+            "images_per_second": float(np.median(result.images_per_second)),
+            "epoch_seconds_median": float(np.median(result.epoch_seconds)),
+            "train_seconds_total": float(result.epoch_seconds.sum()),
+            "final_loss": last.loss,
+            "val_accuracy": last.val_accuracy,
+        }
+    if result.test is not None:
+        row |= {
+            "test_accuracy": result.test.accuracy,
+            "test_loss": result.test.loss,
+            "test_correct": result.test.correct,
+            "test_examples": result.test.examples,
+            "evaluate_seconds": result.test.seconds,
+        }
+    return row

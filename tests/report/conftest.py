@@ -1,0 +1,177 @@
+"""A made-up run: nothing in it was measured; it only has the shape of a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness.config import parse_experiment
+from harness.plan import Cell, plan
+from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
+from harness.results.records import CellResult, Epoch, Identity, Phases, Score
+
+EXAMPLES = 60
+STEPS = 8
+TRAIN = 512
+
+
+def digest(*words: object) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+@dataclass
+class MadeUp:
+    """How the run comes out; tests change what they are about."""
+
+    frameworks: tuple[str, ...] = ("torch", "jax", "torch-compile")
+    models: tuple[str, ...] = ("lenet5",)
+    datasets: tuple[str, ...] = ("digits",)
+    seeds: tuple[int, ...] = (0, 1)
+    epochs: int = 8
+    skipped: dict[str, str] = field(default_factory=dict)
+    classes: tuple[str, ...] = tuple("0123456789")
+    seconds: dict[str, float] = field(
+        default_factory=lambda: {"torch": 0.5, "jax": 0.4, "torch-compile": 0.5}
+    )
+    wrong: dict[str, int] = field(default_factory=lambda: {"torch": 2, "jax": 3})
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)
+    missing: Iterable[tuple[str, int]] = ()
+    identity: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict)
+    loss_offset: dict[str, float] = field(default_factory=dict)
+
+    def result(self, cell: Cell) -> tuple[CellResult, CellArrays | None]:
+        started = "2001-02-03T04:05:06+00:00"
+        key = (cell.framework, cell.seed)
+        if key in self.failed:
+            return CellResult(
+                cell=cell, status="failed", error=self.failed[key], started=started
+            ), None
+        generator = np.random.default_rng([cell.seed, *cell.framework.encode()])
+        noise = 1 + 0.02 * generator.standard_normal(self.epochs)
+        epochs = tuple(
+            Epoch(
+                seconds=float(self.seconds[cell.framework] * noise[n]),
+                images=TRAIN,
+                loss=2.0 / (n + 1),
+                val_loss=2.1 / (n + 1),
+                val_accuracy=1 - 0.5 / (n + 1),
+                evaluate_s=0.01,
+            )
+            for n in range(self.epochs)
+        )
+        shared = np.random.default_rng(cell.seed)
+        labels = shared.integers(0, len(self.classes), EXAMPLES).astype(np.uint8)
+        answers = labels.copy()
+        wrong = self.wrong.get(cell.framework, 2) + cell.seed
+        answers[:wrong] = (answers[:wrong] + 1) % len(self.classes)
+        logits = np.eye(len(self.classes), dtype=np.float32)[answers]
+        steps = np.arange(self.epochs * STEPS)
+        losses = 2.3 * np.exp(-0.05 * steps) * np.exp(0.1 * shared.standard_normal(len(steps)))
+        losses = losses * (1 + self.loss_offset.get(cell.framework, 0.0))
+        identity = {
+            "data": digest(cell.dataset),
+            "initial_weights": digest("weights", cell.model, cell.seed),
+            "batch_order": digest("order", cell.seed),
+            "learning_rates": digest("rates"),
+        }
+        identity |= self.identity.get(key, {})
+        result = CellResult(
+            cell=cell,
+            started=started,
+            phases=Phases(
+                start_s=0.1,
+                import_s=1.5 + cell.seed,
+                build_s=0.05,
+                first_step_s=0.3 * (1 + len(cell.framework)),
+                first_predict_s=0.02,
+            ),
+            epochs=epochs,
+            test=Score(
+                examples=EXAMPLES,
+                correct=EXAMPLES - wrong,
+                accuracy=(EXAMPLES - wrong) / EXAMPLES,
+                loss=0.12,
+                seconds=0.03,
+            ),
+            identity=Identity(**identity),
+            parameters=61706,
+            peak_rss_bytes=(300 + cell.seed) * 2**20,
+            facts={"threads": "2", cell.framework: "0.0.0-made-up"},
+        )
+        return result, CellArrays(step_losses=losses, test_logits=logits, test_labels=labels)
+
+
+MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Writes a made-up run; keyword arguments are those of :class:`MadeUp`."""
+
+    def make(name: str = "run", **changes: Any) -> RunFolder:
+        made = MadeUp(**changes)
+        experiment = parse_experiment(
+            {
+                "frameworks": made.frameworks,
+                "models": made.models,
+                "datasets": made.datasets,
+                "seeds": made.seeds,
+                "threads": 1,
+                "training": {"epochs": made.epochs},
+            },
+            where="test",
+        )
+        groups = plan(
+            frameworks=made.frameworks,
+            models=made.models,
+            datasets=made.datasets,
+            seeds=made.seeds,
+        )
+        entry = DatasetEntry(
+            path="made-up.h5",
+            sha256=digest("data"),
+            train=TRAIN,
+            val=EXAMPLES,
+            test=EXAMPLES,
+            image_shape=(1, 28, 28),
+            classes=made.classes,
+            task="multiclass",
+            source=json.dumps([{"file": "made_up.csv", "sha256": digest("source")}]),
+            split="made up | by hand",
+            license="none",
+        )
+        manifest = Manifest(
+            harness_version="0.0.0",
+            created="2001-02-03T04:05:06+00:00",
+            command="bench run --frameworks " + ",".join(made.frameworks),
+            experiment=experiment,
+            skipped=made.skipped,
+            datasets={name: entry for name in made.datasets},
+            cells=tuple(cell for group in groups for cell in group),
+        )
+        environment = {
+            "cpu": "Made-up processor",
+            "cpu_flags": ["avx2"],
+            "memory_bytes": 8 * 2**30,
+            "governor": None,
+            "load_average": [0.5, 0.25, 0.125],
+            "versions": {"numpy": "0.0.0"},
+            "something_new": "kept",
+        }
+        folder = RunFolder.create(tmp_path / name, manifest, environment)
+        for cell in manifest.cells:
+            if (cell.framework, cell.seed) in set(made.missing):
+                continue
+            result, arrays = made.result(cell)
+            if arrays is not None:
+                folder.write_arrays(cell, arrays)
+            folder.write_result(result)
+        return folder
+
+    return make
