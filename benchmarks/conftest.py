@@ -9,12 +9,16 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.config import Experiment, load_experiment
 from harness.errors import BenchError
+from harness.measure.statistics import paired_ratio
+from harness.measure.turns import in_child
 from harness.paths import data_dir
 from harness.runner import Comparison, prepare
 
@@ -79,6 +83,67 @@ def comparison(request: pytest.FixtureRequest) -> Comparison:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    comparison = _comparison(metafunc.config)
     if "cell" in metafunc.fixturenames:
-        cells = _comparison(metafunc.config).cells
-        metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
+        metafunc.parametrize("cell", comparison.cells, ids=[cell.id for cell in comparison.cells])
+    if "row" in metafunc.fixturenames:
+        names = [n for n, spec in comparison.backends.items() if _rows_script(spec.family).exists()]
+        metafunc.parametrize("row", names)
+
+
+def _rows_script(family: str) -> Path:
+    return Path(__file__).with_name(f"rows_{family}.py")
+
+
+_ROUNDS = 20
+_rounds: dict[tuple[str, str], dict[str, list[float]]] = {}
+_ratios: list[str] = []
+
+
+@pytest.fixture
+def in_turns(
+    comparison: Comparison, benchmark: BenchmarkFixture
+) -> Callable[..., dict[str, list[float]]]:
+    """Seconds of every round, by row, of one framework's rows, all run in turns in one process.
+
+    The ratio of ``row`` against another row goes to the benchmark's extra information and into
+    the summary at the end of the session. It is reported, never asserted: it is a timing.
+    """
+    manifest = comparison.folder.manifest
+    (dataset, entry), *_ = manifest.datasets.items()
+    model = manifest.experiment.models[0]
+
+    def measure(kind: str, row: str, *, against: str) -> dict[str, list[float]]:
+        family = comparison.backends[row].family
+        if (kind, family) not in _rounds:
+            _rounds[kind, family] = in_child(
+                _rows_script(family),
+                {
+                    "dataset": str(Path(entry.path).resolve()),
+                    "model": model,
+                    "batch_size": manifest.experiment.training.batch_size,
+                    "threads": manifest.experiment.threads,
+                    "rounds": _ROUNDS,
+                    "kind": kind,
+                },
+                threads=manifest.experiment.threads,
+            )
+        seconds = _rounds[kind, family]
+        ratio = paired_ratio(seconds[row], seconds[against])
+        benchmark.group = f"{kind}, {dataset} {model}, seconds an epoch"
+        benchmark.extra_info |= {"against": against, "time_ratio": ratio._asdict()}
+        _ratios.append(
+            f"{model} on {dataset}: {row} takes {ratio.value:.3f} "
+            f"({ratio.low:.3f} to {ratio.high:.3f}) of the time of {against}: "
+            f"{1 / ratio.value:.2f} times as fast"
+        )
+        return seconds
+
+    return measure
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _ratios:
+        terminalreporter.section("ratios, paired by round, with 95 % intervals")
+        for line in _ratios:
+            terminalreporter.write_line(line)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.torch.data import H5Dataset, loader, normalize
 from harness.backends.torch.models import build
+from harness.backends.torch.pooling import AtenMaxPool2x2
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
 from harness.models import find_model
@@ -100,18 +101,25 @@ class TorchBackend(Backend):
 
 
 class CompiledTorchBackend(TorchBackend):
-    """The same, with forward and loss through ``torch.compile`` (its backward comes along)."""
+    """The same, with forward and loss through ``torch.compile`` (its backward comes along).
+
+    Weights and feature maps are channels-last, the layout that PyTorch recommends on the CPU.
+    """
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
+        self.model.to(memory_format=torch.channels_last)
+        for name, module in self.model.named_children():
+            if isinstance(module, nn.MaxPool2d):
+                setattr(self.model, name, AtenMaxPool2x2())
         self.forward: Callable[[Tensor], Tensor] = torch.compile(super().forward, dynamic=False)
         self.loss: Callable[[Tensor, Tensor], Tensor] = torch.compile(super().loss, dynamic=False)
 
     def facts(self) -> dict[str, str]:
-        return super().facts() | {"torch.compile": "inductor, dynamic=False"}
+        return super().facts() | {"torch.compile": "inductor, dynamic=False, channels-last"}
 
 
-def make_optimizer(model: torch.nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
     """The update rules of ``harness.protocol`` as PyTorch has them."""
     parameters = list(model.parameters())
     if settings.name == "sgd":

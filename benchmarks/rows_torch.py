@@ -1,0 +1,104 @@
+"""PyTorch rows for the overhead and peer benchmarks: ours, a bare loop, the public style.
+
+Run as a script, with JSON arguments; prints the seconds of every round, by row, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from harness.backends.base import Task
+from harness.backends.torch.data import normalize
+from harness.backends.torch.models import build
+from harness.backends.torch.train import CompiledTorchBackend, TorchBackend
+from harness.config import Optimizer
+from harness.measure.turns import take_turns
+from harness.models import find_model
+from harness.protocol.order import epoch_order
+from harness.protocol.weights import initial_weights
+
+
+def ours(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callable[[], object]:
+    card = find_model(backend.task.model)
+    parameters = card.parameters(backend.data.image_shape, len(backend.data.classes))
+    backend.load_weights(initial_weights(parameters, seed=0))
+    return lambda: backend.train_epoch(order, rates)
+
+
+def bare(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callable[[], object]:
+    """The backend's own step in a loop written by hand, on tensors in memory."""
+    split = backend.data.split("train")
+    images, labels = torch.from_numpy(split.all_images()), torch.from_numpy(split.labels).long()
+    batches = torch.from_numpy(order)
+
+    def epoch() -> None:
+        optimizer = backend.optimizer
+        for batch, rate in zip(batches, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            loss = backend.loss(images[batch], labels[batch])
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], object]:
+    """A DataLoader over tensors and an eager loop, in the style of pytorch/examples' MNIST."""
+    split = backend.data.split("train")
+    images = normalize(torch.from_numpy(split.all_images()), backend.mean, backend.std)
+    dataset = TensorDataset(images, torch.from_numpy(split.labels).long())
+    train_loader = DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
+    card = find_model(task.model)
+    network = build(card, backend.data.image_shape, len(backend.data.classes))
+    model = nn.Sequential(network, nn.LogSoftmax(dim=1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    device = torch.device("cpu")
+    log = Path("/dev/null").open("w")  # noqa: SIM115 - lives as long as the process
+
+    def train() -> None:
+        model.train()
+        for batch_idx, (data, target) in enumerate(train_loader):
+            data, target = data.to(device), target.to(device)
+            optimizer.zero_grad()
+            output = model(data)
+            loss = F.nll_loss(output, target)
+            loss.backward()
+            optimizer.step()
+            if batch_idx % 10 == 0:
+                print(f"{batch_idx * len(data)} loss: {loss.item():.6f}", file=log)
+
+    return train
+
+
+def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, kind: str) -> None:
+    task = Task(
+        model=model,
+        dataset=Path(dataset),
+        optimizer=Optimizer(learning_rate=0.01),
+        precision="float32",
+        threads=threads,
+    )
+    eager, compiled = TorchBackend(task), CompiledTorchBackend(task)
+    order = epoch_order(len(eager.data.split("train")), batch_size, seed=0, epoch=0)
+    rates = np.full(len(order), 0.01)
+    rows = {"torch": ours(eager, order, rates), "torch-compile": ours(compiled, order, rates)}
+    if kind == "overhead":
+        rows["torch, bare"] = bare(eager, order, rates)
+        rows["torch-compile, bare"] = bare(compiled, order, rates)
+    else:
+        rows["torch, public style"] = public(task, eager, batch_size)
+    print(json.dumps(take_turns(rows, rounds=rounds)))
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))
