@@ -1,4 +1,4 @@
-"""What a person asks for: an :class:`Experiment`, validated and frozen, from a TOML file and flags."""
+"""What a person asks for: an :class:`Experiment`, frozen, from a TOML file and flags."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Optimizer(Frozen):
     """SGD: added to the gradient (coupled). Adam: coupled likewise."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
 
 
 class Training(Frozen):
@@ -110,12 +110,12 @@ def parse_experiment(settings: Mapping[str, Any], *, where: str) -> Experiment:
 def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = (
-            _overlay(under, value)
-            if isinstance(value, Mapping) and isinstance(under, Mapping)
-            else value
-        )
+        under = merged.get(key, {})
+        if not isinstance(value, Mapping):
+            merged[key] = value
+        elif isinstance(under, Mapping):
+            merged[key] = _overlay(under, value)
+        # else: a value where a group belongs; it stays, so that validation names it
     return merged
 
 

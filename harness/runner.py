@@ -10,11 +10,12 @@ from pathlib import Path
 from harness import __version__
 from harness.backends.registry import BackendSpec, choose_backends
 from harness.config import Experiment
-from harness.data.hdf5 import DatasetFile, open_dataset
+from harness.data.hdf5 import DatasetFile, name_fault, open_dataset
 from harness.data.locate import resolve
 from harness.errors import BenchError
 from harness.measure.environment import collect
 from harness.models import find_model
+from harness.paths import data_dir as usual_data_dir
 from harness.plan import Cell, Group, plan
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult
@@ -39,6 +40,8 @@ class Comparison:
 
     def result(self, cell: Cell) -> CellResult:
         """The result of ``cell``; the first of its group to be asked for runs the whole group."""
+        if self.error is not None:
+            raise self.error
         if cell.id not in self._results:
             group = next(group for group in self.groups if cell in group)
             self._results |= self._run(group)
@@ -106,7 +109,7 @@ def prepare(
     manifest = Manifest(
         harness_version=__version__,
         created=now(),
-        command=command_line(experiment),
+        command=command_line(experiment, data_dir),
         experiment=experiment,
         skipped=skipped,
         datasets=entries,
@@ -125,7 +128,7 @@ def prepare(
     )
 
 
-def command_line(experiment: Experiment) -> str:
+def command_line(experiment: Experiment, data_dir: Path) -> str:
     """What to type for exactly this experiment, every setting spelled out."""
     training, optimizer = experiment.training, experiment.training.optimizer
     words = [
@@ -138,17 +141,25 @@ def command_line(experiment: Experiment) -> str:
         "--batch-size", str(training.batch_size),
         "--optimizer", optimizer.name,
         "--lr", repr(optimizer.learning_rate),
-        "--schedule", training.schedule,
+        "--momentum", repr(optimizer.momentum),
         "--weight-decay", repr(optimizer.weight_decay),
+        "--beta1", repr(optimizer.beta1),
+        "--beta2", repr(optimizer.beta2),
+        "--epsilon", repr(optimizer.epsilon),
+        "--schedule", training.schedule,
         "--precision", training.precision,
         "--threads", str(experiment.threads),
     ]  # fmt: skip
-    if optimizer.name == "sgd":
-        words += ["--momentum", repr(optimizer.momentum)]
+    if experiment.skip_unavailable:
+        words += ["--skip-unavailable"]
+    if data_dir != usual_data_dir():
+        words += ["--data-dir", str(data_dir)]
     return shlex.join(words)
 
 
 def _check_trainable(data: DatasetFile, path: Path, batch_size: int) -> None:
+    if fault := name_fault(data.name):  # it names files of the run
+        raise BenchError(f"{path}: {fault}")
     if data.task != "multiclass":
         raise BenchError(f"{path}: task is {data.task}; the networks here take multiclass labels")
     if batch_size > data.sizes["train"]:

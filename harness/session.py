@@ -196,7 +196,7 @@ class Session:
         self.observer.phase_started(self.cell, "building")
         build_s, echoed = self.worker.build(task, self.course.weights)
         for name, sent in self.course.weights.items():
-            if not np.array_equal(echoed[name], sent):
+            if name not in echoed or not np.array_equal(echoed[name], sent):
                 raise WorkerError(f"{self.spec.name} did not take over the weights of {name}")
         self.identity = self.course.identity(self.entry.sha256, echoed)
         self.observer.phase_started(self.cell, "compiling")
@@ -217,8 +217,12 @@ class Session:
         """One round: train, then evaluate on the validation split, timed apart."""
         order = self.course.orders[number]
         seconds, losses = self.worker.train_epoch(order, self.course.rates[number])
-        evaluate_s, logits = self.worker.predict("val")
-        validation = evaluate_multiclass(logits, self._labels("val"))
+        if losses.shape != (len(order),):
+            raise WorkerError(
+                f"{self.spec.name} returned losses of shape {losses.shape} for {len(order)} steps"
+            )
+        evaluate_s, logits, labels = self._predict("val")
+        validation = evaluate_multiclass(logits, labels)
         epoch = Epoch(
             seconds=seconds,
             images=order.size,
@@ -233,8 +237,7 @@ class Session:
 
     def finish(self) -> CellResult:
         """Evaluate on the test split, keep predictions and weights, end the worker."""
-        seconds, logits = self.worker.predict("test")
-        labels = self._labels("test")
+        seconds, logits, labels = self._predict("test")
         test = evaluate_multiclass(logits, labels)
         self.folder.write_arrays(
             self.cell,
@@ -267,10 +270,18 @@ class Session:
         self.worker.stop()
         return result
 
-    def _labels(self, split: str) -> NDArray[Any]:
+    def _predict(self, split: str) -> tuple[float, NDArray[np.floating], NDArray[Any]]:
+        """Seconds, logits and labels of a split."""
+        seconds, logits = self.worker.predict(split)
         # A budget of nothing: the pixels stay on the disk, this process wants labels only.
         with open_dataset(Path(self.entry.path), memory_budget=0) as data:
-            return data.split(split).labels
+            labels = data.split(split).labels
+        wanted = (len(labels), len(self.entry.classes))
+        if logits.shape != wanted:
+            raise WorkerError(
+                f"{self.spec.name} returned logits of shape {logits.shape}, not {wanted}"
+            )
+        return seconds, logits, labels
 
 
 def _cold_caches(folder: str) -> dict[str, str]:

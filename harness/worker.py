@@ -59,13 +59,17 @@ class Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "harness.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **_thread_settings(threads), **(environment or {})},
+                env={**os.environ, **thread_settings(threads), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log or subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,
             )
             self._connection = Connection(ours.detach())
-        self._call("pin", tuple(cpus[:threads]))
+        try:
+            self._call("pin", tuple(cpus[:threads]))
+        except BaseException:
+            self.stop()
+            raise
         self.start_s = time.perf_counter() - started
 
     def __enter__(self) -> Self:
@@ -160,7 +164,8 @@ class Worker:
         return f"the {self.spec.name} process {how} during {method}"
 
 
-def _thread_settings(threads: int) -> dict[str, str]:
+def thread_settings(threads: int) -> dict[str, str]:
+    """Environment of a child process that is to use ``threads`` threads and this harness."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     # A worker imports the harness from wherever this process found it.
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -258,11 +263,11 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    import signal
+
     # Under its real name, so that what crosses unpickles to the same classes on both sides.
     from harness.worker import serve as _serve
 
     # Ctrl-C reaches the whole process group; the parent decides when a worker ends.
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _serve(Connection(int(sys.argv[1])))

@@ -18,7 +18,7 @@ _VERBS = {
 
 
 class LazyGroup(click.Group):
-    """Knows its verbs and their one-line help without importing them: ``bench --help`` is instant."""
+    """Knows its verbs and their help without importing them: ``bench --help`` is instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)

@@ -36,6 +36,9 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
 @click.option("--lr", metavar="X", help="Peak learning rate [default: 0.05].")
 @click.option("--momentum", metavar="X", help="Of SGD [default: 0.9].")
 @click.option("--weight-decay", metavar="X", help="L2 penalty in the gradient [default: 0].")
+@click.option("--beta1", metavar="X", help="Of Adam [default: 0.9].")
+@click.option("--beta2", metavar="X", help="Of Adam [default: 0.999].")
+@click.option("--epsilon", metavar="X", help="Of Adam [default: 1e-8].")
 @click.option(
     "--schedule",
     metavar="constant|cosine|one-cycle",
@@ -126,6 +129,9 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
                 learning_rate=options["lr"],
                 momentum=options["momentum"],
                 weight_decay=options["weight_decay"],
+                beta1=options["beta1"],
+                beta2=options["beta2"],
+                epsilon=options["epsilon"],
             )
         }
     }

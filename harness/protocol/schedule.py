@@ -20,17 +20,17 @@ def learning_rates(schedule: Schedule, peak: float, steps: int) -> NDArray[np.fl
     * constant: ``peak`` throughout.
     * cosine: half a cosine from ``peak`` towards 0 (Loshchilov & Hutter 2017, without restarts).
     * one-cycle: cosine climb from peak/25 over the first 30 % of the steps, then cosine descent
-      to peak/250000 (Smith & Topin 2018, with the defaults of PyTorch's OneCycleLR).
+      to peak/250000 (Smith & Topin 2018; step for step PyTorch's OneCycleLR with its defaults).
     """
     if schedule == "constant":
         return np.full(steps, peak)
     if schedule == "cosine":
         return peak * _half_cosine(1.0, 0.0, np.arange(steps) / steps)
-    climb = max(1, round(_WARM_UP * steps))
-    up = _half_cosine(_START, 1.0, np.arange(climb) / climb)
-    descent = steps - climb
-    down = _half_cosine(1.0, _END, np.arange(descent) / max(1, descent - 1))
-    return peak * np.concatenate([up, down])
+    step = np.arange(steps, dtype=np.float64)
+    top = _WARM_UP * steps - 1  # where the climb ends; may lie between two steps
+    up = _half_cosine(_START, 1.0, step / top)
+    down = _half_cosine(1.0, _END, (step - top) / (steps - 1 - top))
+    return peak * np.where(step <= top, up, down)
 
 
 def _half_cosine(start: float, end: float, progress: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable
@@ -97,14 +98,20 @@ class RunFolder:
         Raises:
             BenchError: says how to resume the run that is there, or to choose another folder.
         """
-        if (path / "experiment.json").exists():
+        try:
+            names = [entry.name for entry in path.iterdir()]
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            raise BenchError(f"{path} is a file: choose a folder with --out") from None
+        except OSError as error:
+            raise BenchError(f"cannot read the folder {path}: {error.strerror}") from error
+        if "experiment.json" in names:
             raise BenchError(
                 f"{path} already holds a run: continue it with --resume, "
                 "or choose another folder with --out"
             )
-        if path.exists() and not path.is_dir():
-            raise BenchError(f"{path} is a file: choose a folder with --out")
-        if path.exists() and any(path.iterdir()):
+        if names:
             raise BenchError(f"{path} is not empty and holds no run: choose another with --out")
 
     @classmethod
@@ -115,8 +122,6 @@ class RunFolder:
             (path / "logs").mkdir()
         except OSError as error:
             raise BenchError(f"cannot write to {path}: {error.strerror}") from error
-        import json
-
         write_atomically(path / "environment.json", json.dumps(environment, indent=2) + "\n")
         # Last, because its presence is what makes the folder a run.
         write_atomically(path / "experiment.json", manifest.model_dump_json(indent=2) + "\n")
@@ -131,8 +136,6 @@ class RunFolder:
         """
         if not (path / "experiment.json").is_file():
             raise BenchError(f"{path} holds no run (no experiment.json): name the folder of a run")
-        import json
-
         try:
             manifest = Manifest.model_validate_json((path / "experiment.json").read_bytes())
             environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
@@ -158,15 +161,20 @@ class RunFolder:
         return folder
 
     def write_result(self, result: CellResult) -> None:
-        write_atomically(self._file(result.cell, ".json"), result.model_dump_json(indent=2) + "\n")
+        # Not model_dump_json, which turns the NaN of a training that diverged into null.
+        content = json.dumps(result.model_dump(mode="json"), indent=2)
+        write_atomically(self._file(result.cell, ".json"), content + "\n")
 
     def write_arrays(self, cell: Cell, arrays: CellArrays) -> None:
         path = self._file(cell, ".h5")
         temporary = path.with_suffix(".h5.partial")
-        with h5py.File(temporary, "w") as file:
-            for name in type(arrays).model_fields:
-                file.create_dataset(name, data=getattr(arrays, name))
-        os.replace(temporary, path)
+        try:
+            with h5py.File(temporary, "w") as file:
+                for name in type(arrays).model_fields:
+                    file.create_dataset(name, data=getattr(arrays, name))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def read_result(self, cell: Cell) -> CellResult | None:
         """The cell's result, or None while it has none.
@@ -197,7 +205,7 @@ class RunFolder:
         try:
             with h5py.File(path, "r") as file:
                 return CellArrays(**{name: file[name][...] for name in CellArrays.model_fields})
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, RuntimeError) as error:  # HDF5 raises any on damage
             raise BenchError(f"{path}: cannot read these predictions ({error})") from error
 
     def results(self) -> list[CellResult]:
