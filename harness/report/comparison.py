@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from itertools import combinations
 
@@ -26,6 +27,10 @@ MINIMUM_ROUNDS = 6
 SIGNIFICANCE = 0.05
 FIRST_STEPS = 100
 """How many steps of two loss curves are compared: later ones differ by amplified rounding alone."""
+UNSTEADY = 1.5
+"""Upper over lower quartile of a training's epochs: above this, something disturbed the machine."""
+START_ALLOWANCE_S = 120.0
+"""Longer than the frameworks between two others need to start: compilers may take a minute."""
 
 
 def title_of(framework: str) -> str:
@@ -70,6 +75,18 @@ class Trained:
         return self.result.images_per_second
 
     @property
+    def started(self) -> datetime:
+        return datetime.fromisoformat(self.result.started)
+
+    @property
+    def seconds(self) -> float:
+        """Everything that was measured of it: it took at least as long."""
+        phases = self.phases
+        once = phases.start_s + phases.import_s + phases.build_s
+        once += phases.first_step_s + phases.first_predict_s + self.test.seconds
+        return once + sum(epoch.seconds + epoch.evaluate_s for epoch in self.epochs)
+
+    @property
     def median_images_per_second(self) -> float:
         return float(np.median(self.images_per_second))
 
@@ -107,8 +124,18 @@ class Outcome:
         return median_of_rounds(np.concatenate([cell.images_per_second for cell in cells]))
 
     @property
-    def rounds(self) -> int:
-        return sum(len(cell.epochs) for cell in self.trained.values())
+    def unsteadiness(self) -> float:
+        """Upper over lower quartile of the epochs' speeds, of the seed where that is largest.
+
+        Quartiles, because one slow epoch, perhaps the first, moves no median.
+        """
+        rates = [cell.images_per_second for cell in self.trained.values()]
+        quartiles = [np.quantile(rate, (0.25, 0.75)) for rate in rates]
+        return max(float(upper / lower) for lower, upper in quartiles)
+
+    @property
+    def is_steady(self) -> bool:
+        return self.unsteadiness <= UNSTEADY
 
     @property
     def test_examples(self) -> int:
@@ -311,8 +338,15 @@ class Run:
 
 
 def paired_speed(above: Outcome, below: Outcome) -> Estimate | None:
-    """Throughput of ``above`` over that of ``below``, epoch by epoch of the seeds both finished."""
-    seeds = [seed for seed in above.trained if seed in below.trained]
+    """Throughput of ``above`` over that of ``below``, epoch by epoch of the seeds both finished.
+
+    None where they never took turns.
+    """
+    seeds = [
+        seed
+        for seed in above.trained
+        if seed in below.trained and took_turns(above.trained[seed], below.trained[seed])
+    ]
     if not seeds:
         return None
     rounds = [
@@ -329,6 +363,17 @@ def paired_speed(above: Outcome, below: Outcome) -> Estimate | None:
     if len(rounds) < MINIMUM_ROUNDS:
         return Estimate(estimate.value, math.nan, math.nan)
     return estimate
+
+
+def took_turns(one: Trained, other: Trained) -> bool:
+    """Whether two cells of one group ran side by side; False when one was made up for later.
+
+    In one session every framework starts before the first of them trains. So it is a later
+    session when the second started after the first must have ended; start-up of the frameworks
+    between them is not recorded here, and is allowed for.
+    """
+    earlier, later = sorted((one, other), key=lambda cell: cell.started)
+    return (later.started - earlier.started).total_seconds() < earlier.seconds + START_ALLOWANCE_S
 
 
 def _outcome(folder: RunFolder, framework: str, cells: list[Cell]) -> Outcome:

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from harness.report.comparison import Group, Outcome, Trained
@@ -19,7 +19,7 @@ from harness.report.text import number
 
 # Okabe & Ito's palette, told apart by colour-blind readers too; dashes help in greyscale.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (3, 1.5), (1, 3))
+DASHES: tuple[tuple[float, ...], ...] = ((), (7, 5), (3, 4), (9, 3, 2, 3), (5, 2), (1, 3))
 PHASES = {
     "import_s": ("import", "#B3B3B3"),
     "build_s": ("build: open data, make model", "#56B4E9"),
@@ -38,6 +38,7 @@ STYLE: Any = {
     "axes.edgecolor": "#555555",
     "axes.grid": True,
     "axes.axisbelow": True,
+    "lines.scale_dashes": False,  # thick lines keep dashes short enough to see what lies below
     "grid.color": "#E5E5E5",
     "grid.linewidth": 0.8,
     "figure.facecolor": "white",
@@ -76,18 +77,18 @@ def curves(group: Group) -> Figure:
         _band(right, epochs, accuracies, group, place, marker=len(epochs) < 2)
     if positive:
         left.set_yscale("log")
+        left.yaxis.set_major_formatter(FuncFormatter(_plain_tick))
+        left.yaxis.set_minor_formatter(NullFormatter())
     left.set_xlabel("training step")
-    left.set_ylabel("training loss")
-    left.set_title(
-        "Training loss" + (f" (mean of {averaged} steps)" if averaged > 1 else ""), fontsize=10
-    )
+    left.set_ylabel("training loss" + (f", mean of {averaged} steps" if averaged > 1 else ""))
     right.set_xlabel("epoch")
     right.set_ylabel("validation accuracy")
-    right.set_title("Validation accuracy", fontsize=10)
-    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    right.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=2, frameon=False, handlelength=4
+    )
     return figure
 
 
@@ -122,6 +123,7 @@ def speed(group: Group) -> Figure:
         _label(axes, end, place, number(estimate.value))
     _rows(axes, outcomes)
     axes.set_xlim(0, reach * 1.14)
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain_tick))
     axes.set_xlabel("training speed, images per second (more is better)")
     return figure
 
@@ -150,13 +152,21 @@ def _cells(outcome: Outcome) -> list[Trained]:
     return list(outcome.trained.values())
 
 
+def _percent_tick(value: float, _: object) -> str:
+    return f"{round(100 * value, 6):g} %"
+
+
+def _plain_tick(value: float, _: object) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
+
+
 def _color(place: int) -> str:
     return COLORS[place % len(COLORS)]
 
 
 def _rows(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     axes.set_yticks(range(len(outcomes)), [outcome.title for outcome in outcomes])
-    axes.invert_yaxis()
+    axes.set_ylim(len(outcomes) - 0.5, -0.5)  # the first on top
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
 

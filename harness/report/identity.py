@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.report.comparison import Group, Run, title_of
+from harness.report.comparison import Group, Run, title_of, took_turns
 from harness.report.text import code, escape, join, number, plural, shorten
 from harness.results.records import Identity
 
@@ -21,6 +21,8 @@ ITEMS = {
 """Fields of :class:`Identity` and what a person calls them."""
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Relative: how close the first losses must stay, for the parity tests and for this report."""
+BUSY = 0.25
+"""Load average for each hardware thread above which a machine was not idle when a run began."""
 
 assert set(ITEMS) == set(Identity.model_fields)
 
@@ -64,13 +66,63 @@ def findings(run: Run) -> list[str]:
     """Markdown sentences that stand at the top of the report, worst first."""
     found = [
         sentence
-        for look in (_not_identical, _recount, _far_apart, _failures, _incomplete, _lost)
+        for look in (
+            _not_identical,
+            _recount,
+            _far_apart,
+            _failures,
+            _incomplete,
+            _unsteady,
+            _apart,
+            _lost,
+        )
         for group in run.groups
         for sentence in look(run, group)
     ]
     for name, reason in run.manifest.skipped.items():
         found.append(f"{escape(title_of(name))} was skipped: {escape(shorten(reason))}.")
+    return found + _circumstances(run)
+
+
+def _circumstances(run: Run) -> list[str]:
+    """What makes the machine or the code less than trustworthy."""
+    recorded = run.folder.environment
+    found = []
+    cores, load = recorded.get("cores_logical"), recorded.get("load_average")
+    if isinstance(cores, int) and isinstance(load, list) and load and load[0] > BUSY * cores:
+        found.append(
+            f"The machine was busy when the run began (load average {load[0]:.2f} on "
+            f"{plural(cores, 'hardware thread')}): speeds may be too low and spread too far."
+        )
+    if str(recorded.get("git_commit")).endswith("-dirty"):
+        found.append(
+            "The harness had changes that were not committed, so its commit does not tell which "
+            "code ran."
+        )
     return found
+
+
+def _unsteady(run: Run, group: Group) -> Iterator[str]:
+    for outcome in group.finished:
+        if not outcome.is_steady:
+            yield (
+                f"**Unsteady**: {escape(outcome.title)}, {escape(group.title)}: the middle "
+                f"half of its epochs spans a factor of {number(outcome.unsteadiness)} in speed. "
+                "Other work on the machine does that: its speed here is not to be quoted."
+            )
+
+
+def _apart(run: Run, group: Group) -> Iterator[str]:
+    reference = group.reference
+    for outcome in group.finished:
+        for seed, cell in outcome.trained.items():
+            other = reference.trained.get(seed) if reference else None
+            if reference and other is not None and not took_turns(cell, other):
+                yield (
+                    f"{escape(outcome.title)} and {escape(reference.title)}, "
+                    f"{escape(group.title)}, seed {seed}, did not run in turns (one was resumed "
+                    "later): that seed is left out of their speed ratio."
+                )
 
 
 def _not_identical(run: Run, group: Group) -> Iterator[str]:

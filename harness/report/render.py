@@ -66,6 +66,7 @@ def _markdown(run: Run, drawn: list[list[str]]) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML: harness.report.text escapes what is foreign
     )
+    environment.filters["plain"] = text.escape
     template = environment.get_template("report.md.j2")
     return template.render(
         run=run,
@@ -82,6 +83,7 @@ def _markdown(run: Run, drawn: list[list[str]]) -> str:
         significance=SIGNIFICANCE,
         tolerance=TOLERANCE[run.manifest.experiment.training.precision],
         escape=text.escape,
+        join=text.join,
         fence=text.fence,
         tables=tables,
         verdict=verdict,

@@ -61,6 +61,8 @@ def accuracy_cell(outcome: Outcome) -> str:
     shown = percent_interval(outcome.accuracy, places)
     if len(outcome.trained) > 1:
         low, high = outcome.accuracy_range
+        if low == high:
+            return f"{shown}; the same in all {len(outcome.trained)} seeds"
         shown += f"; seeds {100 * low:.{places}f} to {percent(high, places)}"
     return shown
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def headline_table(folder: RunFolder) -> Renderables:
-    """One table for each network and data set: the numbers of the report's headline.
+    """One table for each network and data set: the report's headline without its intervals.
+
+    Only the speed ratio keeps its own, since that is what people read a difference from.
 
     Raises:
         BenchError: damaged files, or no results yet.
@@ -20,35 +22,41 @@ def headline_table(folder: RunFolder) -> Renderables:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.report import tables
     from harness.report.comparison import Run, title_of
-    from harness.report.text import number, percent_interval, percent_places, shorten, speed
+    from harness.report.tables import ratio_cell, unfinished_reason
+    from harness.report.text import number, percent, percent_places, shorten
 
     run = Run.read(folder)
-    shown = []
+    shown: list[Table | Text] = []
     for group in run.groups:
-        table = Table(title=Text(group.title), title_justify="left", title_style="bold")
-        reference = group.reference
-        table.add_column("framework")
-        for name in ("test accuracy", "images/s", "speed ratio", "first step", "peak memory"):
-            table.add_column(name, justify="right")
+        table = Table(
+            title=Text(group.title),
+            title_justify="left",
+            title_style="bold",
+            box=None,  # every column counts: the longest names just fit into 80
+            padding=(0, 2, 0, 0),
+        )
+        table.add_column("framework", overflow="fold")
+        for name in ("accuracy", "images/s", "speed ratio", "first step"):
+            table.add_column(name, justify="right", no_wrap=True)
+        notes: list[Text] = []
         for outcome in group.outcomes:
-            title = Text(outcome.title)
+            planned = len(outcome.trained) + len(outcome.failed) + len(outcome.missing)
             if not outcome.trained:
-                table.add_row(title, Text(tables.unfinished_reason(outcome), style="red"))
-                continue
-            lost = len(outcome.failed) + len(outcome.missing)
-            if lost:
-                title.append(f" ({lost} of {lost + len(outcome.trained)} seeds missing)", "red")
-            table.add_row(
-                title,
-                percent_interval(outcome.accuracy, percent_places(outcome.test_examples)),
-                speed(outcome.speed),
-                tables.ratio_cell(outcome, reference),
-                f"{number(outcome.phase('first_step_s'))} s",
-                f"{outcome.peak_mib:,.0f} MiB",
-            )
-        for name, reason in run.manifest.skipped.items():
-            table.add_row(Text(title_of(name)), Text(f"skipped: {shorten(reason)}", style="yellow"))
-        shown.append(table)
+                table.add_row(Text(outcome.title), Text("none", style="red"))
+            else:
+                table.add_row(
+                    Text(outcome.title),
+                    percent(outcome.accuracy.value, percent_places(outcome.test_examples)),
+                    number(outcome.speed.value),
+                    ratio_cell(outcome, group.reference),
+                    f"{number(outcome.phase('first_step_s'))} s",
+                )
+            if len(outcome.trained) < planned:
+                counted = f"{len(outcome.trained)} of {planned} trained"
+                reason = unfinished_reason(outcome)
+                notes.append(Text(f"{outcome.title}: {counted}; {reason}", style="red"))
+        shown += [table, *notes]
+    for name, reason in run.manifest.skipped.items():
+        shown.append(Text(f"{title_of(name)}: skipped: {shorten(reason)}", style="yellow"))
     return Renderables(*shown)

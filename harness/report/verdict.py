@@ -38,10 +38,13 @@ def _speed(group: Group) -> list[str]:
     others = [outcome for outcome in group.finished if outcome is not leader]
     pace = f"{number(leader.speed.value)} images a second"
     if not others:
-        return [f"Only {escape(leader.title)} finished: it trained {pace}, compared with nothing."]
+        alone = len(group.outcomes) == 1
+        start = "This run has only" if alone else "Only one framework finished:"
+        return [f"{start} {escape(leader.title)}, so nothing is compared. It trained {pace}."]
 
     behind: list[tuple[Outcome, Estimate]] = []
     undecided: list[tuple[Outcome, Estimate]] = []
+    disturbed: list[tuple[Outcome, Estimate]] = []
     too_few: list[tuple[Outcome, Estimate]] = []
     unpaired: list[Outcome] = []
     for outcome in others:
@@ -50,6 +53,8 @@ def _speed(group: Group) -> list[str]:
             unpaired.append(outcome)
         elif not estimate.has_interval:
             too_few.append((outcome, estimate))
+        elif not (leader.is_steady and outcome.is_steady):
+            disturbed.append((outcome, estimate))
         elif estimate.low > 1:
             behind.append((outcome, estimate))
         else:
@@ -68,11 +73,18 @@ def _speed(group: Group) -> list[str]:
             _times(outcome, estimate, first=n == 0) for n, (outcome, estimate) in enumerate(behind)
         ]
         sentences.append(start + join(parts) + ".")
-    elif undecided or too_few:
+    elif undecided or disturbed or too_few:
         sentences.append(f"{name} had the highest median training speed, {pace}.")
     if undecided:
         shown = [f"{escape(o.title)} (ratio {_with_interval(e)})" for o, e in undecided]
         sentences.append(f"No difference in training speed is shown between it and {join(shown)}.")
+    if disturbed:
+        shown = [f"{escape(o.title)} (ratio {_with_interval(e)})" for o, e in disturbed]
+        unsteady = [escape(o.title) for o in group.finished if not o.is_steady]
+        sentences.append(
+            f"Its speed against {join(shown)} is **not judged**, because "
+            f"{join(unsteady)} {'was' if len(unsteady) == 1 else 'were'} not steady: see below."
+        )
     if too_few:
         shown = [f"{ratio_parts(e)[0]} times that of {escape(o.title)}" for o, e in too_few]
         sentences.append(
@@ -141,6 +153,12 @@ def accuracy_summary(group: Group, pair: Pair) -> str:
     examples = pair.tests[0].examples
     spread = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     seeds = len(pair.tests)
+    if counts == [0]:
+        times = f" for each of {seeds} seeds" if seeds > 1 else ""
+        return (
+            f"{names} give the same answer on all {plural(examples, 'image')}{times}: "
+            "no difference shown."
+        )
     p = min(test.paired.p for test in pair.tests)
     if seeds == 1:
         lead = f"{names} disagree on {spread} of {plural(examples, 'image')}, {p_value(p)}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from harness.config import parse_experiment
 from harness.plan import Cell, plan
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
@@ -152,7 +153,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             command="bench run --frameworks " + ",".join(made.frameworks),
             experiment=experiment,
             skipped=made.skipped,
-            datasets={name: entry for name in made.datasets},
+            datasets=dict.fromkeys(made.datasets, entry),
             cells=tuple(cell for group in groups for cell in group),
         )
         environment = {
