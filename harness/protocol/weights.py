@@ -39,7 +39,7 @@ def _draw(parameter: Parameter, seed: int) -> NDArray[np.float32]:
         case "he_uniform":
             bound = np.sqrt(6 / parameter.fan_in)
     uniform = stream(seed, "weights", parameter.name).random(parameter.shape)
-    return ((2 * uniform - 1) * bound).astype(np.float32)
+    return np.asarray((2 * uniform - 1) * bound, np.float32)
 
 
 def digest(arrays: Mapping[str, NDArray[np.generic]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax
 import jax
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.jax.data import normalize, read_batch, stream
 from harness.backends.jax.models import NETWORKS, SPACE_TO_DEPTH_NETWORKS
+from harness.backends.jax.models.lenet5 import LeNet5
 from harness.config import Optimizer
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.models import find_model
@@ -32,7 +33,7 @@ class TrainState(NamedTuple):
 class JaxBackend(Backend):
     """JAX on the CPU, one call of a jitted step per batch."""
 
-    networks = NETWORKS
+    networks: Mapping[str, type[LeNet5]] = NETWORKS
 
     def __init__(self, task: Task) -> None:
         jax.config.update("jax_enable_x64", task.precision == "float64")
@@ -104,7 +105,8 @@ class JaxBackend(Backend):
             self.model.from_canonical(name, jnp.array(value, self.dtype))
             for name, value in weights.items()
         )
-        parameters = nnx.State.from_flat_path({path: nnx.Param(v) for path, v in flat.items()})
+        leaves: dict[Any, Any] = {path: nnx.Param(value) for path, value in flat.items()}
+        parameters = nnx.State.from_flat_path(leaves)
         self.state = TrainState(parameters, self.transformation.init(parameters))
 
     def save_weights(self) -> Weights:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,7 +27,7 @@ class H5Dataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(self.split.images(batch)), self.labels[batch]
 
 
-def loader(dataset: H5Dataset, order: NDArray) -> DataLoader:
+def loader(dataset: H5Dataset, order: Iterable[NDArray]) -> DataLoader:
     """Batches in the given ``order`` (steps, B); the sampler hands over one row at a time."""
     return DataLoader(dataset, sampler=order, batch_size=None)
 

@@ -34,6 +34,8 @@ class TorchBackend(Backend):
         model = build(find_model(task.model), self.data.image_shape, len(self.data.classes))
         self.model = model.to(self.dtype)
         self.optimizer = make_optimizer(self.model, task.optimizer)
+        self.compute_logits: Callable[[Tensor], Tensor] = self.forward
+        self.compute_loss: Callable[[Tensor, Tensor], Tensor] = self.loss
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
         self.model.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
@@ -43,7 +45,8 @@ class TorchBackend(Backend):
         return {name: p.numpy().copy() for name, p in self.model.state_dict().items()}
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(normalize(images, self.mean, self.std))
+        logits: Tensor = self.model(normalize(images, self.mean, self.std))
+        return logits
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.forward(images), labels)
@@ -57,7 +60,7 @@ class TorchBackend(Backend):
         for step, ((images, labels), rate) in enumerate(zip(batches, rates.tolist(), strict=True)):
             self.optimizer.param_groups[0]["lr"] = rate
             self.optimizer.zero_grad()
-            loss = self.loss(images, labels)
+            loss = self.compute_loss(images, labels)
             loss.backward()
             self.optimizer.step()
             losses[step] = loss.detach()
@@ -70,7 +73,8 @@ class TorchBackend(Backend):
         batches = np.array_split(
             np.arange(len(dataset)), range(EVALUATION_BATCH, len(dataset), EVALUATION_BATCH)
         )
-        return torch.cat([self.forward(images) for images, _ in loader(dataset, batches)]).numpy()
+        logits = [self.compute_logits(images) for images, _ in loader(dataset, batches)]
+        return torch.cat(logits).numpy()
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
@@ -78,10 +82,14 @@ class TorchBackend(Backend):
         self.model.train()
         self.model.zero_grad()
         images, labels = self.dataset("train")[batch]
-        logits = self.forward(images)
-        loss = self.loss(images, labels)
+        logits = self.compute_logits(images)
+        loss = self.compute_loss(images, labels)
         loss.backward()
-        gradients = {name: p.grad.numpy().copy() for name, p in self.model.named_parameters()}
+        gradients = {
+            name: parameter.grad.numpy().copy()
+            for name, parameter in self.model.named_parameters()
+            if parameter.grad is not None
+        }
         return logits.detach().numpy(), loss.item(), gradients
 
     def facts(self) -> dict[str, str]:
@@ -108,12 +116,12 @@ class CompiledTorchBackend(TorchBackend):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for name, module in self.model.named_children():
             if isinstance(module, nn.MaxPool2d):
                 setattr(self.model, name, AtenMaxPool2x2())
-        self.forward: Callable[[Tensor], Tensor] = torch.compile(super().forward, dynamic=False)
-        self.loss: Callable[[Tensor, Tensor], Tensor] = torch.compile(super().loss, dynamic=False)
+        self.compute_logits = torch.compile(self.forward, dynamic=False)
+        self.compute_loss = torch.compile(self.loss, dynamic=False)
 
     def facts(self) -> dict[str, str]:
         return super().facts() | {"torch.compile": "inductor, dynamic=False, channels-last"}

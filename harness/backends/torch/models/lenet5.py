@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.models.card import ModelCard
@@ -21,8 +19,8 @@ class LeNet5(nn.Module):
         self.dense1 = nn.Linear(features, 120)
         self.dense2 = nn.Linear(120, 84)
         self.dense3 = nn.Linear(84, classes)
-        self.activation = {"tanh": torch.tanh, "relu": F.relu}[card.activation]
-        self.pool = {"average": nn.AvgPool2d(2), "max": nn.MaxPool2d(2)}[card.pooling]
+        self.activation: nn.Module = {"tanh": nn.Tanh, "relu": nn.ReLU}[card.activation]()
+        self.pool: nn.Module = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}[card.pooling](2)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.activation(self.conv1(x)))
@@ -30,4 +28,5 @@ class LeNet5(nn.Module):
         x = x.flatten(1)
         x = self.activation(self.dense1(x))
         x = self.activation(self.dense2(x))
-        return self.dense3(x)
+        logits: Tensor = self.dense3(x)
+        return logits
