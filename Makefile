@@ -1,0 +1,58 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+# What they install goes into .venv; delete it to start over.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What the environment is made of: it is made again when one of these changes.
+STAMP := $(VENV)/.made-from-pyproject
+RUN_DIR ?= runs/$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: help run test bench lint types clean
+
+help:
+	@echo 'make run     set up, then compare every framework that can run here; prints the report'
+	@echo 'make test    set up, then lint, check types and run all tests'
+	@echo 'make bench   set up, then measure the cost of the harness and the public styles'
+	@echo 'make clean   remove the virtual environment and caches'
+
+# PyTorch first and alone, pinned by the constraints file: its dependencies then find it there
+# and nothing pulls another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11'; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { echo 'python3-venv is needed: apt-get install python3-venv'; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,jax,dev]'
+	@touch $@
+
+# torch.compile writes C++: without a compiler that row is left out, and the report says so.
+.PHONY: compiler
+compiler:
+	@command -v g++ >/dev/null || command -v clang++ >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+			&& apt-get update -qq && apt-get install -y -qq g++ python3-dev; } \
+		|| echo 'no C++ compiler: torch-compile will be left out'
+
+run: $(STAMP) compiler
+	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d --models lenet5,lenet5-relu \
+		--datasets digits --seeds 0,1,2 --skip-unavailable --out $(RUN_DIR)
+
+test: $(STAMP) compiler lint types
+	$(BIN)/python -m pytest --durations=15
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+# Timings, so never part of the tests: ratios, paired by round.
+bench: $(STAMP) compiler
+	$(BIN)/python -m pytest benchmarks/bench_overhead.py benchmarks/bench_peers.py \
+		--datasets $${BENCH_DATASET:-digits} --batch-size 128
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .benchmarks
