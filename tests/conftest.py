@@ -1,0 +1,112 @@
+"""The command in a process of its own, small data, and backends that need no framework."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.backends import registry
+from harness.backends.registry import BackendSpec
+from harness.data import hdf5
+
+PLANTED = Path(__file__).parent / "worker"
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _environment(**more: str) -> dict[str, str]:
+    unwanted = ("FORCE_COLOR", "TTY_COMPATIBLE", "BENCH_DATA_DIR", "PYTEST_ADDOPTS")
+    return {key: value for key, value in os.environ.items() if key not in unwanted} | more
+
+
+def _runner(*command: str) -> Bench:
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=170,
+            env=_environment(PYTHONPATH=str(PLANTED), **environment),
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    """Runs ``bench ARGUMENTS``; keywords are environment variables."""
+    return _runner(sys.executable, "-m", "harness")
+
+
+@pytest.fixture(scope="session")
+def planted_bench() -> Bench:
+    """The same with the planted backends, by the lower-case names of their classes."""
+    return _runner(sys.executable, str(PLANTED / "planted_bench.py"))
+
+
+@pytest.fixture(scope="session")
+def python() -> Bench:
+    """Runs Python code in a process of its own: ``python("-c", code)``."""
+    return _runner(sys.executable)
+
+
+@pytest.fixture(scope="session")
+def clean_environment() -> dict[str, str]:
+    """The environment that the runners above give their process."""
+    return _environment(PYTHONPATH=str(PLANTED))
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> dict[str, BackendSpec]:
+    """The planted backends, by name; the registry knows no others."""
+    monkeypatch.setenv("PYTHONPATH", str(PLANTED))
+    monkeypatch.syspath_prepend(PLANTED)
+    from planted import SPECS
+
+    monkeypatch.setattr(registry, "BACKENDS", SPECS)
+    return SPECS
+
+
+@pytest.fixture(scope="session")
+def small_dataset() -> Callable[..., hdf5.ImageDataset]:
+    """Random pixels, 3 classes; keywords replace fields of ImageDataset."""
+
+    def make(sizes=(40, 9, 12), shape=(1, 12, 12), **fields) -> hdf5.ImageDataset:
+        rng = np.random.default_rng(3)
+        splits = {
+            name: hdf5.Split(
+                rng.integers(0, 256, (size, *shape), dtype=np.uint8),
+                (np.arange(size) % 3).astype(np.uint8),
+            )
+            for name, size in zip(("train", "val", "test"), sizes, strict=True)
+        }
+        values = {"name": "small", "task": "multiclass", "classes": ("a", "b", "c")}
+        return hdf5.ImageDataset(**(values | {"splits": splits} | fields))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_file(small_dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 training images of 12x12 pixels."""
+    return hdf5.write(tmp_path_factory.mktemp("small") / "small.h5", small_dataset())
+
+
+@pytest.fixture(scope="session")
+def ready() -> Callable[..., str]:
+    """Those of the frameworks named that are installed, joined by commas; skips without any."""
+
+    def choose(*names: str) -> str:
+        found = [name for name in names if util.find_spec(name) is not None]
+        if not found:
+            pytest.skip(f"none of {', '.join(names)} is installed")
+        return ",".join(found)
+
+    return choose

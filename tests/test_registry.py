@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from importlib import util
+
+import pytest
+
+from harness.backends import registry
+from harness.backends.registry import BACKENDS, choose_backends, find_backend
+from harness.errors import BenchError
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Makes only these packages be found."""
+
+    def only(*packages):
+        monkeypatch.setattr(
+            registry.util, "find_spec", lambda name: object() if name in packages else None
+        )
+        monkeypatch.setattr(registry.shutil, "which", lambda name: f"/usr/bin/{name}")
+
+    return only
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("torhc", "did you mean 'torch'"), ("zzz", r"unknown framework 'zzz' \(known: torch, ")],
+)
+def test_unknown_framework(name, message):
+    with pytest.raises(BenchError, match=message):
+        find_backend(name)
+    with pytest.raises(BenchError, match=message):
+        choose_backends([name], skip_unavailable=True)
+
+
+def test_a_missing_package_is_refused_with_the_command_that_installs_it(installed):
+    installed("torch", "jax", "optax")
+    with pytest.raises(BenchError) as caught:
+        choose_backends(["torch", "jax"], skip_unavailable=False)
+    message = str(caught.value)
+    assert "'jax' not installed: flax; install with: pip install 'pipeline-bench[jax]'" in message
+    assert "--skip-unavailable" in message
+    assert "'torch' not" not in message
+
+
+def test_a_missing_package_is_skipped_on_request(installed):
+    installed("torch")
+    specs, skipped = choose_backends(["jax", "torch"], skip_unavailable=True)
+    assert [spec.name for spec in specs] == ["torch"]
+    assert list(skipped) == ["jax"]
+    assert "not installed: jax, flax, optax" in skipped["jax"]
+
+
+def test_without_names_every_backend_that_is_ready(installed):
+    installed("jax", "flax", "optax")
+    specs, skipped = choose_backends([], skip_unavailable=False)
+    assert [spec.name for spec in specs] == [
+        name for name, spec in BACKENDS.items() if spec.packages == ("jax", "flax", "optax")
+    ]
+    assert set(skipped) == set(BACKENDS) - {spec.name for spec in specs}
+
+
+@pytest.mark.parametrize("names", [[], ["torch", "jax"]])
+def test_none_is_ready(installed, names):
+    installed()
+    with pytest.raises(BenchError, match="no framework is ready: 'torch' not installed: torch"):
+        choose_backends(names, skip_unavailable=True)
+
+
+def test_a_compiler_is_a_need_of_its_own(installed, monkeypatch):
+    installed("torch")
+    monkeypatch.setattr(registry.shutil, "which", lambda name: None)
+    with pytest.raises(BenchError, match="'torch-compile' needs a C\\+\\+ compiler: install g"):
+        choose_backends(["torch-compile"], skip_unavailable=False)
+    assert choose_backends(["torch"], skip_unavailable=False)[1] == {}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_factory_of_each_backend_is_a_module_that_exists(name):
+    module, _, attribute = BACKENDS[name].factory.partition(":")
+    origin = util.find_spec(f"harness.backends.{BACKENDS[name].family}").origin
+    file = origin.replace("__init__.py", module.rpartition(".")[2] + ".py")
+    with open(file, encoding="utf-8") as source:
+        assert f"class {attribute}(" in source.read()

@@ -1,0 +1,169 @@
+"""Backends that need no framework: a sound one, and one for each way of going wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+from harness.backends.base import Backend
+from harness.backends.registry import BackendSpec
+from harness.data.hdf5 import open_dataset
+from harness.errors import BenchError
+
+# Seen while this module is imported, before any backend is made.
+CPUS_AT_IMPORT = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+class Sound(Backend):
+    """Holds the weights it was given; its losses fall and its logits are the same each time."""
+
+    def __init__(self, task):
+        self.task = task
+        self.data = open_dataset(task.dataset)
+        self.weights = {}
+        self.kept = []
+
+    def load_weights(self, weights):
+        self.weights = dict(weights)
+
+    def save_weights(self):
+        return dict(self.weights)
+
+    def train_epoch(self, order, rates):
+        return 1 / (1 + np.arange(len(order), dtype=np.float64))
+
+    def predict(self, split):
+        count = len(self.data.split(split))
+        return np.eye(len(self.data.classes), dtype=np.float32)[np.zeros(count, int)]
+
+    def loss_and_gradients(self, batch):
+        return self.predict("train")[batch], 0.5, dict(self.weights)
+
+    def facts(self):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return {name: os.environ.get(name, "unset") for name in names} | {
+            "CPUs at import": ",".join(map(str, CPUS_AT_IMPORT)),
+            "pid": str(os.getpid()),
+        }
+
+
+class Raises(Sound):
+    def train_epoch(self, order, rates):
+        raise ValueError("the planted fault\nand its second line")
+
+
+class UserError(Sound):
+    def train_epoch(self, order, rates):
+        raise BenchError("something a person can mend")
+
+
+class FailsInFirstEpoch(Sound):
+    """The trial step, of one batch, still works."""
+
+    def train_epoch(self, order, rates):
+        if len(order) > 1:
+            raise RuntimeError("out of luck")
+        return super().train_epoch(order, rates)
+
+
+class FailsWithoutFile(Sound):
+    """Works once the file that PLANTED_FILE names is there."""
+
+    def train_epoch(self, order, rates):
+        if not os.path.exists(os.environ["PLANTED_FILE"]):
+            raise RuntimeError("the file is not there yet")
+        return super().train_epoch(order, rates)
+
+
+class Exits(Sound):
+    def train_epoch(self, order, rates):
+        os._exit(7)
+
+
+class Killed(Sound):
+    def train_epoch(self, order, rates):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Allocates(Sound):
+    def train_epoch(self, order, rates):
+        self.kept.append(np.ones(64 * 2**20, np.uint8))
+        return super().train_epoch(order, rates)
+
+
+class Talks(Sound):
+    def train_epoch(self, order, rates):
+        print("stray words on stdout")
+        print("stray words on stderr", file=sys.stderr)
+        os.write(1, b"stray bytes\n")
+        return super().train_epoch(order, rates)
+
+
+class Hangs(Sound):
+    def facts(self):
+        time.sleep(3600)
+        return {}
+
+
+class HangsWithFile(Sound):
+    """Never ends an epoch once the file that PLANTED_FILE names is there."""
+
+    def train_epoch(self, order, rates):
+        if os.path.exists(os.environ["PLANTED_FILE"]) and len(order) > 1:
+            time.sleep(3600)
+        return super().train_epoch(order, rates)
+
+
+class AltersWeights(Sound):
+    def load_weights(self, weights):
+        name, *_ = weights
+        self.weights = dict(weights) | {name: weights[name] * np.float32(1.0001)}
+
+
+class LosesWeights(Sound):
+    def load_weights(self, weights):
+        self.weights = dict(list(weights.items())[1:])
+
+
+class WrongLogits(Sound):
+    def predict(self, split):
+        return super().predict(split)[:, :2]
+
+
+class WrongLosses(Sound):
+    def train_epoch(self, order, rates):
+        return super().train_epoch(order, rates)[:1]
+
+
+class Diverges(Sound):
+    def train_epoch(self, order, rates):
+        return np.full(len(order), np.nan)
+
+    def predict(self, split):
+        return np.full_like(super().predict(split), np.nan)
+
+
+class CannotBeMade:
+    """Not even a backend."""
+
+    def __init__(self, task):
+        raise TypeError("cannot be made")
+
+
+SPECS = {
+    name.lower(): BackendSpec(
+        name=name.lower(),
+        title=name,
+        family="planted",
+        factory=f"planted:{name}",
+        summary="",
+        packages=(),
+        install="",
+    )
+    for name, value in list(vars().items())
+    if isinstance(value, type) and value.__module__ == __name__
+}

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+import harness.worker
+from harness.backends.base import Task
+from harness.config import Optimizer, available_cpus
+from harness.errors import BenchError, WorkerError
+from harness.worker import Worker
+
+ORDER = np.arange(6).reshape(2, 3)
+RATES = np.array([0.1, 0.2])
+WEIGHTS = {"a": np.ones((2, 3), np.float32), "b": np.zeros(2, np.float32)}
+
+
+@pytest.fixture
+def log(tmp_path):
+    with (tmp_path / "worker.log").open("w+b") as file:
+        yield file
+
+
+def written(log) -> str:
+    log.seek(0)
+    return log.read().decode()
+
+
+@pytest.fixture
+def start(planted, small_file, log):
+    """Starts a planted backend and builds it; every worker is stopped in the end."""
+    workers = []
+
+    def start(name: str, *, build: bool = True, **options) -> Worker:
+        options = {"threads": 1, "cpus": available_cpus(), "log": log} | options
+        workers.append(Worker(planted[name], **options))
+        workers[-1].import_framework()
+        if build:
+            task = Task(
+                model="lenet5",
+                dataset=small_file,
+                optimizer=Optimizer(),
+                precision="float32",
+                threads=1,
+            )
+            workers[-1].build(task, WEIGHTS)
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.stop()
+
+
+def test_arrays_cross_unchanged(start):
+    worker = start("sound")
+    seconds, losses = worker.train_epoch(ORDER, RATES)
+    assert seconds > 0
+    assert losses.tolist() == [1.0, 0.5]
+    assert {name: w.tolist() for name, w in worker.save_weights().items()} == {
+        name: w.tolist() for name, w in WEIGHTS.items()
+    }
+    worker.load_weights({"a": WEIGHTS["a"] * 2})
+    assert worker.save_weights()["a"].tolist() == [[2, 2, 2], [2, 2, 2]]
+    assert worker.predict("test")[1].shape == (12, 3)
+    logits, loss, gradients = worker.loss_and_gradients(np.array([3, 4]))
+    assert (logits.shape, loss, list(gradients)) == ((2, 3), 0.5, ["a"])
+
+
+def test_threads_and_processors_are_set_before_the_framework_is_imported(start):
+    cpus = available_cpus()[::-1]
+    facts = start("sound", cpus=cpus).facts()
+    assert facts["CPUs"] == facts["CPUs at import"] == str(cpus[0])
+    assert facts["OMP_NUM_THREADS"] == facts["OPENBLAS_NUM_THREADS"] == "1"
+    assert facts["MKL_NUM_THREADS"] == "1"
+    assert facts["pid"] != str(os.getpid())
+
+
+@pytest.mark.skipif(len(available_cpus()) < 2, reason="needs two processors")
+def test_as_many_processors_as_threads(start):
+    facts = start("sound", threads=2, environment={"MKL_NUM_THREADS": "9"}).facts()
+    assert facts["CPUs at import"] == ",".join(map(str, available_cpus()[:2]))
+    assert facts["OMP_NUM_THREADS"] == "2"
+    assert facts["MKL_NUM_THREADS"] == "9"  # what the caller sets wins
+
+
+def test_peak_memory_is_the_childs_own(start):
+    ballast = np.ones(400 * 2**20, np.uint8)  # the parent's peak, were it inherited
+    worker = start("allocates")
+    before = worker.peak_rss_bytes()
+    worker.train_epoch(ORDER, RATES)
+    after = worker.peak_rss_bytes()
+    assert 60 * 2**20 < after - before < 120 * 2**20
+    assert 2**20 < before < ballast.nbytes
+
+
+def test_an_exception_crosses_with_its_message_and_the_worker_lives_on(start, log):
+    worker = start("raises")
+    with pytest.raises(WorkerError) as caught:
+        worker.train_epoch(ORDER, RATES)
+    assert str(caught.value) == "ValueError: the planted fault"
+    assert "Traceback" in caught.value.details
+    assert "and its second line" in caught.value.details
+    assert "and its second line" in written(log)
+    assert worker.predict("val")[1].shape == (9, 3)
+
+
+def test_what_a_person_can_mend_stays_a_bench_error(start):
+    with pytest.raises(BenchError, match="^something a person can mend$"):
+        start("usererror").train_epoch(ORDER, RATES)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("exits", "the exits process ended with exit code 7 during train_epoch"),
+        ("killed", "the killed process was killed by signal 9 (out of memory?) during train_epoch"),
+    ],
+)
+def test_a_process_that_dies_says_how(start, name, message):
+    worker = start(name)
+    with pytest.raises(WorkerError) as caught:
+        worker.train_epoch(ORDER, RATES)
+    assert str(caught.value) == message
+    with pytest.raises(WorkerError, match="during predict"):
+        worker.predict("val")
+
+
+def test_a_backend_that_cannot_be_made_or_imported(planted, start):
+    with pytest.raises(WorkerError, match="^TypeError: cannot be made$"):
+        start("cannotbemade")
+    worker = start("sound", build=False)
+    worker.spec = worker.spec.__class__(
+        **{**vars(worker.spec), "factory": "no_such_module_anywhere:Class"}
+    )
+    with pytest.raises(WorkerError, match="^ModuleNotFoundError: .*no_such_module_anywhere"):
+        worker.import_framework()
+
+
+def test_stray_prints_go_to_the_log(start, log, capfd):
+    worker = start("talks")
+    assert worker.train_epoch(ORDER, RATES)[1].tolist() == [1.0, 0.5]
+    worker.stop()
+    for words in ("stray words on stdout", "stray words on stderr", "stray bytes"):
+        assert words in written(log)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stop_ends_a_process_that_hangs(start, monkeypatch):
+    monkeypatch.setattr(harness.worker, "_STOP_GRACE_S", 0.2)
+    worker = start("hangs")
+    worker._connection.send(("facts", ()))
+    worker.stop()
+    assert worker._process.returncode == -9
+    worker.stop()  # again is no harm
+
+
+def test_stop_lets_a_process_end_by_itself(start):
+    with start("sound") as worker:
+        pass
+    assert worker._process.returncode == 0
+    with pytest.raises(WorkerError, match="the sound process ended with exit code 0 during facts"):
+        worker.facts()
+
+
+def test_a_worker_ends_when_its_parent_is_gone(start):
+    worker = start("sound")
+    worker._connection.close()  # as the death of the parent would
+    assert worker._process.wait(30) == 0
+
+
+def test_a_worker_that_cannot_start_leaves_nothing_behind(planted, log, monkeypatch):
+    processes = []
+    popen = harness.worker.subprocess.Popen
+
+    def watched(*arguments, **options):
+        processes.append(popen(*arguments, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(harness.worker.subprocess, "Popen", watched)
+    beyond = max(available_cpus()) + 10_000
+    with pytest.raises(WorkerError, match="OSError|ValueError|OverflowError"):
+        Worker(planted["sound"], threads=1, cpus=(beyond,), log=log)
+    assert [process.returncode for process in processes] == [0]
