@@ -89,7 +89,10 @@ def prepare(
         with open_dataset(path) as data:
             _check_trainable(data, path, experiment.training.batch_size)
             for card in cards:
-                card.parameters(data.image_shape, len(data.classes))
+                try:
+                    card.parameters(data.image_shape, len(data.classes))
+                except BenchError as error:
+                    raise BenchError(f"{path}: {error}") from error
             if data.name in entries:
                 raise BenchError(
                     f"{path}: another data set of this run is called '{data.name}' too; "

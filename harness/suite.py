@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,12 +44,20 @@ def run_suite(comparison: Comparison) -> None:
         f"--config-file={os.devnull}",
         f"--benchmark-json={folder / 'benchmark.json'}",
         "--import-mode=importlib",
+        "--benchmark-quiet",
         "--capture=no",
         "--quiet",
         "-p", "no:cacheprovider",
         "-p", "pytest_benchmark.plugin",
     ]  # fmt: skip
-    with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file), _hermetic():
+    with (
+        log.open("w", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        warnings.catch_warnings(),
+        _hermetic(),
+    ):
+        # pytest-benchmark's way to say that every cell failed, which the results say too.
+        warnings.filterwarnings("ignore", message="Not saving anything")
         code = pytest.main(arguments, plugins=[_HandOver(comparison)])
     if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt

@@ -106,7 +106,7 @@ def test_an_exception_crosses_with_its_message_and_the_worker_lives_on(start, lo
 
 
 def test_what_a_person_can_mend_stays_a_bench_error(start):
-    with pytest.raises(BenchError, match="^something a person can mend$"):
+    with pytest.raises(BenchError, match=r"^something a person can mend$"):
         start("usererror").train_epoch(ORDER, RATES)
 
 
@@ -127,13 +127,13 @@ def test_a_process_that_dies_says_how(start, name, message):
 
 
 def test_a_backend_that_cannot_be_made_or_imported(planted, start):
-    with pytest.raises(WorkerError, match="^TypeError: cannot be made$"):
+    with pytest.raises(WorkerError, match=r"^TypeError: cannot be made$"):
         start("cannotbemade")
     worker = start("sound", build=False)
     worker.spec = worker.spec.__class__(
         **{**vars(worker.spec), "factory": "no_such_module_anywhere:Class"}
     )
-    with pytest.raises(WorkerError, match="^ModuleNotFoundError: .*no_such_module_anywhere"):
+    with pytest.raises(WorkerError, match=r"^ModuleNotFoundError: .*no_such_module_anywhere"):
         worker.import_framework()
 
 
@@ -179,6 +179,6 @@ def test_a_worker_that_cannot_start_leaves_nothing_behind(planted, log, monkeypa
 
     monkeypatch.setattr(harness.worker.subprocess, "Popen", watched)
     beyond = max(available_cpus()) + 10_000
-    with pytest.raises(WorkerError, match="OSError|ValueError|OverflowError"):
+    with pytest.raises(WorkerError, match=r"OSError|ValueError|OverflowError"):
         Worker(planted["sound"], threads=1, cpus=(beyond,), log=log)
     assert [process.returncode for process in processes] == [0]

@@ -1,0 +1,270 @@
+"""``bench run``: bad input in one line, what a person sees, Ctrl-C and going on after it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from harness import suite
+from harness.cli import main
+from harness.data import hdf5
+from harness.results.folder import RunFolder
+
+
+def _truncated(path, small_dataset):
+    hdf5.write(path, small_dataset())
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _edited(edit):
+    def make(path, small_dataset):
+        hdf5.write(path, small_dataset())
+        with h5py.File(path, "a") as file:
+            edit(file)
+
+    return make
+
+
+def _replace(name, array):
+    def edit(file):
+        del file[name]
+        file[name] = array
+
+    return edit
+
+
+def _multilabel(path, small_dataset):
+    splits = {
+        name: hdf5.Split(split.images, np.eye(3, dtype=np.uint8)[split.labels])
+        for name, split in small_dataset().splits.items()
+    }
+    hdf5.write(path, small_dataset(task="multilabel", splits=splits))
+
+
+DATA = {
+    "not HDF5": (lambda path, _: path.write_text("name,label\n"), "not an HDF5 file"),
+    "empty": (lambda path, _: path.touch(), "is empty (0 bytes)"),
+    "a folder": (lambda path, _: path.mkdir(), "is a folder, not an HDF5 file"),
+    "absent": (lambda path, _: None, "no such file"),
+    "truncated": (_truncated, "truncated HDF5 file"),
+    "other HDF5": (lambda path, _: h5py.File(path, "w").close(), "not a data set of this harness"),
+    "newer schema": (_edited(lambda file: file.attrs.modify("schema", 2)), "schema version 2, but"),
+    "label beyond the classes": (
+        _edited(lambda file: file["train/labels"].__setitem__(4, 3)),
+        "/train/labels: label 3 at index 4 is out of range",
+    ),
+    "no images": (
+        _edited(_replace("val/images", np.zeros((0, 1, 12, 12), np.uint8))),
+        "/val/images: no images",
+    ),
+    "images of two sizes": (
+        _edited(_replace("test/images", np.zeros((12, 1, 14, 12), np.uint8))),
+        "/test/images: images are 1x14x12 (CxHxW) but those of /train are 1x12x12",
+    ),
+    "multilabel": (_multilabel, "task is multilabel; the networks here take multiclass labels"),
+    "too small for LeNet-5": (
+        lambda path, make: hdf5.write(path, make(shape=(1, 12, 11))),
+        "needs images of at least 12x12 pixels, these are 12x11",
+    ),
+}
+
+
+@pytest.fixture
+def refused(planted, monkeypatch, tmp_path):
+    """Runs ``bench run`` in this process; returns the one line in which it refuses."""
+
+    def never(comparison):
+        raise AssertionError("nothing should be trained")
+
+    monkeypatch.setattr(suite, "run_suite", never)
+
+    def refused(*arguments, out=tmp_path / "run", notes=0):
+        words = ["run", "--frameworks", "sound", "--out", out, "--data-dir", tmp_path / "data",
+                 "--batch-size", 8]  # fmt: skip
+        got = CliRunner().invoke(main, list(map(str, [*words, *arguments])))
+        assert got.exit_code == 2, got.output
+        assert got.stdout == ""
+        *before, line = got.stderr.splitlines()
+        assert len(before) == notes
+        assert line.startswith("error: ")
+        assert not (tmp_path / "run" / "experiment.json").exists()
+        return line
+
+    return refused
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_faulty_data(refused, tmp_path, small_dataset, kind):
+    make, message = DATA[kind]
+    path = tmp_path / "x.h5"
+    make(path, small_dataset)
+    line = refused("--datasets", path)
+    assert message in line
+    assert str(path) in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frameworks", "sount"], "unknown framework 'sount'; did you mean 'sound'?"),
+        (["--models", "lenet6"], "unknown model 'lenet6'; did you mean 'lenet5'?"),
+        (["--datasets", "digitz"], "digitz"),
+        (["--epochs", "0"], "training.epochs: input should be greater than or equal to 1"),
+        (["--epochs", "-1"], "training.epochs"),
+        (["--epochs", "few"], "training.epochs"),
+        (["--batch-size", "0"], "training.batch_size"),
+        (["--batch-size", "41"], "batch size 41 is larger than the 40 training images"),
+        (["--lr", "nan"], "training.optimizer.learning_rate"),
+        (["--threads", "100000"], "threads: is 100000, but this process may use only"),
+        (["--seeds", "1,1"], "seeds: names something twice: 1, 1"),
+        (["--config", "/no/such/file.toml"], "cannot read the experiment file"),
+        (["--resume"], "holds no run (no experiment.json)"),
+    ],
+)
+def test_faulty_options(refused, tmp_path, small_file, arguments, message):
+    assert message in refused("--datasets", small_file, *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_faulty_output_folders(refused, tmp_path, small_file):
+    (tmp_path / "full").mkdir()
+    file = tmp_path / "full" / "precious.txt"
+    file.touch()
+    data = ("--datasets", small_file)
+    assert "is not empty and holds no run" in refused(*data, out=tmp_path / "full")
+    assert "is a file" in refused(*data, out=file)
+    assert re.search("is a file|cannot write", refused(*data, out=file / "run"))
+    assert [entry.name for entry in (tmp_path / "full").iterdir()] == ["precious.txt"]
+
+
+def test_a_file_in_place_of_the_data_folder(refused, tmp_path):
+    (tmp_path / "data").touch()
+    assert str(tmp_path / "data") in refused("--datasets", "digits", notes=1)
+
+
+def test_resume_without_a_folder_is_refused(planted):
+    got = CliRunner().invoke(main, ["run", "--resume"])
+    assert got.exit_code == 2
+    assert got.stderr.startswith("error: --resume goes on with the run in --out")
+
+
+@pytest.mark.parametrize("names", ["torch,,jax", "", ","])
+def test_a_list_with_nothing_in_it_is_a_usage_error(names):
+    got = CliRunner().invoke(main, ["run", "--frameworks", names])
+    assert got.exit_code == 2
+    assert "separated by commas" in got.stderr
+
+
+def test_a_run_its_log_lines_and_the_folder_it_leaves(planted_bench, small_file, tmp_path):
+    out = tmp_path / "run"
+    words = ["run", "--datasets", small_file, "--epochs", 2, "--batch-size", 8, "--out", out]
+    done = planted_bench(*words, "--frameworks", "talks,raises,sound", "--seeds", "0,1")
+    assert done.returncode == 1, done.stderr  # one framework failed
+    *cells, report = done.stderr.splitlines()
+    assert report == f"report: {out / 'report.md'}"
+    assert [line.split(":")[0] for line in cells] == [
+        f"{name}-lenet5-small-s{seed}"
+        for seed, names in ((0, ("raises", "talks", "sound")), (1, ("raises", "sound", "talks")))
+        for name in names
+    ]
+    for left, line in zip(range(5, -1, -1), cells, strict=True):
+        assert line.endswith(f"; {left} cells to go")
+        what = "FAILED, ValueError: the planted fault" if "raises" in line else "test accuracy 0.33"
+        assert what in line
+    assert "stray" not in done.stdout + done.stderr
+    assert "stray words on stdout" in (out / "logs" / "talks-lenet5-small-s0.log").read_text()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stdout + done.stderr)
+
+    again = planted_bench(*words, "--frameworks", "talks,raises,sound")
+    assert again.returncode == 2
+    (line,) = again.stderr.splitlines()
+    assert line.startswith(f"error: {out} already holds a run: continue it with --resume, or")
+
+
+def test_what_a_person_can_mend_ends_the_run_in_one_line(planted_bench, small_file, tmp_path):
+    done = planted_bench(
+        "run", "--frameworks", "usererror,sound", "--datasets", small_file, "--batch-size", 8,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: something a person can mend\n"
+
+
+def test_progress_on_a_terminal(small_file, tmp_path, clean_environment):
+    terminal, theirs = pty.openpty()
+    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+    words = ["run", "--frameworks", "sound", "--datasets", small_file, "--epochs", 3,
+             "--batch-size", 8, "--out", tmp_path / "run"]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, str(script), *map(str, words)],
+        stdin=theirs, stdout=theirs, stderr=theirs,
+        env=clean_environment | {"TERM": "xterm", "COLUMNS": "160"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = bytearray()
+    try:
+        while block := os.read(terminal, 65536):
+            shown += block
+    except OSError:  # Linux says so when the other side is closed
+        pass
+    finally:
+        os.close(terminal)
+    assert process.wait(60) == 0, shown.decode()
+    text = shown.decode()
+    assert "\x1b[" in text
+    assert "epoch 3/3" in text
+    assert re.search(r"3/3\S* epochs", text)
+    assert "sound-lenet5-small-s0: test accuracy 0.3333" in text
+    assert "passed" not in text  # nothing of pytest's own
+
+
+def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
+    planted_bench, small_file, tmp_path, clean_environment
+):
+    out = tmp_path / "run"
+    first, second = (out / "cells" / f"hangswithfile-lenet5-small-s{seed}.json" for seed in (0, 1))
+    words = ["run", "--frameworks", "hangswithfile,sound", "--datasets", small_file,
+             "--epochs", 1, "--batch-size", 8, "--seeds", "0,1", "--out", out]  # fmt: skip
+    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+    # The second group hangs, because the result of the first is there.
+    process = subprocess.Popen(
+        [sys.executable, str(script), *map(str, words)],
+        env=clean_environment | {"PLANTED_FILE": str(first), "PLANTED_GRACE": "0.5"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    log = out / "logs" / "hangswithfile-lenet5-small-s1.log"
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    last = stderr.splitlines()[-1]
+    assert last.startswith("error: interrupted; finished cells are kept: add --resume --out ")
+    assert last.endswith(f"--out {out} to go on")
+    assert "Traceback" not in stderr
+    assert [result.cell.seed for result in RunFolder.open(out).results()] == [0, 0]
+    assert not second.exists()
+    kept = first.read_bytes()
+
+    done = planted_bench(*words, "--resume", PLANTED_FILE=str(tmp_path / "absent"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [("kept from before" in line) for line in lines[:4]] == [True, True, False, False]
+    assert first.read_bytes() == kept
+    assert len(RunFolder.open(out).results()) == 4
+    assert (out / "report.md").exists()

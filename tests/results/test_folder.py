@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from harness.config import parse_experiment
+from harness.errors import BenchError
+from harness.plan import Cell
+from harness.results import folder as folder_module
+from harness.results.folder import CellArrays, Manifest, RunFolder, ordered, write_atomically
+from harness.results.records import CellResult, Epoch
+
+CELL = Cell(framework="a", model="m", dataset="d", seed=0)
+OTHER = Cell(framework="b", model="m", dataset="d", seed=0)
+EPOCH = Epoch(seconds=0.5, images=8, loss=1.25, val_loss=2.5, val_accuracy=0.5, evaluate_s=0.1)
+RESULT = CellResult(cell=CELL, started="2001-02-03T04:05:06+00:00", epochs=(EPOCH, EPOCH))
+ARRAYS = CellArrays(
+    step_losses=np.arange(4.0),
+    test_logits=np.ones((2, 3), np.float32),
+    test_labels=np.array([0, 2], np.uint8),
+)
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return Manifest(
+        harness_version="0",
+        created="2001-02-03T04:05:06+00:00",
+        command="bench run",
+        experiment=parse_experiment({"frameworks": ["a", "b"], "threads": 1}, where="test"),
+        datasets={},
+        cells=(CELL, OTHER),
+    )
+
+
+@pytest.fixture
+def run(tmp_path, manifest) -> RunFolder:
+    return RunFolder.create(tmp_path / "run", manifest, {"cpu": "any"})
+
+
+def names(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_round_trip(run):
+    run.write_result(RESULT)
+    run.write_arrays(CELL, ARRAYS)
+    again = RunFolder.open(run.path)
+    assert again.manifest == run.manifest
+    assert again.environment == {"cpu": "any"}
+    assert again.results() == [RESULT]
+    assert again.read_result(OTHER) is None
+    assert again.read_arrays(OTHER) is None
+    for name, array in vars(again.read_arrays(CELL)).items():
+        np.testing.assert_array_equal(array, getattr(ARRAYS, name), strict=True)
+    assert names(run.path) == ["cells", "environment.json", "experiment.json", "logs"]
+    assert names(run.path / "cells") == [f"{CELL.id}.h5", f"{CELL.id}.json"]
+
+
+def test_numbers_that_are_not_finite_come_back(run):
+    epoch = EPOCH.model_copy(update={"loss": float("nan"), "val_loss": float("inf")})
+    run.write_result(RESULT.model_copy(update={"epochs": (epoch,)}))
+    (kept,) = run.read_result(CELL).epochs
+    assert np.isnan(kept.loss)
+    assert kept.val_loss == float("inf")
+
+
+def test_a_folder_that_holds_a_run_is_refused(run, manifest):
+    for refuse in (RunFolder.check_free, lambda path: RunFolder.create(path, manifest, {})):
+        with pytest.raises(BenchError, match="already holds a run: continue it with --resume, or"):
+            refuse(run.path)
+
+
+def test_a_folder_that_holds_anything_else_is_refused(tmp_path, manifest):
+    (tmp_path / "precious.txt").touch()
+    with pytest.raises(BenchError, match="is not empty and holds no run: choose another with"):
+        RunFolder.create(tmp_path, manifest, {})
+    with pytest.raises(BenchError, match="is a file: choose a folder with --out"):
+        RunFolder.create(tmp_path / "precious.txt", manifest, {})
+    with pytest.raises(BenchError, match=r"is a file|cannot write"):
+        RunFolder.create(tmp_path / "precious.txt" / "run", manifest, {})
+    assert names(tmp_path) == ["precious.txt"]
+
+
+def test_a_folder_that_is_empty_or_absent_is_free(tmp_path):
+    RunFolder.check_free(tmp_path)
+    RunFolder.check_free(tmp_path / "a" / "b")
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    """By a fault put in, because the superuser reads everything."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folder_module.Path, "iterdir", refuse)
+    with pytest.raises(BenchError, match=f"cannot read the folder {tmp_path}: Permission denied"):
+        RunFolder.check_free(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "new \udcff")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(folder_module.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.json"]
+    assert os.stat(path).st_mode & 0o777 == 0o644
+
+
+def test_a_failed_write_of_arrays_leaves_nothing(run):
+    bad = ARRAYS.model_copy(update={"test_labels": np.array([object()])})
+    with pytest.raises(TypeError):
+        run.write_arrays(CELL, bad)
+    assert names(run.path / "cells") == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"cell": 3}', b"\xff\xfe"])
+def test_a_damaged_result_is_named(run, content):
+    run.write_result(RESULT)
+    path = run.path / "cells" / f"{CELL.id}.json"
+    path.write_bytes(content)
+    with pytest.raises(BenchError) as caught:
+        run.results()
+    assert str(caught.value).startswith(f"{path}: cannot read this result (")
+    assert "--resume" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "overwrite", "incomplete"])
+def test_damaged_arrays_are_named(run, damage):
+    run.write_arrays(CELL, ARRAYS)
+    path = run.path / "cells" / f"{CELL.id}.h5"
+    content = path.read_bytes()
+    if damage == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "overwrite":
+        path.write_bytes(content[:48] + bytes(len(content) - 48))
+    else:
+        with folder_module.h5py.File(path, "a") as file:
+            del file["test_logits"]
+    with pytest.raises(BenchError) as caught:
+        run.read_arrays(CELL)
+    assert str(caught.value).startswith(f"{path}: cannot read these predictions (")
+
+
+@pytest.mark.parametrize("name", ["experiment.json", "environment.json"])
+@pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff"])
+def test_a_damaged_description_is_named(run, name, content):
+    (run.path / name).write_bytes(content)
+    with pytest.raises(BenchError, match=f"{run.path}: cannot read the run's description: "):
+        RunFolder.open(run.path)
+
+
+def test_no_run_to_open(tmp_path):
+    with pytest.raises(BenchError, match="holds no run"):
+        RunFolder.open(tmp_path)
+    with pytest.raises(BenchError, match="holds no run"):
+        RunFolder.open(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("changed", ["experiment", "cells"])
+def test_resume_wants_the_same_plan(run, manifest, changed):
+    assert RunFolder.resume(run.path, manifest).manifest == manifest
+    values = {
+        "experiment": manifest.experiment.model_copy(update={"seeds": (9,)}),
+        "cells": (CELL,),
+    }
+    other = manifest.model_copy(update={changed: values[changed]})
+    with pytest.raises(BenchError, match=f"a run with another {changed.removesuffix('s')}"):
+        RunFolder.resume(run.path, other)
+
+
+def test_results_come_in_the_order_of_the_run():
+    results = [RESULT.model_copy(update={"cell": cell}) for cell in (CELL, OTHER)]
+    for frameworks in (("a", "b"), ("b", "a")):
+        got = [result.cell.framework for result in ordered(results, frameworks)]
+        assert got == list(frameworks)

@@ -1,0 +1,91 @@
+"""What is checked before anything is trained, and the command that makes a run again."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from harness.cli.run import _settings, run
+from harness.config import load_experiment, parse_experiment
+from harness.data import hdf5
+from harness.errors import BenchError
+from harness.paths import data_dir
+from harness.runner import command_line, prepare
+
+ADAM = {"name": "adam", "learning_rate": 1e-3, "momentum": 0.5, "epsilon": 1e-6, "beta2": 0.98}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"training": {"optimizer": ADAM, "schedule": "cosine", "precision": "float64"}},
+        {"seeds": [3, 1], "datasets": ["digits", "a folder/x's.h5"], "skip_unavailable": True},
+        {"models": ["lenet5-relu", "lenet5"], "threads": 1, "training": {"batch_size": 7}},
+        {"training": {"optimizer": {"learning_rate": 0.1 + 0.2, "weight_decay": 1e-5}}},
+    ],
+)
+def test_the_command_parses_back_into_the_same_experiment(settings, tmp_path):
+    experiment = parse_experiment({"frameworks": ["torch", "jax"]} | settings, where="test")
+    command, verb, *words = shlex.split(command_line(experiment, tmp_path))
+    assert (command, verb) == ("bench", "run")
+    options = run.make_context(verb, words).params
+    assert options.pop("data_dir") == tmp_path
+    assert load_experiment(None, _settings(options)) == experiment
+
+
+def test_the_usual_data_folder_is_not_spelled_out():
+    experiment = parse_experiment({"frameworks": ["torch"]}, where="test")
+    assert "--data-dir" not in command_line(experiment, data_dir())
+
+
+@pytest.fixture
+def check(planted, tmp_path):
+    """Prepares a run of one planted backend on these files."""
+
+    def check(*paths, batch_size=8):
+        settings = {
+            "frameworks": ["sound"],
+            "datasets": list(map(str, paths)),
+            "training": {"batch_size": batch_size},
+        }
+        experiment = parse_experiment(settings, where="test")
+        return prepare(experiment, out=tmp_path / "run", data_dir=tmp_path)
+
+    return check
+
+
+def test_two_files_of_one_name(check, small_file, small_dataset, tmp_path):
+    other = hdf5.write(tmp_path / "other.h5", small_dataset(sizes=(30, 9, 9)))
+    with pytest.raises(BenchError, match="another data set of this run is called 'small' too"):
+        check(small_file, other)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_data_set_whose_name_is_a_path(check, small_dataset, tmp_path):
+    path = hdf5.write(tmp_path / "x.h5", small_dataset())
+    with hdf5.h5py.File(path, "a") as file:
+        file.attrs["name"] = "../../x"
+    with pytest.raises(BenchError, match=r"name '../../x': must be of letters"):
+        check(path)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("batch_size", [40, 41])
+def test_a_batch_as_large_as_the_training_split_is_the_largest(check, small_file, batch_size):
+    if batch_size == 40:
+        assert len(check(small_file, batch_size=batch_size).cells) == 1
+    else:
+        with pytest.raises(BenchError, match="batch size 41 is larger than the 40 training images"):
+            check(small_file, batch_size=batch_size)
+
+
+def test_the_manifest_says_what_will_run(check, small_file):
+    comparison = check(small_file)
+    manifest = comparison.folder.manifest
+    assert list(manifest.cells) == comparison.cells
+    assert manifest.experiment.frameworks == ("sound",)
+    entry = manifest.datasets["small"]
+    assert (entry.train, entry.val, entry.test) == (40, 9, 12)
+    assert entry.sha256 == hdf5.file_sha256(small_file)

@@ -1,0 +1,198 @@
+"""Groups of cells, trained by planted backends: what is promised whatever the framework does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.config import parse_experiment
+from harness.errors import BenchError
+from harness.models import find_model
+from harness.protocol.weights import digest, initial_weights, load_weights
+from harness.results.folder import RunFolder
+from harness.runner import prepare
+
+
+class Recorder:
+    """Notes what an observer hears, and which results were on disk when a cell ended."""
+
+    def __init__(self, out):
+        self.out = out
+        self.epochs = []
+        self.phases = []
+        self.ended = []
+        self.resumed = []
+
+    def phase_started(self, cell, phase):
+        self.phases.append((cell.framework, phase))
+
+    def epoch_ended(self, cell, number, epoch):
+        self.epochs.append((cell.seed, number, cell.framework))
+
+    def cell_ended(self, result, *, resumed):
+        kept = RunFolder.open(self.out).read_result(result.cell)
+        assert kept is not None
+        assert kept.status == result.status
+        self.ended.append(result.cell.framework)
+        self.resumed.append(resumed)
+
+
+@pytest.fixture
+def compare(planted, small_file, tmp_path):
+    """Prepares a comparison of planted backends; ``recorder`` is its observer."""
+
+    def compare(*frameworks, epochs=2, seeds=(0,), resume=False, batch_size=8, **settings):
+        experiment = parse_experiment(
+            {
+                "frameworks": frameworks,
+                "datasets": [str(small_file)],
+                "seeds": seeds,
+                "threads": 1,
+                "training": {"epochs": epochs, "batch_size": batch_size},
+            }
+            | settings,
+            where="test",
+        )
+        out = tmp_path / "run"
+        return prepare(
+            experiment, out=out, data_dir=tmp_path, resume=resume, observer=Recorder(out)
+        )
+
+    return compare
+
+
+def train(comparison):
+    return {cell.id: comparison.result(cell) for cell in comparison.cells}
+
+
+def test_frameworks_take_turns_and_rotate_with_the_seed(compare):
+    comparison = compare("sound", "allocates", "talks", seeds=(5, 6))
+    train(comparison)
+    first, second = ["sound", "allocates", "talks"], ["allocates", "talks", "sound"]
+    assert comparison.observer.epochs == [
+        (seed, number, name)
+        for seed, names in ((5, first), (6, second))
+        for number in (1, 2)
+        for name in names
+    ]
+    assert comparison.observer.ended == first + second
+    assert comparison.observer.phases[:3] == [
+        ("sound", phase) for phase in ("importing", "building", "compiling")
+    ]
+
+
+def test_a_result_holds_what_was_measured(compare, small_file):
+    comparison = compare("sound", epochs=3, seeds=(4,))
+    (cell,) = comparison.cells
+    result = comparison.result(cell)
+    assert result == comparison.folder.read_result(cell)
+    assert result.status == "ok"
+    assert len(result.epochs) == 3
+    assert all(epoch.seconds > 0 and epoch.images == 40 for epoch in result.epochs)
+    assert result.epochs[0].loss == pytest.approx(np.mean([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]))
+    # The planted logits answer class 0 with a logit of 1 against two of 0; a third is class 0.
+    assert (result.test.correct, result.test.examples) == (4, 12)
+    assert result.test.loss == pytest.approx(np.log(np.e + 2) - 1 / 3)
+    assert all(seconds > 0 for seconds in result.phases.model_dump().values())
+    assert result.peak_rss_bytes > 2**20
+    parameters = find_model("lenet5").parameters((1, 12, 12), 3)
+    assert result.parameters == sum(parameter.size for parameter in parameters)
+    assert result.identity.initial_weights == digest(initial_weights(parameters, seed=4))
+    arrays = comparison.folder.read_arrays(cell)
+    assert arrays.step_losses.shape == (15,)
+    assert arrays.test_logits.shape == (12, 3)
+    assert arrays.test_labels.tolist() == [0, 1, 2] * 4
+    kept = load_weights(comparison.folder.weights_path(cell), parameters)
+    assert digest(kept) == result.identity.initial_weights  # planted backends learn nothing
+
+
+def test_the_same_numbers_reach_every_framework(compare):
+    sound, talks = (r.identity for r in train(compare("sound", "talks")).values())
+    assert sound == talks
+    assert len(set(sound.model_dump().values())) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "epochs"),
+    [
+        ("failsinsecondepoch", "RuntimeError: out of luck", 1),
+        ("raises", "ValueError: the planted fault", 0),
+        ("exits", "ended with exit code 7", 0),
+        ("altersweights", "altersweights did not take over the weights of conv1.weight", 0),
+        ("losesweights", "losesweights did not take over the weights of conv1.weight", 0),
+        ("wronglogits", r"wronglogits returned logits of shape (9, 2), not (9, 3)", 0),
+        ("wronglosses", "wronglosses returned losses of shape (1,) for 5 steps", 0),
+    ],
+)
+def test_a_framework_that_fails_leaves_the_others_alone(compare, name, message, epochs):
+    comparison = compare(name, "sound")
+    failed, sound = train(comparison).values()
+    assert (failed.cell.framework, failed.status) == (name, "failed")
+    assert message in failed.error
+    assert len(failed.epochs) == epochs
+    assert failed.test is None
+    assert (sound.status, len(sound.epochs)) == ("ok", 2)
+    assert comparison.folder.results() == [failed, sound]
+    assert comparison.observer.ended == [name, "sound"]
+
+
+def test_a_training_that_diverges_is_a_result(compare):
+    comparison = compare("diverges")
+    (result,) = train(comparison).values()
+    (kept,) = comparison.folder.results()
+    assert kept.status == result.status == "ok"
+    assert np.isnan(kept.epochs[0].loss)
+    assert np.isnan(kept.test.loss)
+    assert kept.test.correct == 0
+
+
+def test_what_a_person_must_mend_stops_the_run(compare):
+    comparison = compare("usererror", "sound", seeds=(0, 1))
+    for cell in comparison.cells:
+        with pytest.raises(BenchError, match=r"^something a person can mend$"):
+            comparison.result(cell)
+    assert str(comparison.error) == "something a person can mend"
+    assert [name for name, phase in comparison.observer.phases].count("usererror") == 3
+    assert comparison.folder.results() == []
+
+
+def test_resume_trains_only_what_is_missing(compare, monkeypatch, tmp_path):
+    flag = tmp_path / "flag"
+    monkeypatch.setenv("PLANTED_FILE", str(flag))
+    before = train(compare("sound", "failswithoutfile", seeds=(0, 1)))
+    assert [r.status for r in before.values()] == ["ok", "failed", "failed", "ok"]
+    flag.touch()
+    comparison = compare("sound", "failswithoutfile", seeds=(0, 1), resume=True)
+    missing = comparison.folder.path / "cells" / "sound-lenet5-small-s1.json"
+    missing.unlink()
+    after = train(comparison)
+    assert [r.status for r in after.values()] == ["ok"] * 4
+    assert comparison.observer.ended == ["sound", "failswithoutfile", "failswithoutfile", "sound"]
+    assert comparison.observer.resumed == [True, False, False, False]
+    first = "sound-lenet5-small-s0"
+    assert after[first] == before[first]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"epochs": 3}, "experiment"),
+        ({"seeds": (1,)}, "experiment"),
+        ({"models": ["lenet5-relu"]}, "experiment"),
+    ],
+)
+def test_resume_refuses_another_experiment(compare, changes, what):
+    compare("sound")
+    with pytest.raises(BenchError, match=f"holds a run with another {what}: resume with"):
+        compare("sound", resume=True, **changes)
+    assert compare("sound", resume=True).cells
+
+
+def test_resume_refuses_other_data(compare, small_file, small_dataset, tmp_path, monkeypatch):
+    from harness.data import hdf5
+
+    path = hdf5.write(tmp_path / "mine.h5", small_dataset())
+    compare("sound", datasets=[str(path)])
+    hdf5.write(path, small_dataset(sizes=(41, 9, 12)))
+    with pytest.raises(BenchError, match="holds a run with another dataset"):
+        compare("sound", datasets=[str(path)], resume=True)
