@@ -1,0 +1,73 @@
+"""From the same weights and batches, every backend computes what the reference computes.
+
+The reference is eager PyTorch in float64. Deviations are relative to the largest magnitude in
+each array: an element that happens to be near zero has no relative precision of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from harness.backends.registry import BACKENDS
+from harness.config import Optimizer
+
+REFERENCE = "torch"
+OTHERS = [name for name in BACKENDS if name != REFERENCE]
+MODELS = ["lenet5", "lenet5-relu"]
+# A cold compilation takes long; the variant with the custom pooling operator is the telling one.
+EAGER = [name for name in OTHERS if name != "torch-compile"]
+PAIRS = [(name, model) for name in EAGER for model in MODELS] + [("torch-compile", "lenet5-relu")]
+ADAM = Optimizer(name="adam", learning_rate=2e-3, weight_decay=1e-2)
+SGD_WITH_DECAY = Optimizer(learning_rate=0.05, momentum=0.9, weight_decay=1e-2)
+
+
+def deviation(found: object, reference: object) -> float:
+    found, reference = np.asarray(found), np.asarray(reference)
+    assert found.shape == reference.shape
+    return float(np.abs(found - reference).max() / np.abs(reference).max())
+
+
+def largest(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> float:
+    assert found.keys() == reference.keys()
+    return max(deviation(found[name], reference[name]) for name in reference)
+
+
+@pytest.mark.parametrize(("framework", "model"), PAIRS)
+def test_float64_agrees_to_1e_9(trace: Callable, framework: str, model: str) -> None:
+    reference, found = trace(REFERENCE, model, "float64"), trace(framework, model, "float64")
+    assert found.logits.dtype == np.float64
+    assert deviation(found.logits, reference.logits) < 1e-9
+    assert deviation(found.loss, reference.loss) < 1e-9
+    assert largest(found.gradients, reference.gradients) < 1e-9
+    assert largest(found.parameters_after_10, reference.parameters_after_10) < 1e-9
+    assert np.abs(found.losses / reference.losses - 1)[:10].max() < 1e-9
+
+
+@pytest.mark.parametrize("optimizer", [ADAM, SGD_WITH_DECAY], ids=["adam", "sgd"])
+@pytest.mark.parametrize("framework", ["jax"])
+def test_update_rules_agree_with_weight_decay(
+    trace: Callable, framework: str, optimizer: Optimizer
+) -> None:
+    reference = trace(REFERENCE, "lenet5", "float64", optimizer)
+    found = trace(framework, "lenet5", "float64", optimizer)
+    assert largest(found.parameters_after_10, reference.parameters_after_10) < 1e-9
+    plain = trace(REFERENCE, "lenet5", "float64")
+    # The decay is large enough to be seen: the comparison is not of a term that is nought.
+    assert largest(found.parameters_after_10, plain.parameters_after_10) > 1e-3
+
+
+@pytest.mark.parametrize("framework", EAGER)
+def test_float32_losses_agree_over_100_steps(trace: Callable, framework: str) -> None:
+    reference, found = trace(REFERENCE, "lenet5", "float32"), trace(framework, "lenet5", "float32")
+    assert len(found.losses) == 100
+    assert np.abs(found.losses / reference.losses - 1).max() < 1e-4
+    assert found.losses[-10:].mean() < 0.5 * found.losses[0], "the network did not train"
+
+
+def test_float32_of_the_reference_follows_its_float64(trace: Callable) -> None:
+    single, double = (trace(REFERENCE, "lenet5", p) for p in ("float32", "float64"))
+    assert np.abs(single.losses / double.losses - 1).max() < 1e-4
+    assert not np.array_equal(single.losses, double.losses)

@@ -1,0 +1,54 @@
+"""Experiments for the accuracy gate, trained for real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.backends.registry import BACKENDS
+from harness.config import Experiment, Training
+from harness.results.records import CellResult
+from harness.runner import prepare
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def train(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[CellResult]]:
+    """Train one framework as a baseline says; ``factory`` plants another backend in its place."""
+
+    def run(
+        framework: str,
+        model: str,
+        dataset: str,
+        training: Training,
+        seeds: tuple[int, ...],
+        factory: str | None = None,
+    ) -> list[CellResult]:
+        if (reason := BACKENDS[framework].missing()) is not None:
+            pytest.skip(f"{framework} {reason}")
+        folder = tmp_path_factory.mktemp("run")
+        comparison = prepare(
+            Experiment(
+                frameworks=(framework,),
+                models=(model,),
+                datasets=(dataset,),
+                seeds=seeds,
+                training=training,
+            ),
+            out=folder / "out",
+            data_dir=folder,
+        )
+        if factory is not None:
+            monkeypatch.setenv("PYTHONPATH", str(HERE))
+            spec = replace(comparison.backends[framework], factory=factory)
+            comparison.backends[framework] = spec
+        return [comparison.result(cell) for cell in comparison.cells]
+
+    return run

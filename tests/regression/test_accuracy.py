@@ -1,0 +1,72 @@
+"""Every framework is as accurate as it was when its baseline was stored.
+
+``baselines.json`` comes from real runs, through ``update.py``. The real MNIST digits are used
+where they lie beside the checkout; scikit-learn's digits always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.data.importing import import_path
+from harness.results.baseline import Baseline, departure, read_baselines
+
+BASELINES = read_baselines(Path(__file__).with_name("baselines.json"))
+MNIST10K = Path(__file__).parents[3] / "shared" / "datasets" / "mnist10k"
+# A cold compilation for every cell would cost minutes; parity covers that variant.
+CHECKED = [b for b in BASELINES if b.framework != "torch-compile"]
+
+
+def named(baseline: Baseline) -> str:
+    return f"{baseline.framework}-{baseline.model}"
+
+
+DIGITS = [b for b in CHECKED if b.dataset == "digits"]
+MNIST = [b for b in CHECKED if b.dataset == "mnist10k" and b.model == "lenet5"]
+
+
+@pytest.mark.parametrize("baseline", DIGITS, ids=named)
+def test_digits(baseline: Baseline, train: Callable) -> None:
+    results = train(baseline.framework, baseline.model, "digits", baseline.training, (0, 1))
+    assert departure(baseline, results) is None
+
+
+@pytest.mark.skipif(not MNIST10K.is_dir(), reason=f"{MNIST10K} is not here")
+@pytest.mark.parametrize("baseline", MNIST, ids=named)
+def test_mnist10k(baseline: Baseline, train: Callable, tmp_path: Path) -> None:
+    dataset = import_path(MNIST10K, "mnist10k", tmp_path / "mnist10k.h5")
+    results = train(baseline.framework, baseline.model, str(dataset), baseline.training, (0,))
+    assert departure(baseline, results) is None
+
+
+def of_torch() -> Baseline:
+    return next(b for b in DIGITS if named(b) == "torch-lenet5")
+
+
+def test_a_wrong_learning_rate_trips_the_gate(train: Callable) -> None:
+    stored = of_torch()
+    results = train("torch", "lenet5", "digits", stored.training, (0,), factory="planted:WrongRate")
+    assert "below the expected" in (departure(stored, results) or "")
+
+
+@pytest.mark.skipif(not MNIST10K.is_dir(), reason=f"{MNIST10K} is not here")
+def test_an_evaluation_that_sees_the_answers_trips_the_gate(
+    train: Callable, tmp_path: Path
+) -> None:
+    """On many test images only: among the few digits, all correct is not out of the question."""
+    stored = next(b for b in MNIST if b.framework == "torch")
+    dataset = import_path(MNIST10K, "mnist10k", tmp_path / "mnist10k.h5")
+    short = stored.training.model_copy(update={"epochs": 1})
+    results = train("torch", "lenet5", str(dataset), short, (0,), factory="planted:SeesTheAnswers")
+    assert "above the expected" in (departure(stored, results) or "")
+
+
+def test_every_framework_and_model_has_a_baseline() -> None:
+    from harness.backends.registry import BACKENDS
+    from harness.models import MODELS
+
+    wanted = {(framework, model) for framework in BACKENDS for model in MODELS}
+    assert {(b.framework, b.model) for b in BASELINES if b.dataset == "digits"} == wanted

@@ -1,0 +1,91 @@
+"""The accuracy gate itself: bounds from the binomial interval and the seed spread."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.config import Training
+from harness.errors import BenchError
+from harness.plan import Cell
+from harness.results.baseline import (
+    CONFIDENCE,
+    Baseline,
+    bounds,
+    departure,
+    read_baselines,
+    write_baselines,
+)
+from harness.results.records import CellResult, Score
+
+
+def baseline(*correct: int, examples: int = 1000) -> Baseline:
+    return Baseline(
+        framework="torch",
+        model="lenet5",
+        dataset="digits",
+        training=Training(),
+        examples=examples,
+        correct=dict(enumerate(correct)),
+    )
+
+
+def result(correct: int, examples: int = 1000) -> CellResult:
+    return CellResult(
+        cell=Cell(framework="torch", model="lenet5", dataset="digits", seed=0),
+        started="2026-01-01T00:00:00+00:00",
+        test=Score(
+            examples=examples, correct=correct, accuracy=correct / examples, loss=0.1, seconds=0.1
+        ),
+    )
+
+
+def test_one_seed_gives_the_exact_binomial_interval() -> None:
+    found = bounds(baseline(970), seeds=1)
+    tail = (1 - CONFIDENCE) / 2
+    assert found.low == pytest.approx(stats.beta.ppf(tail, 970, 31))
+    assert found.high == pytest.approx(stats.beta.ppf(1 - tail, 971, 30))
+
+
+def test_the_seed_spread_widens_the_bounds_as_a_prediction_interval_does() -> None:
+    counts = (960, 970, 980)
+    found, binomial = bounds(baseline(*counts), seeds=2), bounds(baseline(970), seeds=2)
+    spread = stats.t.ppf((1 + CONFIDENCE) / 2, 2) * 0.01 * math.sqrt(1 / 3 + 1 / 2)
+    assert found.mean - found.low == pytest.approx(math.hypot(0.97 - binomial.low, spread))
+    assert found.high - found.mean == pytest.approx(math.hypot(binomial.high - 0.97, spread))
+
+
+def test_a_gate_of_this_confidence_hardly_ever_trips_by_chance() -> None:
+    """Simulated: true accuracies vary by seed, the test split is drawn anew; 2,000 checks."""
+    random = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(2000):
+        truth = 0.97 + 0.004 * random.standard_normal(6)
+        counts = random.binomial(1000, truth)
+        alarms += departure(baseline(*counts[:5].tolist()), [result(int(counts[5]))]) is not None
+    assert alarms <= 10
+
+
+def test_too_low_and_too_high_are_named() -> None:
+    stored = baseline(970, 972, 968, 971, 969)
+    assert departure(stored, [result(969)]) is None
+    assert "below the expected" in (departure(stored, [result(850)]) or "")
+    assert "above the expected" in (departure(stored, [result(1000)]) or "")
+
+
+def test_a_failed_cell_and_another_split_are_departures() -> None:
+    failed = result(970).model_copy(update={"test": None, "status": "failed", "error": "boom"})
+    assert "boom" in (departure(baseline(970), [failed]) or "")
+    assert "test images" in (departure(baseline(970), [result(97, examples=100)]) or "")
+
+
+def test_files_come_back_and_damaged_ones_are_refused(tmp_path) -> None:
+    path = tmp_path / "baselines.json"
+    write_baselines(path, [baseline(970, 971)])
+    assert read_baselines(path) == [baseline(970, 971)]
+    path.write_text("{}")
+    with pytest.raises(BenchError, match="cannot read baselines"):
+        read_baselines(path)

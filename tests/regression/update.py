@@ -1,0 +1,32 @@
+"""Write ``baselines.json`` anew from finished runs.
+
+python tests/regression/update.py RUN_FOLDER...
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from harness.results.baseline import Baseline, baselines_of, write_baselines
+from harness.results.folder import RunFolder
+
+
+def merge(baselines: list[Baseline]) -> list[Baseline]:
+    """One baseline a framework, model and data set, with the seeds of all runs."""
+    merged: dict[tuple[str, str, str], Baseline] = {}
+    for new in baselines:
+        key = (new.framework, new.model, new.dataset)
+        old = merged.get(key, new)
+        if (old.training, old.examples) != (new.training, new.examples):
+            raise SystemExit(f"{' '.join(key)}: the runs trained differently")
+        merged[key] = old.model_copy(update={"correct": old.correct | new.correct})
+    return list(merged.values())
+
+
+if __name__ == "__main__":
+    runs = [RunFolder.open(Path(name)) for name in sys.argv[1:]]
+    write_baselines(
+        Path(__file__).with_name("baselines.json"),
+        merge([baseline for run in runs for baseline in baselines_of(run)]),
+    )
