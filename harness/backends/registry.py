@@ -42,6 +42,8 @@ class BackendSpec:
     """Distributions whose versions count, the framework itself first."""
     install: str
     """The command that installs it."""
+    additions: tuple[str, ...] = ()
+    """Files below the family's folder that only this variant uses."""
     further_need: Callable[[], str | None] = _no_further_need
     """Says what else is missing, or None."""
 
@@ -78,6 +80,7 @@ BACKENDS: dict[str, BackendSpec] = {
             family="torch",
             factory="harness.backends.torch.train:CompiledTorchBackend",
             summary="the same model and loop, forward and loss through torch.compile",
+            additions=("pooling.py",),
             packages=("torch",),
             install=_INSTALL_TORCH,
             further_need=_cpp_toolchain,
@@ -97,6 +100,7 @@ BACKENDS: dict[str, BackendSpec] = {
             family="jax",
             factory="harness.backends.jax.train:SpaceToDepthJaxBackend",
             summary="the same network; convolution and pooling computed on 2x2 blocks of pixels",
+            additions=("models/lenet5_s2d.py",),
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
         ),

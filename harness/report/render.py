@@ -101,10 +101,9 @@ def _links(group: Group, names: list[str]) -> dict[str, str]:
 def _code(run: Run) -> dict[str, Any]:
     """The families of the run, with what each one's files hold."""
     families: dict[str, list[str]] = {}
-    for name in run.manifest.experiment.frameworks:
-        spec = BACKENDS.get(name)
-        if spec is not None:
-            families.setdefault(spec.family, []).append(spec.title)
+    specs = [BACKENDS[name] for name in run.manifest.experiment.frameworks if name in BACKENDS]
+    for spec in specs:
+        families.setdefault(spec.family, []).append(spec.title)
     modules: dict[str, list[str]] = {}
     for group in run.groups:
         if group.card is not None and group.card.title not in modules.get(group.card.module, []):
@@ -116,4 +115,9 @@ def _code(run: Run) -> dict[str, Any]:
         sources.BACKENDS_FOLDER,
     )
     shown = [family for family in titles if any(family in part.sources for part in parts)]
-    return {"parts": parts, "families": {family: titles[family] for family in shown}}
+    added = sources.additions(specs, sources.BACKENDS_FOLDER)
+    return {
+        "parts": parts,
+        "additions": added,
+        "families": {family: titles[family] for family in shown},
+    }

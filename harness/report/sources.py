@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import harness.backends
+from harness.backends.registry import BackendSpec
 
 BACKENDS_FOLDER = Path(harness.backends.__file__).parent
 
@@ -67,6 +68,17 @@ def parts(families: Iterable[str], modules: dict[str, str], root: Path) -> list[
         for stem, title in stems.items()
     ]
     return [part for part in found if part.sources]
+
+
+def additions(specs: Iterable[BackendSpec], root: Path) -> list[Part]:
+    """What each variant has besides its family's files, one part a variant."""
+    found = []
+    for spec in specs:
+        stems = [name.rpartition(".")[0] for name in spec.additions]
+        files = tuple(file for stem in stems for file in _read(root, spec.family, stem))
+        if files:
+            found.append(Part(f"only in {spec.title}: {spec.summary}", {spec.family: files}))
+    return found
 
 
 def _read(root: Path, family: str, stem: str) -> tuple[Source, ...]:

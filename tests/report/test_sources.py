@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.report.sources import julia_lines, parts, python_lines
+from harness.backends.registry import BACKENDS
+from harness.report.sources import (
+    BACKENDS_FOLDER,
+    additions,
+    julia_lines,
+    parts,
+    python_lines,
+)
 
 PYTHON = '''"""Module,
 two lines."""
@@ -84,3 +91,9 @@ def test_a_file_that_cannot_be_parsed_is_shown_uncounted(root: Path) -> None:
     (part,) = parts(("odd",), {}, root)
     assert part.lines("odd") is None
     assert part.sources["odd"][0].text == "def (:\n"
+
+
+def test_what_only_a_variant_uses_is_shown_apart() -> None:
+    found = additions(BACKENDS.values(), BACKENDS_FOLDER)
+    shown = {file.path for part in found for files in part.sources.values() for file in files}
+    assert shown == {"torch/pooling.py", "jax/models/lenet5_s2d.py"}
