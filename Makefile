@@ -36,7 +36,7 @@ compiler:
 		|| echo 'no C++ compiler: torch-compile will be left out'
 
 run: $(STAMP) compiler
-	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d --models lenet5,lenet5-relu \
+	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d --models lenet5 \
 		--datasets digits --seeds 0,1,2 --skip-unavailable --out $(RUN_DIR)
 
 test: $(STAMP) compiler lint types
