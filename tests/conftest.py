@@ -17,6 +17,7 @@ from harness.backends.registry import BackendSpec
 from harness.data import hdf5
 
 PLANTED = Path(__file__).parent / "worker"
+PYTHONPATH = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONPATH")]))
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -33,7 +34,7 @@ def _runner(*command: str) -> Bench:
             text=True,
             check=False,
             timeout=170,
-            env=_environment(PYTHONPATH=str(PLANTED), **environment),
+            env=_environment(PYTHONPATH=PYTHONPATH, **environment),
         )
 
     return run
@@ -60,13 +61,13 @@ def python() -> Bench:
 @pytest.fixture(scope="session")
 def clean_environment() -> dict[str, str]:
     """The environment that the runners above give their process."""
-    return _environment(PYTHONPATH=str(PLANTED))
+    return _environment(PYTHONPATH=PYTHONPATH)
 
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> dict[str, BackendSpec]:
     """The planted backends, by name; the registry knows no others."""
-    monkeypatch.setenv("PYTHONPATH", str(PLANTED))
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     monkeypatch.syspath_prepend(PLANTED)
     from planted import SPECS
 

@@ -193,6 +193,23 @@ def test_a_run_its_log_lines_and_the_folder_it_leaves(planted_bench, small_file,
     assert line.startswith(f"error: {out} already holds a run: continue it with --resume, or")
 
 
+def test_a_framework_that_is_not_installed(planted_bench, small_file, tmp_path):
+    out = tmp_path / "run"
+    words = ["run", "--frameworks", "absent,sound", "--datasets", small_file, "--epochs", 1,
+             "--batch-size", 8, "--out", out]  # fmt: skip
+    refused = planted_bench(*words)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("error: framework 'absent' not installed: no_such_package_anywhere")
+    assert not out.exists()
+
+    done = planted_bench(*words, "--skip-unavailable")
+    assert done.returncode == 0, done.stderr
+    warning, *_ = done.stderr.splitlines()
+    assert warning.startswith("warning: going on without 'absent': not installed")
+    assert list(RunFolder.open(out).manifest.skipped) == ["absent"]
+
+
 def test_what_a_person_can_mend_ends_the_run_in_one_line(planted_bench, small_file, tmp_path):
     done = planted_bench(
         "run", "--frameworks", "usererror,sound", "--datasets", small_file, "--batch-size", 8,
