@@ -106,6 +106,15 @@ def test_a_result_holds_what_was_measured(compare, small_file):
     assert digest(kept) == result.identity.initial_weights  # planted backends learn nothing
 
 
+def test_the_trial_step_is_undone(compare):
+    comparison = compare("countssteps", epochs=3)
+    (cell,) = comparison.cells
+    comparison.result(cell)
+    parameters = find_model("lenet5").parameters((1, 12, 12), 3)
+    kept = load_weights(comparison.folder.weights_path(cell), parameters)
+    assert kept["conv1.bias"].tolist() == [3 * 5] * 6
+
+
 def test_the_same_numbers_reach_every_framework(compare):
     sound, talks = (r.identity for r in train(compare("sound", "talks")).values())
     assert sound == talks

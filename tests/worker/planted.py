@@ -52,6 +52,14 @@ class Sound(Backend):
         }
 
 
+class CountsSteps(Sound):
+    """Adds 1 to the first bias with every step."""
+
+    def train_epoch(self, order, rates):
+        self.weights["conv1.bias"] = self.weights["conv1.bias"] + np.float32(len(order))
+        return super().train_epoch(order, rates)
+
+
 class Raises(Sound):
     def train_epoch(self, order, rates):
         raise ValueError("the planted fault\nand its second line")
@@ -107,7 +115,7 @@ class Talks(Sound):
 
 class Hangs(Sound):
     def facts(self):
-        time.sleep(3600)
+        time.sleep(60)
         return {}
 
 
@@ -116,7 +124,7 @@ class HangsWithFile(Sound):
 
     def train_epoch(self, order, rates):
         if os.path.exists(os.environ["PLANTED_FILE"]) and len(order) > 1:
-            time.sleep(3600)
+            time.sleep(60)
         return super().train_epoch(order, rates)
 
 
