@@ -1,3 +1,3 @@
-"""Cross-language comparison of deep-learning pipelines: same numbers, same steps, measured apart."""
+"""Comparison of deep-learning pipelines: same numbers, same steps, measured apart."""
 
 __version__ = "0.1.0"

@@ -109,6 +109,12 @@ def prepare(
             seeds=experiment.seeds,
         )
     )
+    cells = tuple(cell for group in groups for cell in group)
+    if len({cell.id for cell in cells}) < len(cells):
+        raise BenchError(
+            "two cells of this run would share their files, because the name of a data set ends "
+            "or begins like that of a model: import it under another --name"
+        )
     manifest = Manifest(
         harness_version=__version__,
         created=now(),
@@ -116,7 +122,7 @@ def prepare(
         experiment=experiment,
         skipped=skipped,
         datasets=entries,
-        cells=tuple(cell for group in groups for cell in group),
+        cells=cells,
     )
     if resume:
         folder = RunFolder.resume(out, manifest)

@@ -144,6 +144,8 @@ class Session:
         self.parameters = parameters
         self.observer = observer
         self.ended = False
+        self.phases: Phases | None = None
+        self.identity: Identity | None = None
         self.epochs: list[Epoch] = []
         self.losses: list[NDArray[np.float64]] = []
 
@@ -161,7 +163,10 @@ class Session:
                 status="failed",
                 error=str(error),
                 started=self.started,
+                phases=self.phases,
                 epochs=tuple(self.epochs),
+                identity=self.identity,
+                parameters=self.parameters,
             )
         if result is not None:
             self.ended = True

@@ -12,7 +12,10 @@ Initializer = Literal["glorot_uniform", "he_uniform", "zeros"]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One trainable array in canonical layout: convolution (O, I, H, W), dense (O, I), bias (O,)."""
+    """One trainable array, in canonical layout.
+
+    Convolution (O, I, H, W), dense (O, I), bias (O,).
+    """
 
     name: str
     shape: tuple[int, ...]

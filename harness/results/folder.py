@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -47,7 +47,7 @@ class Manifest(Record):
     """What to type to make it again."""
     experiment: Experiment
     """With the frameworks that really run, in order."""
-    skipped: dict[str, str] = {}
+    skipped: dict[str, str] = pydantic.Field(default_factory=dict)
     """Frameworks asked for but left out, and why."""
     datasets: dict[str, DatasetEntry]
     cells: tuple[Cell, ...]
@@ -68,19 +68,30 @@ class CellArrays(Record):
 
 
 def write_atomically(path: Path, content: str) -> None:
-    """Write ``content`` beside ``path``, flush it to disk and rename: never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write ``content`` beside ``path``, flush it to disk and rename: never half a file.
+
+    Raises:
+        BenchError: the folder cannot be written to, or the disk is full.
+    """
+    with _replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to be written; it takes that name at the end, or goes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise BenchError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 class RunFolder:
@@ -161,20 +172,12 @@ class RunFolder:
         return folder
 
     def write_result(self, result: CellResult) -> None:
-        # Not model_dump_json, which turns the NaN of a training that diverged into null.
-        content = json.dumps(result.model_dump(mode="json"), indent=2)
-        write_atomically(self._file(result.cell, ".json"), content + "\n")
+        write_atomically(self._file(result.cell, ".json"), result.model_dump_json(indent=2) + "\n")
 
     def write_arrays(self, cell: Cell, arrays: CellArrays) -> None:
-        path = self._file(cell, ".h5")
-        temporary = path.with_suffix(".h5.partial")
-        try:
-            with h5py.File(temporary, "w") as file:
-                for name in type(arrays).model_fields:
-                    file.create_dataset(name, data=getattr(arrays, name))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with _replacing(self._file(cell, ".h5")) as temporary, h5py.File(temporary, "w") as file:
+            for name in type(arrays).model_fields:
+                file.create_dataset(name, data=getattr(arrays, name))
 
     def read_result(self, cell: Cell) -> CellResult | None:
         """The cell's result, or None while it has none.

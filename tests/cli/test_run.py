@@ -180,7 +180,7 @@ def test_a_run_its_log_lines_and_the_folder_it_leaves(planted_bench, small_file,
         for name in names
     ]
     for left, line in zip(range(5, -1, -1), cells, strict=True):
-        assert line.endswith(f"; {left} cells to go")
+        assert line.endswith(f"; cells to go: {left}")
         what = "FAILED, ValueError: the planted fault" if "raises" in line else "test accuracy 0.33"
         assert what in line
     assert "stray" not in done.stdout + done.stderr

@@ -110,7 +110,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError("disk full")
 
     monkeypatch.setattr(folder_module.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(BenchError, match="disk full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.json"]
