@@ -22,7 +22,7 @@ from harness.results.records import CellResult
 from harness.session import Observer, SilentObserver, now, run_group
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)  # by identity: pytest keeps its plugins in sets
 class Comparison:
     """An experiment on its way: groups of cells, and results as they are asked for."""
 
