@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -227,12 +227,3 @@ class RunFolder:
 
     def _file(self, cell: Cell, suffix: str) -> Path:
         return self.path / "cells" / f"{cell.id}{suffix}"
-
-
-def ordered(results: Iterable[CellResult], frameworks: tuple[str, ...]) -> list[CellResult]:
-    """``results`` sorted by data set, model, seed, then by the run's order of frameworks."""
-    rank = {name: place for place, name in enumerate(frameworks)}
-    return sorted(
-        results,
-        key=lambda r: (r.cell.dataset, r.cell.model, r.cell.seed, rank.get(r.cell.framework, 99)),
-    )

@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.plan import Cell
 
-SCHEMA_VERSION = 1
-
 
 class Record(BaseModel):
     # A training that diverges has NaN in its record; strict JSON knows it only as a string.

@@ -9,7 +9,7 @@ from harness.config import parse_experiment
 from harness.errors import BenchError
 from harness.plan import Cell
 from harness.results import folder as folder_module
-from harness.results.folder import CellArrays, Manifest, RunFolder, ordered, write_atomically
+from harness.results.folder import CellArrays, Manifest, RunFolder, write_atomically
 from harness.results.records import CellResult, Epoch
 
 CELL = Cell(framework="a", model="m", dataset="d", seed=0)
@@ -178,10 +178,3 @@ def test_resume_wants_the_same_plan(run, manifest, changed):
     other = manifest.model_copy(update={changed: values[changed]})
     with pytest.raises(BenchError, match=f"a run with another {changed.removesuffix('s')}"):
         RunFolder.resume(run.path, other)
-
-
-def test_results_come_in_the_order_of_the_run():
-    results = [RESULT.model_copy(update={"cell": cell}) for cell in (CELL, OTHER)]
-    for frameworks in (("a", "b"), ("b", "a")):
-        got = [result.cell.framework for result in ordered(results, frameworks)]
-        assert got == list(frameworks)
