@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from harness.backends.base import Task
 from harness.backends.torch.data import normalize
-from harness.backends.torch.models import build
+from harness.backends.torch.models.lenet5 import LeNet5
 from harness.backends.torch.train import CompiledTorchBackend, TorchBackend
 from harness.config import Optimizer
 from harness.measure.turns import take_turns
@@ -59,7 +59,7 @@ def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], o
     dataset = TensorDataset(images, torch.from_numpy(split.labels).long())
     train_loader = DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
     card = find_model(task.model)
-    network = build(card, backend.data.image_shape, len(backend.data.classes))
+    network = LeNet5(card, backend.data.image_shape, len(backend.data.classes))
     model = nn.Sequential(network, nn.LogSoftmax(dim=1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     device = torch.device("cpu")

@@ -96,4 +96,8 @@ def test_a_file_that_cannot_be_parsed_is_shown_uncounted(root: Path) -> None:
 def test_what_only_a_variant_uses_is_shown_apart() -> None:
     found = additions(BACKENDS.values(), BACKENDS_FOLDER)
     shown = {file.path for part in found for files in part.sources.values() for file in files}
-    assert shown == {"torch/pooling.py", "jax/models/lenet5_s2d.py"}
+    assert shown == {
+        "torch/models/lenet5_compiled.py",
+        "torch/pooling.py",
+        "jax/models/lenet5_s2d.py",
+    }

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.torch.data import H5Dataset, loader, normalize
-from harness.backends.torch.models import build
-from harness.backends.torch.pooling import AtenMaxPool2x2
+from harness.backends.torch.models import COMPILED_NETWORKS, NETWORKS
+from harness.backends.torch.models.lenet5 import LeNet5
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
 from harness.models import find_model
@@ -23,6 +23,8 @@ from harness.protocol.weights import Weights
 class TorchBackend(Backend):
     """Eager PyTorch on the CPU."""
 
+    networks: Mapping[str, type[LeNet5]] = NETWORKS
+
     def __init__(self, task: Task) -> None:
         torch.set_num_threads(task.threads)
         self.task = task
@@ -31,8 +33,10 @@ class TorchBackend(Backend):
         self.datasets: dict[str, H5Dataset] = {}
         self.mean = torch.tensor(self.data.mean, dtype=self.dtype).reshape(-1, 1, 1)
         self.std = torch.tensor(self.data.std, dtype=self.dtype).reshape(-1, 1, 1)
-        model = build(find_model(task.model), self.data.image_shape, len(self.data.classes))
-        self.model = model.to(self.dtype)
+        card = find_model(task.model)
+        network = self.networks[card.module]
+        model = network(card, self.data.image_shape, len(self.data.classes))
+        self.model: nn.Module = model.to(self.dtype)
         self.optimizer = make_optimizer(self.model, task.optimizer)
         self.compute_logits: Callable[[Tensor], Tensor] = self.forward
         self.compute_loss: Callable[[Tensor, Tensor], Tensor] = self.loss
@@ -114,12 +118,11 @@ class CompiledTorchBackend(TorchBackend):
     Weights and feature maps are channels-last, the layout that PyTorch recommends on the CPU.
     """
 
+    networks = COMPILED_NETWORKS
+
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for name, module in self.model.named_children():
-            if isinstance(module, nn.MaxPool2d):
-                setattr(self.model, name, AtenMaxPool2x2())
         self.compute_logits = torch.compile(self.forward, dynamic=False)
         self.compute_loss = torch.compile(self.loss, dynamic=False)
 

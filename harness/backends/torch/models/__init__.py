@@ -1,15 +1,14 @@
-"""The networks in PyTorch, one file a model card."""
+"""The networks in PyTorch, one file a model card.
+
+The ``state_dict`` of each has the card's names and layouts.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping
 
 from harness.backends.torch.models.lenet5 import LeNet5
-from harness.models.card import ModelCard
+from harness.backends.torch.models.lenet5_compiled import CompiledLeNet5
 
-_NETWORKS = {"lenet5": LeNet5}
-
-
-def build(card: ModelCard, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The PyTorch twin of ``card``; its ``state_dict`` has the card's names and layouts."""
-    return _NETWORKS[card.module](card, image_shape, classes)
+NETWORKS: Mapping[str, type[LeNet5]] = {"lenet5": LeNet5}
+COMPILED_NETWORKS: Mapping[str, type[LeNet5]] = {"lenet5": CompiledLeNet5}

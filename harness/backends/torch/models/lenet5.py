@@ -23,10 +23,14 @@ class LeNet5(nn.Module):
         self.pool: nn.Module = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}[card.pooling](2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(self.activation(self.conv1(x)))
-        x = self.pool(self.activation(self.conv2(x)))
+        x = self.convolve_and_pool(self.conv1, x)
+        x = self.convolve_and_pool(self.conv2, x)
         x = x.flatten(1)
         x = self.activation(self.dense1(x))
         x = self.activation(self.dense2(x))
         logits: Tensor = self.dense3(x)
         return logits
+
+    def convolve_and_pool(self, conv: nn.Module, x: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(self.activation(conv(x)))
+        return pooled
