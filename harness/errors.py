@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class BenchError(Exception):
     """Something the person who typed the command can mend; printed as one line, exit code 2.
@@ -20,3 +23,11 @@ class WorkerError(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
+    """The error for a name that is none of ``known``; it guesses what was meant."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return BenchError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names)})")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from importlib import util
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,16 @@ from harness.errors import BenchError
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Makes only these packages be found."""
+    """Makes only these packages be found, a compiler and no Julia."""
+    monkeypatch.delenv("PYTHON_JULIACALL_EXE", raising=False)
 
     def only(*packages):
         monkeypatch.setattr(
             registry.util, "find_spec", lambda name: object() if name in packages else None
         )
-        monkeypatch.setattr(registry.shutil, "which", lambda name: f"/usr/bin/{name}")
+        monkeypatch.setattr(
+            registry.shutil, "which", lambda name: None if name == "julia" else f"/usr/bin/{name}"
+        )
 
     return only
 
@@ -38,7 +42,7 @@ def test_a_missing_package_is_refused_with_the_command_that_installs_it(installe
     with pytest.raises(BenchError) as caught:
         choose_backends(["torch", "jax"], skip_unavailable=False)
     message = str(caught.value)
-    assert "'jax' not installed: flax; install with: pip install 'pipeline-bench[jax]'" in message
+    assert "'jax' not installed: flax; to mend: pip install 'pipeline-bench[jax]'" in message
     assert "--skip-unavailable" in message
     assert "'torch' not" not in message
 
@@ -70,9 +74,28 @@ def test_none_is_ready(installed, names):
 def test_a_compiler_is_a_need_of_its_own(installed, monkeypatch):
     installed("torch")
     monkeypatch.setattr(registry.shutil, "which", lambda name: None)
-    with pytest.raises(BenchError, match="'torch-compile' needs a C\\+\\+ compiler: install g"):
+    with pytest.raises(BenchError, match=r"'torch-compile' needs a C\+\+ compiler; .* g\+\+"):
         choose_backends(["torch-compile"], skip_unavailable=False)
     assert choose_backends(["torch"], skip_unavailable=False)[1] == {}
+
+
+def test_rows_in_julia_say_how_to_get_it(installed):
+    installed()
+    for name in ("knet", "julia"):
+        with pytest.raises(BenchError, match="found no Julia .*; to mend: bench setup julia"):
+            choose_backends([name], skip_unavailable=False)
+        assert (BACKENDS[name].versions(), BACKENDS[name].location()) == ({}, "")
+
+
+def test_the_registry_asks_julia_nothing_until_somebody_wants_to_know(python):
+    code = "import sys, harness.backends.registry; sys.exit('harness.backends.julia' in sys.modules)"
+    assert python("-c", code).returncode == 0
+
+
+def test_where_a_python_package_lies(ready):
+    ready("torch")
+    assert Path(BACKENDS["torch"].location(), "__init__.py").is_file()
+    assert set(BACKENDS["torch"].versions()) == {"torch"}
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import sysconfig
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
-from harness.errors import BenchError
-
-
-def _no_further_need() -> str | None:
-    return None
+from harness.errors import BenchError, unknown
 
 
-def _cpp_toolchain() -> str | None:
+@dataclass(frozen=True)
+class Need:
+    """What keeps a backend from running, and what mends it."""
+
+    why: str
+    mend: str
+    """A command, or what to do in words."""
+
+    def __str__(self) -> str:
+        return f"{self.why}; to mend: {self.mend}"
+
+
+def _cpp_toolchain() -> Need | None:
     if not any(shutil.which(compiler) for compiler in ("g++", "c++", "clang++")):
-        return "needs a C++ compiler: install g++ or clang"
+        return Need("needs a C++ compiler", _system_package("g++"))
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
-        return "needs Python's C headers: install python3-dev"
+        return Need("needs Python's C headers", _system_package("python3-dev"))
     return None
+
+
+def _system_package(name: str) -> str:
+    """How to install a package that is called so on Debian."""
+    if shutil.which("apt-get"):
+        return f"apt-get install {name}"
+    return f"install {name} or its like with the system's package manager"
+
+
+def _julia(answer: str, *arguments: object) -> Callable[..., Any]:
+    """A question to the module that knows Julia; imported, and Julia run, only when asked."""
+
+    def ask(*more: object) -> Any:
+        module = importlib.import_module("harness.backends.julia.installation")
+        return getattr(module, answer)(*arguments, *more)
+
+    return ask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +64,44 @@ class BackendSpec:
     factory: str
     """``module:class`` of the :class:`harness.backends.base.Backend`."""
     summary: str
-    packages: tuple[str, ...]
-    """Distributions whose versions count, the framework itself first."""
+    packages: tuple[str, ...] = ()
+    """Python distributions whose versions count, the framework itself first."""
     install: str
     """The command that installs it."""
     additions: tuple[str, ...] = ()
     """Files below the family's folder that only this variant uses."""
-    further_need: Callable[[], str | None] = _no_further_need
-    """Says what else is missing, or None."""
+    further_need: Callable[[], Need | None] = lambda: None
+    """Says what else is missing."""
+    further_versions: Callable[[], dict[str, str]] = dict
+    """Versions of what is no Python distribution."""
+    found_at: Callable[[], str] | None = None
+    """Where a framework of another language was found; empty: nowhere."""
+    environment: Callable[[int], dict[str, str]] = lambda threads: {}
+    """What its process needs in its environment to use so many threads."""
 
-    def missing(self) -> str | None:
-        """Why it cannot run here, in words, or None when it can."""
+    def need(self) -> Need | None:
+        """Why it cannot run here, or None when it can."""
         absent = [name for name in self.packages if util.find_spec(name) is None]
         if absent:
-            return f"not installed: {', '.join(absent)}; install with: {self.install}"
+            return Need(f"not installed: {', '.join(absent)}", self.install)
         return self.further_need()
 
+    def missing(self) -> str | None:
+        """:meth:`need` in one sentence."""
+        need = self.need()
+        return None if need is None else str(need)
+
     def versions(self) -> dict[str, str]:
-        """Installed versions of its packages."""
-        return {name: metadata.version(name) for name in self.packages if util.find_spec(name)}
+        """Versions of what is installed of it."""
+        found = {name: metadata.version(name) for name in self.packages if util.find_spec(name)}
+        return found | self.further_versions()
+
+    def location(self) -> str:
+        """Where it was found, or nothing."""
+        if self.found_at is not None:
+            return self.found_at()
+        spec = util.find_spec(self.packages[0])
+        return str(Path(spec.origin).parent) if spec is not None and spec.origin else ""
 
 
 _INSTALL_TORCH = "pip install 'pipeline-bench[torch]'"
@@ -104,6 +149,31 @@ BACKENDS: dict[str, BackendSpec] = {
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
         ),
+        BackendSpec(
+            name="knet",
+            title="Julia (Knet.jl)",
+            family="julia",
+            factory="harness.backends.julia.train:KnetBackend",
+            summary="Knet.jl and AutoGrad, driven through juliacall",
+            install="bench setup knet",
+            further_need=_julia("need_for_knet"),
+            further_versions=_julia("versions_with", "Knet"),
+            found_at=_julia("location", "Knet"),
+            environment=_julia("worker_environment", "Knet"),
+        ),
+        BackendSpec(
+            name="julia",
+            title="Julia (standard library)",
+            family="julia",
+            factory="harness.backends.julia.train:JuliaBackend",
+            summary="the same Julia models on an engine of our own: "
+            "standard library and BLAS, no packages; not Knet",
+            install="bench setup julia",
+            further_need=_julia("need_for_julia"),
+            further_versions=_julia("versions_with"),
+            found_at=_julia("location"),
+            environment=_julia("worker_environment", None),
+        ),
     )
 }
 
@@ -117,10 +187,7 @@ def find_backend(name: str) -> BackendSpec:
     try:
         return BACKENDS[name]
     except KeyError:
-        close = get_close_matches(name, BACKENDS, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        known = ", ".join(BACKENDS)
-        raise BenchError(f"unknown framework '{name}'{hint} (known: {known})") from None
+        raise unknown("framework", name, BACKENDS) from None
 
 
 def choose_backends(

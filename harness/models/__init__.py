@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
-from harness.errors import BenchError
+from harness.errors import unknown
 from harness.models.card import ModelCard
 from harness.models.lenet5 import LENET5, LENET5_RELU
 
@@ -20,6 +18,4 @@ def find_model(name: str) -> ModelCard:
     try:
         return MODELS[name]
     except KeyError:
-        close = get_close_matches(name, MODELS, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise BenchError(f"unknown model '{name}'{hint} (known: {', '.join(MODELS)})") from None
+        raise unknown("model", name, MODELS) from None

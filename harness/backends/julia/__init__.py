@@ -1,0 +1,1 @@
+"""Julia: Knet.jl, and the same models on an engine of the standard library alone."""
