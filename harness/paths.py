@@ -23,6 +23,11 @@ def cards_dir() -> Path:
     return _resource("datasets")
 
 
+def julia_dir() -> Path:
+    """The folder of the Julia package ``PipelineBench``."""
+    return _resource("julia")
+
+
 def data_dir(override: str | Path | None = None) -> Path:
     """The folder that holds exported HDF5 files.
 

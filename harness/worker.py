@@ -63,6 +63,8 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=log or subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,
+                # Ctrl-C reaches a whole process group; the parent decides when a worker ends.
+                start_new_session=True,
             )
             self._connection = Connection(ours.detach())
         try:
@@ -79,7 +81,7 @@ class Worker:
         self.stop()
 
     def import_framework(self) -> float:
-        """Import the backend's module; seconds."""
+        """Import the backend's module and start what it needs; seconds."""
         seconds: float = self._call("import_framework", self.spec.factory)
         return seconds
 
@@ -193,6 +195,7 @@ class _Server:
         module, _, name = factory.partition(":")
         start = time.perf_counter()
         self.backend_class = getattr(importlib.import_module(module), name)
+        self.backend_class.start()
         return time.perf_counter() - start
 
     def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
@@ -263,11 +266,7 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    import signal
-
     # Under its real name, so that what crosses unpickles to the same classes on both sides.
     from harness.worker import serve as _serve
 
-    # Ctrl-C reaches the whole process group; the parent decides when a worker ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _serve(Connection(int(sys.argv[1])))

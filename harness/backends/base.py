@@ -39,6 +39,13 @@ class Backend(ABC):
     canonical layout (see ``harness.protocol.weights``).
     """
 
+    @classmethod
+    def start(cls) -> None:  # noqa: B027 - most frameworks need nothing more
+        """Start what importing the module does not: the runtime of another language.
+
+        Timed together with the import.
+        """
+
     @abstractmethod
     def __init__(self, task: Task) -> None: ...
 

@@ -1,0 +1,49 @@
+"""
+The networks of `PipelineBench` on Knet.jl: its operations, AutoGrad's gradients.
+"""
+module PipelineBenchKnet
+
+using Knet: Knet, @diff, Param, conv4, grad, mat, nll, pool, relu, value
+using LinearAlgebra: BLAS
+using PipelineBench: PipelineBench, Batch, Bridge, Images, inputs!, targets!
+
+"The arrays of a batch, and the tape of the last step."
+mutable struct Engine{T}
+    tape
+end
+
+# NNlib spreads a convolution over Julia's threads, image by image; BLAS inside takes one.
+Engine{T}() where {T} = (BLAS.set_num_threads(1); Engine{T}(nothing))
+
+engine_name() = "Knet.jl $(version(Knet))"
+
+# Where Julia keeps a package's Project.toml, which is where its version is written.
+function version(package::Module)
+    project = joinpath(dirname(dirname(pathof(package))), "Project.toml")
+    found = match(r"^version *= *\"(.*)\""m, read(project, String))
+    return found === nothing ? "of unknown version" : found.captures[1]
+end
+
+function inputs(batch::Batch{T}) where {T}
+    pixels = batch.images.pixels
+    return inputs!(Array{T}(undef, size(pixels)[1:3]..., length(batch)), batch.images, batch.indices)
+end
+
+targets(batch::Batch) = targets!(Vector{Int}(undef, length(batch)), batch.images, batch.indices)
+
+function loss_and_gradients!(engine::Engine, network, batch::Batch)
+    x, y = inputs(batch), targets(batch)
+    engine.tape = @diff nll(network(x), y)
+    return value(engine.tape)
+end
+
+gradient(engine::Engine, p::Param) = grad(engine.tape, p)
+
+scores!(out, ::Engine, network, batch::Batch) = copyto!(out, network(inputs(batch)))
+
+include(joinpath(dirname(pathof(PipelineBench)), "pipeline.jl"))
+
+# When this package is loaded, not when it is precompiled: the register belongs to the other one.
+__init__() = Bridge.register("knet", @__MODULE__)
+
+end

@@ -1,0 +1,74 @@
+"""
+How another language calls: one function, one array of plain structs, no conversion library.
+
+Arrays cross as address, element type and shape, and are wrapped, never copied; a C-order array of
+shape (a, b, c) arrives as a Julia array of size (c, b, a). Text comes back in memory that stays
+alive until the next call.
+"""
+module Bridge
+
+const MODULES = Dict{String,Module}()
+
+"Let callers reach the functions of a module as `name.function`."
+register(name, target::Module) = (MODULES[name] = target; nothing)
+
+const ELEMENTS = (UInt8, Int64, Float32, Float64)
+
+"One argument; the caller's memory has the same layout: eleven numbers of 64 bits."
+struct Argument
+    kind::Int64  # 0 whole number, 1 float, 2 text, 3 array
+    element::Int64  # index into ELEMENTS, from 0
+    axes::Int64
+    shape::NTuple{6,Int64}  # in C order
+    number::Float64
+    address::Int64  # of text or array; the whole number itself
+end
+
+"Where the outcome goes: also the caller's memory."
+struct Reply
+    kind::Int64  # 0 nothing, 1 float, 2 text, 3 an exception, told in text
+    number::Float64
+    address::Int64
+    bytes::Int64
+end
+
+const TEXT = Ref("")  # of the last reply, kept from the garbage collector
+
+function unwrap(a::Argument)
+    a.kind == 0 && return Int(a.address)
+    a.kind == 1 && return a.number
+    a.kind == 2 && return unsafe_string(Ptr{UInt8}(a.address), a.shape[1])
+    shape = ntuple(i -> Int(a.shape[a.axes-i+1]), Int(a.axes))
+    return unsafe_wrap(Array, Ptr{ELEMENTS[a.element+1]}(a.address), shape)
+end
+
+say(kind, text) =
+    (TEXT[] = text; Reply(kind, 0.0, Int64(pointer(TEXT[])), sizeof(TEXT[])))
+
+reply(::Nothing) = Reply(0, 0.0, 0, 0)
+reply(number::Real) = Reply(1, number, 0, 0)
+reply(text::AbstractString) = say(2, String(text))
+
+"""
+    call(function, arguments, count, reply)
+
+Addresses of a NUL-ended `name.function`, of `count` Arguments and of a Reply to fill in. Nothing
+is ever thrown to the caller.
+"""
+function call(name::Int64, arguments::Int64, count::Int64, out::Int64)::Nothing
+    outcome = try
+        target, verb = split(unsafe_string(Ptr{UInt8}(name)), '.')
+        given = [unwrap(unsafe_load(Ptr{Argument}(arguments), i)) for i in 1:count]
+        # Functions registered after this one was compiled are called all the same.
+        reply(Base.invokelatest(getfield(MODULES[target], Symbol(verb)), given...))
+    catch error
+        say(3, sprint(showerror, error, catch_backtrace()))
+    end
+    unsafe_store!(Ptr{Reply}(out), outcome)
+    return nothing
+end
+
+"Address of [`call`](@ref) for a caller that knows C only."
+address() = Int64(@cfunction(call, Cvoid, (Int64, Int64, Int64, Int64)))
+
+end

@@ -1,0 +1,52 @@
+# A C-order NumPy array (N, C, H, W) is the same memory as a Julia array (W, H, C, N).
+
+"""
+    Images(pixels, labels, mean, std)
+
+A split of a data set: `pixels` UInt8 (W, H, C, N), `labels` UInt8 (N,) from 0, and per channel
+the mean and standard deviation that pixels are normalised by.
+"""
+struct Images{T}
+    pixels::Array{UInt8,4}
+    labels::Vector{UInt8}
+    table::Matrix{T}
+end
+
+# One table entry for each of the 256 values of a pixel: the same numbers as (x / 255 - mean) / std
+# for every pixel, computed once.
+Images{T}(pixels, labels, mean, std) where {T} =
+    Images{T}(pixels, labels, [(T(x) / 255 - T(m)) / T(s) for x in 0:255, (m, s) in zip(mean, std)])
+
+"The images of one step: `indices` into a split, from 1."
+struct Batch{T,I<:AbstractVector{<:Integer}}
+    images::Images{T}
+    indices::I
+end
+
+Base.length(batch::Batch) = length(batch.indices)
+
+"Fill `x` (W, H, C, n) with the normalised images of `indices`."
+function inputs!(x::Array{T,4}, images::Images{T}, indices) where {T}
+    plane, pixels, table = stride(x, 3), images.pixels, images.table
+    at = 0
+    for index in indices
+        1 <= index <= size(pixels, 4) || throw(BoundsError(pixels, index))
+        from = (index - 1) * stride(pixels, 4)
+        @inbounds for channel in 1:size(x, 3)
+            for i in 1:plane
+                x[at+i] = table[pixels[from+i]+1, channel]
+            end
+            at += plane
+            from += plane
+        end
+    end
+    return x
+end
+
+"Fill `y` with the classes of `indices`, counted from 1."
+function targets!(y::Vector{Int}, images::Images, indices)
+    for (at, index) in enumerate(indices)
+        y[at] = images.labels[index] + 1
+    end
+    return y
+end

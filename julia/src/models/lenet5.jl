@@ -1,0 +1,27 @@
+"LeNet-5 (LeCun et al. 1998): takes (W, H, C, N), gives scores (classes, N)."
+struct LeNet5
+    conv1
+    conv2
+    dense1
+    dense2
+    dense3
+    pool
+end
+
+function LeNet5(T, (width, height, channels), classes; f, pool)
+    features = 16 * ((width ÷ 2 - 4) ÷ 2) * ((height ÷ 2 - 4) ÷ 2)
+    return LeNet5(
+        Conv(T, 5, channels => 6; f = f, padding = 2),
+        Conv(T, 5, 6 => 16; f = f),
+        Dense(T, features => 120; f = f),
+        Dense(T, 120 => 84; f = f),
+        Dense(T, 84 => classes),
+        pool,
+    )
+end
+
+function (net::LeNet5)(x)
+    x = net.pool(net.conv1(x))
+    x = net.pool(net.conv2(x))
+    return net.dense3(net.dense2(net.dense1(x)))
+end
