@@ -117,22 +117,14 @@ def worker_environment(package: str | None, threads: int) -> dict[str, str]:
 
 def environment(installation: Installation, threads: int) -> dict[str, str]:
     """What a process must have in its environment before it loads this Julia."""
-    executable = str(installation.executable)
     settings = {
         "JULIA_NUM_THREADS": str(threads),
-        # The worker is to find this very Julia, and so is juliacall, which asks juliapkg; and
-        # juliapkg is never to resolve anything while a comparison runs.
-        "PYTHON_JULIACALL_EXE": executable,
-        "PYTHON_JULIAPKG_EXE": executable,
-        "PYTHON_JULIAPKG_OFFLINE": "yes",
-        # Julia's threads stop one another by SIGSEGV: without its handlers Python dies of it.
-        "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
+        # So that the process finds this very Julia.
+        "PYTHON_JULIACALL_EXE": str(installation.executable),
     }
     if installation.project is not None:
         project = str(installation.project)
-        settings["JULIA_PROJECT"] = project
-        settings["PYTHON_JULIACALL_PROJECT"] = project
-        settings["PYTHON_JULIAPKG_PROJECT"] = project
+        settings |= {"JULIA_PROJECT": project, "PYTHON_JULIACALL_PROJECT": project}
     # The OpenBLAS of older releases takes a CPU younger than itself for an ancient one.
     if installation.release < (1, 6) and "OPENBLAS_CORETYPE" not in os.environ:
         core = openblas_core(_cpuinfo())
