@@ -1,0 +1,84 @@
+@testset "gradients against finite differences" begin
+    image, kernel = numbers(7, 6, 3, 2), numbers(3, 3, 3, 4)
+    for (padding, stride) in ((0, 1), (1, 1), (2, 1), (1, 2), ((0, 2), (2, 1)))
+        @test agree((x, w) -> conv4(w, x; padding = padding, stride = stride), image, kernel)
+    end
+    @test agree((x, w) -> conv4(w, x), image, numbers(1, 1, 3, 5))
+    @test agree((x, w) -> conv4(w, x; padding = 2), numbers(5, 5, 1, 2), numbers(5, 5, 1, 2))
+    for mode in (0, 2), shape in ((6, 4, 2, 2), (7, 5, 2, 2))
+        @test agree(x -> pool(x; window = 2, mode = mode), numbers(shape...))
+    end
+    for mode in (0, 2)
+        @test agree(x -> pool(x; window = 3, stride = 2, padding = 1, mode = mode), image)
+    end
+    @test agree((x, b) -> tanh.(x .+ b), image, numbers(1, 1, 3, 1))
+    @test agree((x, b) -> relu.(x .+ b), image, numbers(1, 1, 3, 1))
+    @test agree((x, w, b) -> w * mat(x) .+ b, image, numbers(4, 126), numbers(4))
+    @test agree((x, w) -> tanh.(w * x), numbers(5, 3), numbers(4, 5))
+    @test agree(x -> nll(x, [3, 1, 4]), numbers(4, 3))
+    # Two uses of one array: gradients add up.
+    @test agree((x, w) -> conv4(w, x; padding = 1) .+ x, numbers(4, 4, 2, 2), numbers(3, 3, 2, 2))
+    twice(x, w) = conv4(w, x) .+ conv4(w, x)
+    @test agree(twice, numbers(4, 4, 2, 2), numbers(3, 3, 2, 2))
+    normalized(x, g, b) = batchnorm(x, BatchNorm{Float64}(g, b, zeros(3), ones(3)))
+    @test agree(normalized, image, 1 .+ numbers(3), numbers(3); tolerance = 1e-6)
+    shared(x, g, b) = normalized(x, g, b) .+ x
+    @test agree(shared, image, 1 .+ numbers(3), numbers(3); tolerance = 1e-6)
+end
+
+@testset "the check itself can fail" begin
+    wrong(x, w) = (y = conv4(w, x); pop!(y.tape.backward); y.tape.backward = []; y)
+    @test_throws Exception agree(wrong, numbers(4, 4, 1, 1), numbers(3, 3, 1, 1))
+    doubled = x -> (y = tanh.(x); push!(y.tape.backward, () -> y.gradient .*= 2); y)
+    @test !agree(doubled, numbers(4, 4, 1, 1))
+end
+
+@testset "values" begin
+    @testset "convolution never flips" begin
+        x, w = numbers(4, 3, 2, 1), numbers(2, 2, 2, 1)
+        y = conv4(Param(w), Variable(tape(), x)).value
+        @test y[2, 1, 1, 1] ≈ sum(w[:, :, :, 1] .* x[2:3, 1:2, :, 1])
+        @test size(y) == (3, 2, 1, 1)
+    end
+    @testset "the mean never counts padding" begin
+        x = reshape(collect(1.0:9), 3, 3, 1, 1)
+        y = pool(Variable(tape(), x); window = 2, stride = 2, padding = 1, mode = 2).value
+        @test y[1, 1, 1, 1] == 1
+        @test y[2, 2, 1, 1] == (5 + 6 + 8 + 9) / 4
+    end
+    @testset "among equals the first is the largest" begin
+        x = Variable(tape(), ones(2, 2, 1, 1))
+        y = pool(x; mode = 0)
+        y.gradient = ones(1, 1, 1, 1)
+        backward!(x.tape)
+        @test vec(x.gradient) == [1, 0, 0, 0]
+    end
+    @testset "cross-entropy does not overflow" begin
+        t = tape()
+        @test nll(Variable(t, reshape([1000.0, 0.0], 2, 1)), [2]) ≈ 1000
+    end
+    @testset "the fast hyperbolic tangent" begin
+        for x in -12f0:0.001f0:12f0
+            @test abs(Standard.fast_tanh(x) - tanh(Float64(x))) <= 4eps(max(1f-3, abs(tanh(x))))
+        end
+    end
+    @testset "batch statistics" begin
+        layer, x = BatchNorm{Float64}(2), numbers(3, 3, 2, 4)
+        y = batchnorm(Variable(tape(4), x), layer).value
+        plane = x[:, :, 2, :]
+        @test y[:, :, 2, :] ≈ (plane .- sum(plane) / 36) ./ sqrt(sum(abs2, plane .- sum(plane) / 36) / 36 + 1e-5)
+        @test layer.mean[2] ≈ 0.1 * sum(plane) / 36
+        @test layer.variance[2] ≈ 0.9 + 0.1 * sum(abs2, plane .- sum(plane) / 36) / 35
+    end
+    @testset "what was overwritten cannot be used" begin
+        x = Variable(tape(), numbers(2, 2, 1, 1))
+        relu.(x)
+        @test_throws ErrorException tanh.(x)
+    end
+    @testset "shapes that do not fit" begin
+        x = Variable(tape(), numbers(4, 4, 2, 1))
+        @test_throws DimensionMismatch conv4(Param(numbers(3, 3, 1, 1)), x)
+        @test_throws DimensionMismatch conv4(Param(numbers(5, 5, 2, 1)), x)
+        @test_throws DimensionMismatch Param(numbers(3, 7)) * mat(x)
+    end
+end
