@@ -194,7 +194,7 @@ class Session:
                 threads=task.threads,
                 cpus=available_cpus(),
                 log=stack.enter_context(self.folder.log_path(self.cell).open("wb")),
-                environment=_cold_caches(caches) | self.spec.environment(task.threads),
+                environment=_cold_caches(caches),
             )
         )
         import_s = self.worker.import_framework()

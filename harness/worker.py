@@ -59,7 +59,12 @@ class Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "harness.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **thread_settings(threads), **(environment or {})},
+                env={
+                    **os.environ,
+                    **thread_settings(threads),
+                    **spec.environment(threads),
+                    **(environment or {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log or subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,

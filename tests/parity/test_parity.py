@@ -47,7 +47,7 @@ def test_float64_agrees_to_1e_9(trace: Callable, framework: str, model: str) -> 
 
 
 @pytest.mark.parametrize("optimizer", [ADAM, SGD_WITH_DECAY], ids=["adam", "sgd"])
-@pytest.mark.parametrize("framework", ["jax"])
+@pytest.mark.parametrize("framework", ["jax", "knet", "julia"])
 def test_update_rules_agree_with_weight_decay(
     trace: Callable, framework: str, optimizer: Optimizer
 ) -> None:
