@@ -20,4 +20,7 @@ end
 
 Bridge.register("standard", Standard)
 
+precompiling() = ccall(:jl_generating_output, Cint, ()) == 1
+precompiling() && Standard.rehearse()
+
 end

@@ -10,7 +10,7 @@ mutable struct Pipeline{T}
     std::Vector{Float64}
 end
 
-const CURRENT = Ref{Pipeline}()
+const CURRENT = Ref{Union{Nothing,Pipeline}}(nothing)
 
 "Make the network of a model card and an engine to train it with."
 function build(
@@ -93,6 +93,27 @@ function predict(pixels, scores)
     batch = Batch(images(now, pixels, nothing_known), 1:size(pixels, 4))
     scores!(scores, now.engine, now.network, batch)
     return nothing
+end
+
+"Do everything once on a small scale; precompiling the package keeps what it takes to compile."
+function rehearse()
+    pixels, labels = zeros(UInt8, 12, 12, 1, 4), zeros(UInt8, 4)
+    order, scores = zeros(Int, 4, 1), zeros(Float32, 2, 4)
+    for (f, pool) in (("tanh", "average"), ("relu", "max"))
+        build(
+            "lenet5", f, pool, 12, 12, 1, 2, "float32", [0.5], [0.5], "sgd",
+            0.9, 0.9, 0.999, 1e-8, 0.0,
+        )
+        for (name, param) in CURRENT[].parameters
+            array = zeros(Float32, reverse(size(value(param))))
+            get_parameter(name, array)
+            set_parameter(name, array)
+        end
+        train(pixels, labels, order, zeros(1), zeros(1))
+        predict(pixels, scores)
+    end
+    facts()
+    CURRENT[] = nothing
 end
 
 "What runs here, one `name=value` a line."

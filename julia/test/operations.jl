@@ -5,7 +5,7 @@
     end
     @test agree((x, w) -> conv4(w, x), image, numbers(1, 1, 3, 5))
     @test agree((x, w) -> conv4(w, x; padding = 2), numbers(5, 5, 1, 2), numbers(5, 5, 1, 2))
-    for mode in (0, 2), shape in ((6, 4, 2, 2), (7, 5, 2, 2))
+    for mode in (0, 1, 2), shape in ((6, 4, 2, 2), (7, 5, 2, 2))
         @test agree(x -> pool(x; window = 2, mode = mode), numbers(shape...))
     end
     for mode in (0, 2)
@@ -80,5 +80,6 @@ end
         @test_throws DimensionMismatch conv4(Param(numbers(3, 3, 1, 1)), x)
         @test_throws DimensionMismatch conv4(Param(numbers(5, 5, 2, 1)), x)
         @test_throws DimensionMismatch Param(numbers(3, 7)) * mat(x)
+        @test_throws ArgumentError pool(x; padding = 1, mode = 1)
     end
 end

@@ -7,11 +7,14 @@ address and are never copied; a C-order array of shape (a, b, c) is a Julia arra
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +86,7 @@ class Bridge(ABC):
         start(str(installation.bindir).encode(), str(installation.system_image).encode())
         for folder in load_path:
             self.evaluate(f"pushfirst!(LOAD_PATH, {_literal(str(folder))}); 0")
+        atexit.register(self.stop)
         self._connect()
 
     @abstractmethod
@@ -113,7 +117,7 @@ class Bridge(ABC):
             raise _julia_error(trace)
         return number
 
-    def call(self, function: str, *arguments: Argument) -> None | float | str:
+    def call(self, function: str, *arguments: Argument) -> float | str | None:
         """Call ``module.function`` of Julia.
 
         Arrays must be C-contiguous, of uint8, int64, float32 or float64, with at most 6 axes;
@@ -139,7 +143,8 @@ class Bridge(ABC):
         return text
 
     def stop(self) -> None:
-        """Let Julia run what it does at exit; no call may follow."""
+        """Let Julia run what it does at exit; no call may follow. Otherwise Python's exit does."""
+        atexit.unregister(self.stop)
         self._julia.jl_atexit_hook(0)
 
 
@@ -172,22 +177,16 @@ class JuliaCallBridge(Bridge):
         juliacall = importlib.import_module("juliacall")
         python = ctypes.pythonapi._handle
         os.environ["JULIA_PYTHONCALL_LIBPTR"] = str(python)
-        os.environ["JULIA_PYTHONCALL_EXE"] = os.fspath(_python())
+        os.environ["JULIA_PYTHONCALL_EXE"] = sys.executable
         self.evaluate(
             f"global __PythonCall_libptr = Ptr{{Cvoid}}(UInt({python})); import PythonCall; 0"
         )
         self.evaluate("import PipelineBench; 0")
-        self.name = f"juliacall {importlib.import_module('importlib.metadata').version('juliacall')}"
+        self.name = f"juliacall {metadata.version('juliacall')}"
         self._call = juliacall.Main.PipelineBench.Bridge.call
 
     def _answer(self, name: int, arguments: int, count: int, reply: int) -> None:
         self._call(name, arguments, count, reply)
-
-
-def _python() -> Path:
-    import sys
-
-    return Path(sys.executable)
 
 
 def _literal(text: str) -> str:

@@ -62,7 +62,7 @@ class JuliaBackend(Backend):
             rule.weight_decay,
         )
 
-    def call(self, function: str, *arguments: Argument) -> None | float | str:
+    def call(self, function: str, *arguments: Argument) -> float | str | None:
         return self.bridge.call(f"{self.engine}.{function}", *arguments)
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:

@@ -43,6 +43,8 @@ scores!(out, ::Engine, network, batch::Batch) = copyto!(out, network(inputs(batc
 
 include(joinpath(dirname(pathof(PipelineBench)), "pipeline.jl"))
 
+PipelineBench.precompiling() && rehearse()
+
 # When this package is loaded, not when it is precompiled: the register belongs to the other one.
 __init__() = Bridge.register("knet", @__MODULE__)
 

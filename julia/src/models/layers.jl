@@ -24,7 +24,7 @@ Dense(T, features; f = identity) =
 
 (layer::Dense)(x) = layer.f.(layer.w * mat(x) .+ layer.b)
 
-"Mean (mode 2) or largest (mode 0) of 2x2 pixels."
+"Mean (mode 1) or largest (mode 0) of 2x2 pixels."
 struct Pool
     mode
 end
@@ -32,7 +32,7 @@ end
 (layer::Pool)(x) = pool(x; window = 2, mode = layer.mode)
 
 activation(name) = Dict("tanh" => tanh, "relu" => relu)[name]
-pooling(name) = Pool(Dict("max" => 0, "average" => 2)[name])
+pooling(name) = Pool(Dict("max" => 0, "average" => 1)[name])
 
 """
     parameters(network) -> [name => param]

@@ -9,6 +9,8 @@ function nll(scores::Variable{T,2}, labels::AbstractVector{<:Integer}) where {T}
     d, _ = gradient!(scores)
     total = zero(T)
     share = one(T) / scores.tape.images
+    length(labels) == size(s, 2) && all(in(1:size(s, 1)), labels) ||
+        throw(DimensionMismatch("labels are not classes of scores of size $(size(s))"))
     @inbounds for n in 1:size(s, 2)
         largest = s[1, n]
         for c in 2:size(s, 1)

@@ -1,11 +1,13 @@
 """
     pool(x; window = 2, stride = window, padding = 0, mode = 0)
 
-Pooling of images (W, H, C, N), as Knet counts modes: 0 the largest, 2 the mean of the pixels that
-lie inside the image.
+Pooling of images (W, H, C, N), as Knet counts modes: 0 the largest, 1 the mean, 2 the mean of
+the pixels that lie inside the image. Without padding 1 and 2 are the same, and with it 1 is
+refused: it would count pixels that are not there.
 """
 function pool(x::Variable{T,4}; window = 2, stride = window, padding = 0, mode = 0) where {T}
-    mode in (0, 2) || throw(ArgumentError("pooling mode $mode is not known here: 0 or 2"))
+    mode in (0, 2) || mode == 1 && pair(padding) == (0, 0) ||
+        throw(ArgumentError("pooling mode $mode with padding $padding is not known here"))
     input = read(x)
     geometry = Window(size(input)[1:2], pair(window), padding, stride)
     y = fresh(x, (geometry.output..., size(input, 3), size(input, 4)))
