@@ -100,7 +100,7 @@ class BackendSpec:
         """Where it was found, or nothing."""
         if self.found_at is not None:
             return self.found_at()
-        spec = util.find_spec(self.packages[0])
+        spec = util.find_spec(self.packages[0]) if self.packages else None
         return str(Path(spec.origin).parent) if spec is not None and spec.origin else ""
 
 

@@ -14,6 +14,8 @@ _VERBS = {
     "run": "Train and compare, then write the report.",
     "report": "Render the report of a finished run again.",
     "data": "Export, import, fetch, validate and describe data sets.",
+    "setup": "Install Julia, or Knet.jl, where they are not there yet.",
+    "doctor": "Say which frameworks are ready, where they are, and how to mend the others.",
 }
 
 
