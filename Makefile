@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { echo 'python3-venv is needed: apt-get install python3-venv'; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,jax,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,jax,julia,dev]'
 	@touch $@
 
 # torch.compile writes C++: without a compiler that row is left out, and the report says so.
@@ -35,11 +35,16 @@ compiler:
 			&& apt-get update -qq && apt-get install -y -qq g++ python3-dev; } \
 		|| echo 'no C++ compiler: torch-compile will be left out'
 
-run: $(STAMP) compiler
-	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d --models lenet5 \
+# Without a Julia its row is left out, and the report says so.
+.PHONY: julia
+julia: $(STAMP)
+	@$(BIN)/bench setup julia || echo 'no Julia: its row will be left out'
+
+run: $(STAMP) compiler julia
+	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,julia --models lenet5 \
 		--datasets digits --seeds 0,1,2 --skip-unavailable --out $(RUN_DIR)
 
-test: $(STAMP) compiler lint types
+test: $(STAMP) compiler julia lint types
 	$(BIN)/python -m pytest --durations=15
 
 lint: $(STAMP)

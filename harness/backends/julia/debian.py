@@ -83,7 +83,8 @@ def _update(added: Mapping[Path, str]) -> None:
         output_of("apt-get", "update")
     except CannotInstallError as error:
         why = str(error)
-    if not output_of("apt-get", "indextargets", "--format", "$(FILENAME)", f"Codename: {_SUITE}"):
+    target = ("--format", "$(FILENAME)", f"Codename: {_SUITE}")
+    if not output_of("apt-get", "indextargets", *target).strip():
         for path in added:  # a source that fails would be in the way of every later update
             path.unlink()
         raise CannotInstallError(why)

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 
 from harness.backends.julia import debian
@@ -31,6 +31,8 @@ KNET = {"uuid": "1902f260-5fb4-5aff-8c31-6271790ab950", "version": "=1.4.10"}
 # That Knet needs CUDA.jl 1 to 3, of which none resolves from Julia 1.10 on.
 JULIA = "~1.8, ~1.9"
 _RELEASES = ((1, 8), (1, 9))
+JULIACALL = "juliacall==0.9.24"
+"""The same as in the extra ``julia`` of pyproject.toml."""
 _DOWNLOADS = "https://julialang-s3.julialang.org/bin/versions.json"
 _PACKAGE_SERVER = "https://pkg.julialang.org"
 _ANSWER_TIMEOUT_S = 5
@@ -159,33 +161,17 @@ def _debian_source(machine: Machine) -> debian.Source | None:
 
 
 def _juliapkg_actions(row: str) -> list[Action]:
-    actions = []
-    if util.find_spec("juliapkg") is None:
-        requirement = _juliacall_requirement()
-        actions.append(
-            Action(
-                f"install {requirement} with pip",
-                lambda: _pip_install(requirement),
-            )
-        )
     packages = "Knet.jl 1.4.10 and PythonCall.jl" if row == "knet" else "PythonCall.jl"
-    return [
-        *actions,
-        Action(
-            f"install Julia ({JULIA}) with {packages} through juliapkg",
-            lambda: _resolve(row),
-        ),
-    ]
+    resolve = Action(
+        f"install Julia ({JULIA}) with {packages} through juliapkg", lambda: _resolve(row)
+    )
+    if util.find_spec("juliacall") is not None:
+        return [resolve]
+    return [Action(f"install {JULIACALL} with pip", _pip_install), resolve]
 
 
-def _juliacall_requirement() -> str:
-    """As this package itself asks for it in its extra ``julia``."""
-    asked = metadata.requires("pipeline-bench") or []
-    return next(line.partition(";")[0].strip() for line in asked if line.startswith("juliacall"))
-
-
-def _pip_install(requirement: str) -> None:
-    output_of(sys.executable, "-m", "pip", "install", "--quiet", requirement)
+def _pip_install() -> None:
+    output_of(sys.executable, "-m", "pip", "install", "--quiet", JULIACALL)
     importlib.invalidate_caches()
 
 
