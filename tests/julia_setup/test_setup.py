@@ -190,8 +190,8 @@ if sys.argv[1] == "-L":
     print("/usr/share/doc/libjulia1")
     print({system_image!r})
 else:
-    old, new = sys.argv[4], sys.argv[2]
-    sys.exit(new < old)
+    first, relation, second = sys.argv[2:]
+    sys.exit(not {{"ge": first >= second, "le": first <= second}}[relation])
 """
 _DPKG_DEB = """
 import pathlib, sys
@@ -248,6 +248,14 @@ def test_julia_from_debian(machine, apt, packages):
     assert "--yes install --no-install-recommends julia/bullseye" in log
     assert find_julia().version == "1.5.3"
     assert plan("julia", debian(apt))[0].run is None
+
+
+def test_a_libunwind_that_fits_stays(machine, apt, packages):
+    own = packages()
+    machine.julia(machine.root / "later", version="1.5.3")
+    run(plan("julia", debian(apt)))
+    assert os.listdir(own) == ["sys.so"]
+    assert "download" not in (machine.root / "apt.log").read_text()
 
 
 def test_a_julia_that_crashes_is_mended_without_touching_apts_settings(machine, apt, packages):
