@@ -1,4 +1,4 @@
-# Convolution by im2col (Chellapilla, Puri & Simard 2006), one image at a time, so that its
+# Convolution of any stride by im2col (Chellapilla, Puri & Simard 2006), one image at a time, so that its
 # columns stay in the cache of the thread that made them.
 
 "Geometry of a convolution or pooling along the two sides of an image."
@@ -34,10 +34,12 @@ function conv4(w::Param{T,4}, x::Variable{T,4}; padding = 0, stride = 1, mode = 
         throw(DimensionMismatch("kernels for $(size(w, 3)) channels, images of $(size(input, 3))"))
     window = Window(size(input)[1:2], size(w)[1:2], padding, stride)
     y = fresh(x, (window.output..., size(w, 4), size(input, 4)))
-    convolve!(y.value, w.value, input, window, x.tape)
-    return record!(y) do
-        convolve_back!(y.gradient, w, x, window)
+    if direct(window)
+        convolve_direct!(y.value, w.value, input, window, x.tape)
+        return record!(() -> convolve_direct_back!(y.gradient, w, x, window), y)
     end
+    convolve!(y.value, w.value, input, window, x.tape)
+    return record!(() -> convolve_back!(y.gradient, w, x, window), y)
 end
 
 "Whether the columns are the image itself."

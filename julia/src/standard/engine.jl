@@ -6,9 +6,11 @@
 # the number of threads alone, so equal runs give equal bits.
 
 include("parallel.jl")
+include("vectors.jl")
 include("tape.jl")
 include("gemm.jl")
 include("convolution.jl")
+include("direct.jl")
 include("pooling.jl")
 include("elementwise.jl")
 include("dense.jl")
@@ -30,6 +32,7 @@ One tape for every thread of this Julia; products of matrices take one thread ea
 """
 function Engine{T}() where {T}
     BLAS.set_num_threads(1)
+    WIDE[] = has_avx512()
     team = Team(Threads.nthreads())
     return Engine{T}(team, [Tape{T}(team, member) for member in 1:team.size], zeros(T, team.size))
 end

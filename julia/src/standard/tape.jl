@@ -52,10 +52,11 @@ mutable struct Tape{T}
     backward::Vector{Any}
     gradients::IdDict{Any,Any}
     columns::Vector{T}  # of a convolution, one image at a time
+    scratch::Any
 end
 
 Tape{T}(team::Team, member::Int) where {T} =
-    Tape{T}(team, member, 0, false, Arena(), Dict{Int,Arena}(), [], IdDict(), T[])
+    Tape{T}(team, member, 0, false, Arena(), Dict{Int,Arena}(), [], IdDict(), T[], Scratch{T}())
 
 "Gradient of a parameter so far, zero at first: an array of its shape to add to."
 gradient!(tape::Tape, p::Param{T,N}) where {T,N} =
