@@ -127,8 +127,8 @@ def prepare(
     if resume:
         folder = RunFolder.resume(out, manifest)
     else:
-        packages = dict.fromkeys(name for spec in specs for name in spec.packages)
-        folder = RunFolder.create(out, manifest, collect(packages))
+        versions = {name: found for spec in specs for name, found in spec.versions().items()}
+        folder = RunFolder.create(out, manifest, collect(versions))
     return Comparison(
         folder=folder,
         backends={spec.name: spec for spec in specs},

@@ -435,6 +435,11 @@ class DatasetFile:
         """How many outputs a network needs: one a class."""
         return len(self.classes)
 
+    @property
+    def fits_in_memory(self) -> bool:
+        """Whether the images of all splits fit the budget together."""
+        return all(self._loaded.values())
+
     def split(self, name: str) -> SplitReader:
         """The reader of ``train``, ``val`` or ``test``; the images are loaded at the first call."""
         if name not in SPLITS:

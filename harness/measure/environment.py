@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ _TELLING_FLAGS = (
 _LIBRARIES = ("numpy", "scipy", "h5py", "pytest-benchmark")
 
 
-def collect(packages: Iterable[str]) -> dict[str, Any]:
+def collect(versions: Mapping[str, str]) -> dict[str, Any]:
     """Describe the machine, the system and the installed versions, as plain JSON data.
+
+    ``versions`` are those of the frameworks; those of the harness's own libraries are added.
 
     Reads files and package metadata only: no framework is imported.
     """
@@ -40,7 +42,7 @@ def collect(packages: Iterable[str]) -> dict[str, Any]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "versions": _versions([*_LIBRARIES, *packages]),
+        "versions": _versions(_LIBRARIES) | dict(versions),
         "numpy_blas": _numpy_blas(),
         "git_commit": _git_commit(),
     }

@@ -17,6 +17,22 @@ end
 Images{T}(pixels, labels, mean, std) where {T} =
     Images{T}(pixels, labels, [(T(x) / 255 - T(m)) / T(s) for x in 0:255, (m, s) in zip(mean, std)])
 
+const HDF5_ID = Base.PkgId(Base.UUID("f67ccb44-e63f-5c2f-98bd-6dc0ccc4ba2f"), "HDF5")
+
+"Whether HDF5.jl can be loaded here; nothing needs it."
+has_hdf5() = Base.locate_package(HDF5_ID) !== nothing
+
+"Pixels and labels of a split of a data set's file."
+function read_split(path, split)
+    HDF5 = Base.require(HDF5_ID)
+    function read()
+        HDF5.h5open(path, "r") do file
+            HDF5.read(file["$split/images"]), HDF5.read(file["$split/labels"])
+        end
+    end
+    return Base.invokelatest(read)  # HDF5.jl is younger than this function
+end
+
 "The images of one step: `indices` into a split, from 1."
 struct Batch{T,I<:AbstractVector{<:Integer}}
     images::Images{T}

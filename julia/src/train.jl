@@ -8,6 +8,7 @@ mutable struct Pipeline{T}
     rules::Vector{Any}
     mean::Vector{Float64}
     std::Vector{Float64}
+    splits::Dict{String,Images{T}}
 end
 
 const CURRENT = Ref{Union{Nothing,Pipeline}}(nothing)
@@ -26,6 +27,7 @@ function build(
     )
     CURRENT[] = Pipeline{T}(
         Engine{T}(), network, parameters(network), settings, [], copy(mean), copy(std),
+        Dict{String,Images{T}}(),
     )
     reset_optimizer()
     return nothing
@@ -55,15 +57,30 @@ end
 
 images(now::Pipeline{T}, pixels, labels) where {T} = Images{T}(pixels, labels, now.mean, now.std)
 
+"Use these pixels (W, H, C, N) and labels (N,) as a split; the caller keeps them alive."
+function hand_over(split, pixels, labels)
+    now = CURRENT[]
+    now.splits[split] = images(now, pixels, labels)
+    return nothing
+end
+
+"Read a split from the data set's own file, through HDF5.jl."
+read_from_file(split, path) = hand_over(split, read_split(path, split)...)
+
+"Let go of a split that was handed over."
+forget(split) = (delete!(CURRENT[].splits, split); nothing)
+
+can_read_files() = Int(has_hdf5())
+
 """
-    train(pixels, labels, order, rates, losses)
+    train(split, order, rates, losses)
 
 Train on the batches `order` (batch, steps), indices from 0, with learning rates `rates` (steps,),
 and write the loss of every step, before its update, to `losses` (steps,).
 """
-function train(pixels, labels, order, rates, losses)
+function train(split, order, rates, losses)
     now = CURRENT[]
-    train!(now, images(now, pixels, labels), order, rates, losses)
+    train!(now, now.splits[split], order, rates, losses)
     return nothing
 end
 
@@ -79,18 +96,17 @@ function train!(now::Pipeline, images::Images, order, rates, losses)
 end
 
 "Loss of one batch (indices from 0) and its scores; the gradients wait for `get_gradient`."
-function differentiate(pixels, labels, batch, scores)
+function differentiate(split, batch, scores)
     now = CURRENT[]
-    chosen = Batch(images(now, pixels, labels), batch .+ 1)
+    chosen = Batch(now.splits[split], batch .+ 1)
     scores!(scores, now.engine, now.network, chosen)
     return Float64(loss_and_gradients!(now.engine, now.network, chosen))
 end
 
-"Scores (classes, N) of all `pixels` (W, H, C, N), in their own order."
-function predict(pixels, scores)
+"Scores (classes, count) of `count` images of a split from the one of index `first` on, from 0."
+function predict(split, first, scores)
     now = CURRENT[]
-    nothing_known = zeros(UInt8, size(pixels, 4))
-    batch = Batch(images(now, pixels, nothing_known), 1:size(pixels, 4))
+    batch = Batch(now.splits[split], first+1:first+size(scores, 2))
     scores!(scores, now.engine, now.network, batch)
     return nothing
 end
@@ -109,8 +125,9 @@ function rehearse()
             get_parameter(name, array)
             set_parameter(name, array)
         end
-        train(pixels, labels, order, zeros(1), zeros(1))
-        predict(pixels, scores)
+        hand_over("train", pixels, labels)
+        train("train", order, zeros(1), zeros(1))
+        predict("train", 0, scores)
     end
     facts()
     CURRENT[] = nothing

@@ -9,6 +9,7 @@ function build(activation, pooling, precision; rule = "sgd")
     for (name, param) in Standard.CURRENT[].parameters
         param.value .= numbers(size(param)...) ./ 5
     end
+    Standard.hand_over("train", pixels, labels)
     return Standard.CURRENT[]
 end
 
@@ -56,7 +57,7 @@ end
         now = build("tanh", "average", precision; rule = rule)
         losses = zeros(4)
         for _ in 1:40
-            Standard.train(pixels, labels, order, fill(0.003, 4), losses)
+            Standard.train("train", order, fill(0.003, 4), losses)
         end
         @test sum(losses) / 4 < 0.9  # from log(3)
     end
@@ -66,7 +67,7 @@ end
     function run()
         build("relu", "max", "float32")
         losses = zeros(4)
-        Standard.train(pixels, labels, reshape(collect(0:47), 12, 4), fill(0.01, 4), losses)
+        Standard.train("train", reshape(collect(0:47), 12, 4), fill(0.01, 4), losses)
         return losses, copy(Standard.parameter("conv1.weight").value)
     end
     @test run() == run()
@@ -75,8 +76,8 @@ end
 @testset "a steady step allocates next to nothing" begin
     now = build("tanh", "average", "float32")
     order, losses = repeat(reshape(collect(0:47), 48, 1), 1, 8), zeros(8)
-    Standard.train(pixels, labels, order, fill(0.01, 8), losses)
-    bytes = @allocated Standard.train(pixels, labels, order, fill(0.01, 8), losses)
+    Standard.train("train", order, fill(0.01, 8), losses)
+    bytes = @allocated Standard.train("train", order, fill(0.01, 8), losses)
     # One convolution's output alone would be 48 * 6 * 12 * 14 * 4 = 193,536.
     @test bytes / 8 < 50_000
 end

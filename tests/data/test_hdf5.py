@@ -374,3 +374,12 @@ def test_a_file_in_place_of_the_folder(tmp_path, make_dataset):
     (tmp_path / "data").touch()
     with pytest.raises(BenchError, match="cannot be written"):
         write(tmp_path / "data" / "a.h5", make_dataset())
+
+
+def test_whether_all_splits_fit_the_budget_together(small_file):
+    with hdf5.open_dataset(small_file) as data:
+        assert data.fits_in_memory
+        images = sum(data.sizes.values()) * 144
+    for budget, fits in ((images, True), (images - 1, False)):
+        with hdf5.open_dataset(small_file, memory_budget=budget) as data:
+            assert data.fits_in_memory is fits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import util
 from typing import ClassVar
 
@@ -33,8 +34,13 @@ class JuliaBackend(Backend):
 
     def __init__(self, task: Task) -> None:
         self.dtype = np.dtype(task.precision)
-        self.data = open_dataset(task.dataset)
+        self.path = task.dataset
+        self.data = open_dataset(self.path)
         self.splits: dict[str, SplitReader] = {}
+        # Where Julia has HDF5.jl it reads the file by itself; Python then loads no pixels.
+        self.julia_reads = self.data.fits_in_memory and self.call("can_read_files") == 1
+        if self.julia_reads:
+            self.data = open_dataset(self.path, memory_budget=0)
         card = find_model(task.model)
         channels, height, width = self.data.image_shape
         self.shapes = {
@@ -78,48 +84,66 @@ class JuliaBackend(Backend):
     ) -> NDArray[np.float64]:
         losses = np.empty(len(order))
         split = self.split("train")
-        if split.in_memory:
-            order = np.ascontiguousarray(order)
-            self.call("train", split.all_images(), split.labels, order, rates, losses)
+        if self.in_julia(split):
+            self.call("train", "train", np.ascontiguousarray(order), rates, losses)
             return losses
         for start in range(0, len(order), _BLOCK):
             steps = slice(start, start + _BLOCK)
             block = order[steps]
-            rows = np.arange(block.size).reshape(block.shape)
-            chosen = block.ravel()
-            self.call(
-                "train", split.images(chosen), split.labels[chosen], rows, rates[steps],
-                losses[steps],
-            )  # fmt: skip
+            with self.handed_over(split, block.ravel()) as name:
+                rows = np.arange(block.size).reshape(block.shape)
+                self.call("train", name, rows, rates[steps], losses[steps])
         return losses
 
     def predict(self, split: str) -> NDArray[np.floating]:
         reader = self.split(split)
         scores = np.empty((len(reader), len(self.data.classes)), self.dtype)
-        for rows in _blocks(len(reader)):
-            pixels = reader.all_images()[rows] if reader.in_memory else reader.images(_range(rows))
-            self.call("predict", pixels, scores[rows])
+        for start in range(0, len(reader), EVALUATION_BATCH):
+            rows = slice(start, start + EVALUATION_BATCH)
+            if self.in_julia(reader):
+                self.call("predict", split, start, scores[rows])
+                continue
+            with self.handed_over(reader, np.arange(len(reader))[rows]) as name:
+                self.call("predict", name, 0, scores[rows])
         return scores
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
-        split = self.split("train")
         scores = np.empty((len(batch), len(self.data.classes)), self.dtype)
-        rows = np.arange(len(batch))
-        loss = self.call("differentiate", split.images(batch), split.labels[batch], rows, scores)
+        with self.handed_over(self.split("train"), batch) as name:
+            loss = self.call("differentiate", name, np.arange(len(batch)), scores)
         assert isinstance(loss, float)
         return scores, loss, self._arrays("get_gradient")
 
     def facts(self) -> dict[str, str]:
         told = self.call("facts")
         assert isinstance(told, str)
-        return dict(line.split("=", 1) for line in told.splitlines()) | {"bridge": self.bridge.name}
+        return dict(line.split("=", 1) for line in told.splitlines()) | {
+            "bridge": self.bridge.name,
+            "data": "HDF5.jl" if self.julia_reads else "handed over by Python without a copy",
+        }
 
     def split(self, name: str) -> SplitReader:
         if name not in self.splits:
-            self.splits[name] = self.data.split(name)
+            self.splits[name] = split = self.data.split(name)
+            if self.julia_reads:
+                self.call("read_from_file", name, str(self.path))
+            elif split.in_memory:
+                self.call("hand_over", name, split.all_images(), split.labels)
         return self.splits[name]
+
+    def in_julia(self, split: SplitReader) -> bool:
+        """Whether Julia holds the whole split, its own or Python's memory."""
+        return self.julia_reads or split.in_memory
+
+    @contextmanager
+    def handed_over(self, split: SplitReader, rows: NDArray[np.int64]) -> Iterator[str]:
+        """Images ``rows`` of a split as one of their own, while the context lasts; its name."""
+        images, labels = split.images(rows), split.labels[rows]
+        self.call("hand_over", "rows", images, labels)
+        yield "rows"
+        self.call("forget", "rows")
 
     def _arrays(self, getter: str) -> Weights:
         arrays = {name: np.empty(shape, self.dtype) for name, shape in self.shapes.items()}
@@ -140,12 +164,3 @@ class KnetBackend(JuliaBackend):
         bridge = JuliaCallBridge if attached else LibjuliaBridge
         cls.bridge = bridge(installation, [julia_dir(), julia_dir() / "knet"])
         cls.bridge.evaluate("import PipelineBenchKnet; 0")
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    for start in range(0, count, EVALUATION_BATCH):
-        yield slice(start, min(start + EVALUATION_BATCH, count))
-
-
-def _range(rows: slice) -> NDArray[np.int64]:
-    return np.arange(rows.start, rows.stop)

@@ -5,7 +5,8 @@ module PipelineBenchKnet
 
 using Knet: Knet, @diff, Param, conv4, grad, mat, nll, pool, relu, value
 using LinearAlgebra: BLAS
-using PipelineBench: PipelineBench, Batch, Bridge, Images, inputs!, targets!
+using PipelineBench:
+    PipelineBench, Batch, Bridge, Images, has_hdf5, inputs!, read_split, targets!
 
 "The arrays of a batch, and the tape of the last step."
 mutable struct Engine{T}
