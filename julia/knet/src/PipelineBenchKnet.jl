@@ -26,8 +26,8 @@ function version(package::Module)
 end
 
 function inputs(batch::Batch{T}) where {T}
-    pixels = batch.images.pixels
-    return inputs!(Array{T}(undef, size(pixels)[1:3]..., length(batch)), batch.images, batch.indices)
+    x = Array{T}(undef, size(batch.images.pixels)[1:3]..., length(batch))
+    return inputs!(x, batch.images, batch.indices)
 end
 
 targets(batch::Batch) = targets!(Vector{Int}(undef, length(batch)), batch.images, batch.indices)

@@ -1,5 +1,5 @@
-# Convolution of any stride by im2col (Chellapilla, Puri & Simard 2006), one image at a time, so that its
-# columns stay in the cache of the thread that made them.
+# Convolution of any stride by im2col (Chellapilla, Puri & Simard 2006), one image at a time, so
+# that its columns stay in the cache of the thread that made them.
 
 "Geometry of a convolution or pooling along the two sides of an image."
 struct Window

@@ -3,9 +3,9 @@
 # Pad an image and lay its rows end to end, `pitch` pixels each. Output pixel p, counted with the
 # same pitch, then takes tap (kw, kh) from pixel p + kw + pitch kh for every p alike: a convolution
 # is a sum of shifted vectors, and what it computes past the end of a row is dropped. Sums of two
-# vectors of pixels for six channels stay in registers over all taps (the register tile of a matrix
-# product, without its packing: see Zhang, Franchetti & Low 2018, High Performance Zero-Memory
-# Overhead Direct Convolutions).
+# vectors of pixels for six channels stay in registers over all taps: the register tile of a matrix
+# product without its packing (Zhang, Franchetti & Low 2018, High Performance Zero-Memory Overhead
+# Direct Convolutions).
 
 const CHANNELS = 6  # of a register tile; with two vectors of pixels 12 sums in 16 registers
 
@@ -13,21 +13,18 @@ const CHANNELS = 6  # of a register tile; with two vectors of pixels 12 sums in 
 mutable struct Scratch{T}
     images::Vector{T}  # padded
     slopes::Vector{T}  # of the output, at the pitch of the padded images, zero between rows
-    wide::Vector{T}  # outputs with what is dropped
+    wide::Vector{T}  # results with what is dropped
     kernels::Vector{T}
     offsets::Vector{Int}  # in bytes, one for each tap
 end
 
 Scratch{T}() where {T} = Scratch{T}(T[], T[], T[], T[], Int[])
 
-"`array` with room for `count`, its old contents lost when it had to grow; new memory is zero."
-function room!(array::Vector{T}, count) where {T}
-    if length(array) < count
-        resize!(array, count)
-        fill!(array, zero(T))
-    end
-    return array
-end
+"`array` with room for `count`; its old contents are lost when it has to grow."
+room!(array, count) = length(array) < count ? resize!(array, count) : array
+
+"`count` rounded up to a multiple of `N`: what starts there is aligned if the array is."
+whole(count, N) = cld(count, N) * N
 
 "Where everything lies: pixels of a padded image and of an output, both at one pitch."
 struct Layout
@@ -36,20 +33,94 @@ struct Layout
     plane::Int  # of a padded image
     reach::Int  # from the first tap to the last, rounded up to whole vectors
     count::Int  # of output pixels, to the last one that is kept
-    wide::Int  # of an output plane, with room for whole vectors
+    slack::Int  # pixels that whole pairs of vectors may touch beyond their last
+    slopes::Int  # of a plane of slopes: `reach` zeros, the slopes, and zeros to the end
 end
-
-"`count` rounded up to a multiple of `N`: what starts there is aligned if the array is."
-whole(count, N) = cld(count, N) * N
 
 function Layout(window::Window, ::Val{N}) where {N}
     pitch, rows = window.input .+ 2 .* window.padding
     reach = whole((window.kernel[2] - 1) * pitch + window.kernel[1] - 1, N)
     count = (window.output[2] - 1) * pitch + window.output[1]
-    return Layout(window, pitch, pitch * rows, reach, count, count + 2N)
+    slopes = whole(reach + pitch * rows + 2N, N)
+    return Layout(window, pitch, pitch * rows, reach, count, reach + 2N, slopes)
 end
 
 direct(w::Window) = w.stride == (1, 1) && w.kernel != (1, 1)
+
+function convolve_direct!(y::Array{T,4}, w, x, window, tape) where {T}
+    return convolve_direct!(lanes(T), y, w, x, window, tape.scratch)
+end
+
+function convolve_direct!(
+    lanes::Val, y::Array{T,4}, w::Array{T,4}, x::Array{T,4}, window, scratch::Scratch{T},
+) where {T}
+    layout = Layout(window, lanes)
+    images = pad!(scratch, x, layout)
+    offsets = offsets!(scratch, layout, size(x, 3), layout.plane, 1)
+    step = size(x, 3) * layout.plane
+    kept = Kept(0, layout.pitch, window.output..., false)
+    GC.@preserve images correlate!(
+        lanes, y, pointer(images), step, layout.count, offsets, w, kept, scratch,
+    )
+    return y
+end
+
+function convolve_direct_back!(dy::Array{T,4}, kernel, x, window) where {T}
+    return convolve_direct_back!(lanes(T), dy, kernel, x, window, x.tape.scratch)
+end
+
+function convolve_direct_back!(
+    lanes::Val, dy::Array{T,4}, kernel::Param{T,4}, x::Variable{T,4}, window, scratch::Scratch{T},
+) where {T}
+    layout = Layout(window, lanes)
+    images = pad!(scratch, x.value, layout)
+    slopes = spread!(scratch, dy, layout)
+    offsets = offsets!(scratch, layout, size(x.value, 3), layout.plane, 1)
+    dw = gradient!(x.tape, kernel)
+    correlate_kernels!(lanes, dw, offsets, images, slopes, layout, size(dy, 4))
+    x.differentiable || return nothing
+
+    # The gradient of the input is the correlation of the slopes with kernels turned round.
+    dx, keep = gradient!(x)
+    offsets = offsets!(scratch, layout, size(dy, 3), layout.slopes, -1)
+    step = size(dy, 3) * layout.slopes
+    inner = window.padding[2] * layout.pitch + window.padding[1]
+    kept = Kept(inner, layout.pitch, window.input..., keep == 1)
+    kernels = turn!(scratch, kernel.value)
+    GC.@preserve slopes correlate!(
+        lanes, dx, pointer(slopes, layout.reach + 1), step, layout.plane, offsets, kernels, kept,
+        scratch,
+    )
+    return nothing
+end
+
+"Padded planes of all images of `x`, one after the other, and zeros after the last."
+function pad!(scratch::Scratch{T}, x::Array{T,4}, layout::Layout) where {T}
+    (W, H), (PW, PH) = layout.window.input, layout.window.padding
+    planes = size(x, 3) * size(x, 4)
+    pixels = planes * layout.plane
+    images = room!(scratch.images, pixels + layout.slack)
+    # Vectors reach beyond the last image; what they find there must be a number.
+    fill!(view(images, ((PW, PH) == (0, 0) ? pixels + 1 : 1):pixels+layout.slack), zero(T))
+    for plane in 0:planes-1
+        at = plane * layout.plane + PH * layout.pitch + PW
+        copy_rows!(images, at, layout.pitch, x, plane * W * H, W, W, H)
+    end
+    return images
+end
+
+"Planes of slopes of the output at the pitch of the padded images, zero elsewhere."
+function spread!(scratch::Scratch{T}, dy::Array{T,4}, layout::Layout) where {T}
+    WO, HO = layout.window.output
+    planes = size(dy, 3) * size(dy, 4)
+    slopes = room!(scratch.slopes, planes * layout.slopes + layout.slack)
+    fill!(view(slopes, 1:planes*layout.slopes+layout.slack), zero(T))
+    for plane in 0:planes-1
+        at = plane * layout.slopes + layout.reach
+        copy_rows!(slopes, at, layout.pitch, dy, plane * WO * HO, WO, WO, HO)
+    end
+    return slopes
+end
 
 "Copy rows of `width` pixels from one pitch to another."
 @inline function copy_rows!(to, at, to_pitch, from, start, from_pitch, width, rows)
@@ -58,25 +129,6 @@ direct(w::Window) = w.stride == (1, 1) && w.kernel != (1, 1)
             to[at+row*to_pitch+i] = from[start+row*from_pitch+i]
         end
     end
-end
-
-"""
-Padded planes of all images of `x`, one after the other; returns what a plane takes. What lies
-between the images and after the last stays zero.
-"""
-function pad!(scratch::Scratch{T}, x::Array{T,4}, layout::Layout) where {T}
-    (W, H), (PW, PH) = layout.window.input, layout.window.padding
-    planes = size(x, 3) * size(x, 4)
-    images = room!(scratch.images, planes * layout.plane + layout.wide + layout.reach)
-    padded = (PW, PH) != (0, 0)
-    padded && fill!(view(images, 1:planes*layout.plane), zero(T))
-    for plane in 0:planes-1
-        at = plane * layout.plane + PH * layout.pitch + PW
-        copy_rows!(images, at, layout.pitch, x, plane * W * H, W, W, H)
-    end
-    # Vectors reach beyond the last image; what they find there must be a number.
-    fill!(view(images, planes*layout.plane+1:planes*layout.plane+layout.wide+layout.reach), zero(T))
-    return images
 end
 
 "Offsets of the taps of `channels` planes that lie `plane` pixels apart."
@@ -91,38 +143,75 @@ function offsets!(scratch::Scratch{T}, layout::Layout, channels, plane, sign) wh
     return offsets
 end
 
+"Kernels (KW, KH, I, O) as a matrix of taps (KW, KH, O) by input channels."
+function turn!(scratch::Scratch{T}, w::Array{T,4}) where {T}
+    area = size(w, 1) * size(w, 2)
+    kernels = room!(scratch.kernels, length(w))
+    @inbounds for o in 0:size(w, 4)-1, c in 0:size(w, 3)-1, k in 1:area
+        kernels[(c*size(w, 4)+o)*area+k] = w[(o*size(w, 3)+c)*area+k]
+    end
+    return kernels
+end
+
+"Of a result: `rows` of `width` pixels, `pitch` apart, after `start`; added to the array or not."
+struct Kept
+    start::Int
+    pitch::Int
+    width::Int
+    rows::Int
+    added::Bool
+end
+
 """
-    correlate!(lanes, y, wide, x, count, offsets, w, outputs)
+    correlate!(lanes, y, x, step, count, offsets, w, kept, scratch)
 
 `y[p, o] = sum over k of x[p + offsets[k]] w[k, o]` for pixels p in 0:count-1, rounded up to whole
-pairs of vectors; planes of y lie `wide` apart.
+pairs of vectors, of every image of y (width, rows, outputs, images). `x` points at pixel 0 of the
+first image; images are `step` pixels apart.
 """
-@inline function correlate!(
-    lanes::Val{N}, y::Ptr{T}, wide, x::Ptr{T}, count, offsets::Vector{Int}, w::Ptr{T}, outputs,
+function correlate!(
+    lanes::Val{N}, y::Array{T,4}, x::Ptr{T}, step, count, offsets, w, kept, scratch,
 ) where {N,T}
-    taps = length(offsets)
-    GC.@preserve offsets for p in 0:2N:count-1, first in 0:CHANNELS:outputs-1
-        from, to = x + p * sizeof(T), y + (first * wide + p) * sizeof(T)
-        kernel, table = w + first * taps * sizeof(T), pointer(offsets)
-        left = min(CHANNELS, outputs - first)
-        if left == 6
-            correlate_tile!(lanes, Val(6), to, wide, from, table, taps, kernel)
-        elseif left == 5
-            correlate_tile!(lanes, Val(5), to, wide, from, table, taps, kernel)
-        elseif left == 4
-            correlate_tile!(lanes, Val(4), to, wide, from, table, taps, kernel)
-        elseif left == 3
-            correlate_tile!(lanes, Val(3), to, wide, from, table, taps, kernel)
-        elseif left == 2
-            correlate_tile!(lanes, Val(2), to, wide, from, table, taps, kernel)
-        else
-            correlate_tile!(lanes, Val(1), to, wide, from, table, taps, kernel)
+    wide = room!(scratch.wide, CHANNELS * (count + 2N))
+    for first in 0:CHANNELS:size(y, 3)-1
+        # Dispatch here, once for many tiles: only those that occur are compiled.
+        tile = Val(min(CHANNELS, size(y, 3) - first))
+        correlate_group!(lanes, tile, y, first, x, step, count, offsets, w, kept, wide)
+    end
+end
+
+function correlate_group!(
+    lanes::Val{N}, tile::Val{C}, y::Array{T,4}, first, x::Ptr{T}, step, count,
+    offsets::Vector{Int}, w::Array{T}, kept, wide::Vector{T},
+) where {N,C,T}
+    taps, plane = length(offsets), count + 2N
+    GC.@preserve offsets w wide for n in 0:size(y, 4)-1
+        image = x + n * step * sizeof(T)
+        for p in 0:2N:count-1
+            correlate_tile!(
+                lanes, tile, pointer(wide, p + 1), plane, image + p * sizeof(T),
+                pointer(offsets), taps, pointer(w, first * taps + 1),
+            )
+        end
+        for c in 0:C-1
+            at = (n * size(y, 3) + first + c) * kept.width * kept.rows
+            keep_rows!(y, at, wide, c * plane + kept.start, kept)
+        end
+    end
+end
+
+@inline function keep_rows!(to, at, from, start, kept)
+    width, rows, pitch = kept.width, kept.rows, kept.pitch
+    kept.added || return copy_rows!(to, at, width, from, start, pitch, width, rows)
+    @inbounds for row in 0:rows-1
+        @simd ivdep for i in 1:width
+            to[at+row*width+i] += from[start+row*pitch+i]
         end
     end
 end
 
 @generated function correlate_tile!(
-    ::Val{N}, ::Val{C}, y::Ptr{T}, wide::Int, x::Ptr{T}, offsets::Ptr{Int}, taps::Int, w::Ptr{T},
+    ::Val{N}, ::Val{C}, y::Ptr{T}, plane::Int, x::Ptr{T}, offsets::Ptr{Int}, taps::Int, w::Ptr{T},
 ) where {N,C,T}
     L = Lanes{N,T}
     sums = [Symbol(:sum, m, :_, c) for m in 1:2, c in 1:C]
@@ -135,8 +224,8 @@ end
     end
     stores = map(1:C) do c
         quote
-            vstore!(y + $(c - 1) * wide * sizeof(T), $(sums[1, c]))
-            vstore!(y + $(c - 1) * wide * sizeof(T) + sizeof($L), $(sums[2, c]))
+            vstore!(y + $(c - 1) * plane * sizeof(T), $(sums[1, c]))
+            vstore!(y + $(c - 1) * plane * sizeof(T) + sizeof($L), $(sums[2, c]))
         end
     end
     return quote
@@ -152,135 +241,30 @@ end
     end
 end
 
-convolve_direct!(y::Array{T,4}, w, x, window, tape) where {T} =
-    convolve_direct!(lanes(T), y, w, x, window, tape.scratch::Scratch{T})
-
-function convolve_direct!(
-    lanes::Val, y::Array{T,4}, w::Array{T,4}, x::Array{T,4}, window, scratch,
-) where {T}
-    layout = Layout(window, lanes)
-    images = pad!(scratch, x, layout)
-    channels, outputs = size(w, 3), size(w, 4)
-    offsets = offsets!(scratch, layout, channels, layout.plane, 1)
-    wide = room!(scratch.wide, outputs * layout.wide)
-    WO, HO = window.output
-    GC.@preserve images wide w for n in 0:size(x, 4)-1
-        image = pointer(images, n * channels * layout.plane + 1)
-        correlate!(
-            lanes, pointer(wide), layout.wide, image, layout.count, offsets, pointer(w), outputs,
-        )
-        for o in 0:outputs-1
-            at = (n * outputs + o) * WO * HO
-            copy_rows!(y, at, WO, wide, o * layout.wide, layout.pitch, WO, HO)
-        end
-    end
-    return y
-end
-
-convolve_direct_back!(dy::Array{T,4}, kernel, x, window) where {T} =
-    convolve_direct_back!(lanes(T), dy, kernel, x, window, x.tape.scratch::Scratch{T})
-
-function convolve_direct_back!(
-    lanes::Val{N}, dy::Array{T,4}, kernel::Param{T,4}, x::Variable{T,4}, window, scratch,
-) where {N,T}
-    layout = Layout(window, lanes)
-    w, dw = kernel.value, gradient!(x.tape, kernel)
-    images = pad!(scratch, x.value, layout)
-    channels, outputs, count = size(w, 3), size(w, 4), size(dy, 4)
-    # Zeros before the first row, for taps that lie outside, and after the last.
-    plane = whole(layout.reach + layout.plane + 2N, N)
-    slopes = spread!(scratch, dy, layout, plane)
-    offsets = offsets!(scratch, layout, channels, layout.plane, 1)
-    correlate_kernels!(lanes, dw, offsets, images, slopes, layout, plane, count)
-    x.differentiable || return nothing
-
-    # The gradient of the input is the correlation of the slopes with kernels turned round.
-    dx, keep = gradient!(x)
-    offsets = offsets!(scratch, layout, outputs, plane, -1)
-    kernels = turn!(scratch, w)
-    wide = room!(scratch.wide, channels * (layout.plane + 2N))
-    (W, H), (PW, PH) = window.input, window.padding
-    GC.@preserve slopes wide kernels for n in 0:count-1
-        slope = pointer(slopes, n * outputs * plane + layout.reach + 1)
-        correlate!(
-            lanes, pointer(wide), layout.plane + 2N, slope, layout.plane, offsets,
-            pointer(kernels), channels,
-        )
-        for c in 0:channels-1
-            at, from = (n * channels + c) * W * H, c * (layout.plane + 2N) + PH * layout.pitch + PW
-            if keep == 1
-                add_rows!(dx, at, wide, from, layout.pitch, W, H)
-            else
-                copy_rows!(dx, at, W, wide, from, layout.pitch, W, H)
-            end
-        end
-    end
-    return nothing
-end
-
-function add_rows!(to, at, from, start, pitch, width, rows)
-    @inbounds for row in 0:rows-1
-        @simd ivdep for i in 1:width
-            to[at+row*width+i] += from[start+row*pitch+i]
-        end
-    end
-end
-
-"Slopes of the output at the pitch of the padded images, planes `plane` apart, zero elsewhere."
-function spread!(scratch::Scratch{T}, dy::Array{T,4}, layout::Layout, plane) where {T}
-    WO, HO = layout.window.output
-    planes = size(dy, 3) * size(dy, 4)
-    slopes = room!(scratch.slopes, planes * plane + layout.reach + layout.wide)
-    fill!(view(slopes, 1:planes*plane+layout.reach+layout.wide), zero(T))
-    for n in 0:planes-1
-        at = n * plane + layout.reach
-        copy_rows!(slopes, at, layout.pitch, dy, n * WO * HO, WO, WO, HO)
-    end
-    return slopes
-end
-
-"Kernels (KW, KH, I, O) as a matrix of taps (KW, KH, O) by input channels."
-function turn!(scratch::Scratch{T}, w::Array{T,4}) where {T}
-    area = size(w, 1) * size(w, 2)
-    kernels = room!(scratch.kernels, length(w))
-    @inbounds for o in 0:size(w, 4)-1, c in 0:size(w, 3)-1, k in 1:area
-        kernels[(c*size(w, 4)+o)*area+k] = w[(o*size(w, 3)+c)*area+k]
-    end
-    return kernels
-end
-
 """
 Add to `dw[k, o]` the products of all images, shifted by tap k, with the slopes of output o. Sums
 stay in registers from the first image to the last.
 """
-function correlate_kernels!(
-    lanes::Val, dw::Array{T,4}, offsets::Vector{Int}, images::Vector{T}, slopes::Vector{T},
-    layout, plane, count,
+function correlate_kernels!(lanes::Val, dw, offsets, images, slopes, layout, count)
+    for first in 0:CHANNELS:size(dw, 4)-1
+        tile = Val(min(CHANNELS, size(dw, 4) - first))
+        kernel_group!(lanes, tile, dw, first, offsets, images, slopes, layout, count)
+    end
+end
+
+function kernel_group!(
+    lanes::Val, tile::Val, dw::Array{T,4}, first, offsets::Vector{Int}, images::Vector{T},
+    slopes::Vector{T}, layout, count,
 ) where {T}
-    channels, outputs, taps = size(dw, 3), size(dw, 4), length(offsets)
-    GC.@preserve dw images slopes for first in 0:CHANNELS:outputs-1, k in 0:2:taps-1
-        slope = pointer(slopes, first * plane + layout.reach + 1)
-        to = pointer(dw, first * taps + k + 1)
+    taps = length(offsets)
+    GC.@preserve dw images slopes for k in 0:2:taps-1
         # The last of an odd number of taps is computed twice and kept once.
-        one = pointer(images) + offsets[k+1]
-        two = pointer(images) + offsets[min(k + 2, taps)]
-        both = k + 1 < taps
-        image, step = channels * layout.plane, outputs * plane
-        left = min(CHANNELS, outputs - first)
-        arguments = (to, taps, both, one, two, image, slope, plane, step, layout.count, count)
-        if left == 6
-            kernel_tile!(lanes, Val(6), arguments...)
-        elseif left == 5
-            kernel_tile!(lanes, Val(5), arguments...)
-        elseif left == 4
-            kernel_tile!(lanes, Val(4), arguments...)
-        elseif left == 3
-            kernel_tile!(lanes, Val(3), arguments...)
-        elseif left == 2
-            kernel_tile!(lanes, Val(2), arguments...)
-        else
-            kernel_tile!(lanes, Val(1), arguments...)
-        end
+        kernel_tile!(
+            lanes, tile, pointer(dw, first * taps + k + 1), taps, k + 1 < taps,
+            pointer(images) + offsets[k+1], pointer(images) + offsets[min(k + 2, taps)],
+            size(dw, 3) * layout.plane, pointer(slopes, first * layout.slopes + layout.reach + 1),
+            layout.slopes, size(dw, 4) * layout.slopes, layout.count, count,
+        )
     end
 end
 

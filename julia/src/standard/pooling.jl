@@ -63,12 +63,10 @@ function max_tiles!(y::Array{T,4}, places, x::Array{T,4}, window) where {T}
         @simd ivdep for wo in 1:WO
             a = row + 2wo - 1
             place, largest = a, x[a]
-            second = x[a+1]
-            place, largest = ifelse(second > largest, a + 1, place), ifelse(second > largest, second, largest)
-            third = x[a+W]
-            place, largest = ifelse(third > largest, a + W, place), ifelse(third > largest, third, largest)
-            fourth = x[a+W+1]
-            place, largest = ifelse(fourth > largest, a + W + 1, place), ifelse(fourth > largest, fourth, largest)
+            for b in (a + 1, a + W, a + W + 1)
+                place = ifelse(x[b] > largest, b, place)
+                largest = ifelse(x[b] > largest, x[b], largest)
+            end
             y[at+wo] = largest
             places === nothing || (places[at+wo] = place % Int32)
         end
