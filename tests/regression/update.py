@@ -1,4 +1,4 @@
-"""Write ``baselines.json`` anew from finished runs.
+"""Take finished runs into ``baselines.json``; what they do not cover stays as it is.
 
 python tests/regression/update.py RUN_FOLDER...
 """
@@ -8,12 +8,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.results.baseline import Baseline, baselines_of, write_baselines
+from harness.results.baseline import (
+    Baseline,
+    baselines_of,
+    read_baselines,
+    write_baselines,
+)
 from harness.results.folder import RunFolder
 
 
 def merge(baselines: list[Baseline]) -> list[Baseline]:
-    """One baseline a framework, model and data set, with the seeds of all runs."""
+    """One baseline a framework, model and data set, with the seeds of all; the last one counts."""
     merged: dict[tuple[str, str, str], Baseline] = {}
     for new in baselines:
         key = (new.framework, new.model, new.dataset)
@@ -25,8 +30,7 @@ def merge(baselines: list[Baseline]) -> list[Baseline]:
 
 
 if __name__ == "__main__":
+    path = Path(__file__).with_name("baselines.json")
     runs = [RunFolder.open(Path(name)) for name in sys.argv[1:]]
-    write_baselines(
-        Path(__file__).with_name("baselines.json"),
-        merge([baseline for run in runs for baseline in baselines_of(run)]),
-    )
+    new = [baseline for run in runs for baseline in baselines_of(run)]
+    write_baselines(path, merge([*read_baselines(path), *new]))
