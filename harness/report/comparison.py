@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import combinations
 
@@ -29,8 +29,10 @@ FIRST_STEPS = 100
 """How many steps of two loss curves are compared: later ones differ by amplified rounding alone."""
 UNSTEADY = 1.5
 """Upper over lower quartile of a training's epochs: above this, something disturbed the machine."""
-START_ALLOWANCE_S = 120.0
-"""Longer than the frameworks between two others need to start: compilers may take a minute."""
+START_ALLOWANCE_S = 30.0
+"""Longer than a start takes beyond what was measured of it."""
+FAILED_START_ALLOWANCE_S = 300.0
+"""The same for a framework that failed before all of its start was measured."""
 
 
 def title_of(framework: str) -> str:
@@ -56,15 +58,17 @@ class Trained:
     test: Score
     identity: Identity
     arrays: CellArrays | None
+    session: int
+    """Cells of one group and seed with the same number ran side by side, in turns."""
 
     @classmethod
-    def of(cls, result: CellResult, arrays: CellArrays | None) -> Trained:
+    def of(cls, result: CellResult, arrays: CellArrays | None, session: int) -> Trained:
         if not (result.epochs and result.phases and result.test and result.identity):
             raise BenchError(
                 f"the result of {result.cell} says it is finished but lacks measurements: "
                 "delete it and run --resume"
             )
-        return cls(result, result.phases, result.test, result.identity, arrays)
+        return cls(result, result.phases, result.test, result.identity, arrays, session)
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
@@ -73,18 +77,6 @@ class Trained:
     @property
     def images_per_second(self) -> NDArray[np.float64]:
         return self.result.images_per_second
-
-    @property
-    def started(self) -> datetime:
-        return datetime.fromisoformat(self.result.started)
-
-    @property
-    def seconds(self) -> float:
-        """Everything that was measured of it: it took at least as long."""
-        phases = self.phases
-        once = phases.start_s + phases.import_s + phases.build_s
-        once += phases.first_step_s + phases.first_predict_s + self.test.seconds
-        return once + sum(epoch.seconds + epoch.evaluate_s for epoch in self.epochs)
 
     @property
     def median_images_per_second(self) -> float:
@@ -155,6 +147,11 @@ class Outcome:
     def phase(self, name: str) -> float:
         """Median over the seeds of the seconds that the phase ``name`` took."""
         return float(np.median([getattr(cell.phases, name) for cell in self.trained.values()]))
+
+    @property
+    def once_s(self) -> float:
+        """All phases together."""
+        return sum(self.phase(name) for name in Phases.model_fields)
 
     @property
     def peak_mib(self) -> float:
@@ -315,6 +312,8 @@ class Run:
             if dataset not in manifest.datasets:
                 raise BenchError(f"{folder.path}: the run does not describe its data set {dataset}")
             cells = [c for c in manifest.cells if (c.dataset, c.model) == (dataset, model)]
+            results = {cell: folder.read_result(cell) for cell in cells}
+            sessions = _sessions([result for result in results.values() if result is not None])
             # The plan rotates the frameworks with the seed; a report keeps the run's own order.
             asked = [*manifest.experiment.frameworks, *(cell.framework for cell in cells)]
             groups.append(
@@ -324,8 +323,7 @@ class Run:
                     entry=manifest.datasets[dataset],
                     card=MODELS.get(model),
                     outcomes=tuple(
-                        _outcome(folder, name, [c for c in cells if c.framework == name])
-                        for name in dict.fromkeys(asked)
+                        _outcome(folder, name, results, sessions) for name in dict.fromkeys(asked)
                     ),
                 )
             )
@@ -366,28 +364,55 @@ def paired_speed(above: Outcome, below: Outcome) -> Estimate | None:
 
 
 def took_turns(one: Trained, other: Trained) -> bool:
-    """Whether two cells of one group ran side by side; False when one was made up for later.
+    """Whether two cells of one group and seed ran side by side; False if one was made up for."""
+    return one.session == other.session
 
-    In one session every framework starts before the first of them trains. So it is a later
-    session when the second started after the first must have ended; start-up of the frameworks
-    between them is not recorded here, and is allowed for.
+
+def _sessions(results: list[CellResult]) -> dict[Cell, int]:
+    """For the cells of one group, numbers that are equal where they ran side by side.
+
+    In one session every framework starts before the first of them trains: each as soon as the
+    one before it has started. What is made up for in a later session starts only after the
+    earlier one has trained.
     """
-    earlier, later = sorted((one, other), key=lambda cell: cell.started)
-    return (later.started - earlier.started).total_seconds() < earlier.seconds + START_ALLOWANCE_S
+    sessions: dict[Cell, int] = {}
+    for seed in dict.fromkeys(result.cell.seed for result in results):
+        number, free = 0, datetime.max.replace(tzinfo=UTC)
+        own = [result for result in results if result.cell.seed == seed]
+        for result in sorted(own, key=lambda result: datetime.fromisoformat(result.started)):
+            started = datetime.fromisoformat(result.started)
+            number += started > free
+            sessions[result.cell] = number
+            free = started + timedelta(seconds=_start_s(result.phases))
+    return sessions
 
 
-def _outcome(folder: RunFolder, framework: str, cells: list[Cell]) -> Outcome:
+def _start_s(phases: Phases | None) -> float:
+    """How long at most a framework kept the next one from starting."""
+    if phases is None:
+        return FAILED_START_ALLOWANCE_S
+    seconds: float = sum(phases.model_dump().values())
+    return seconds + START_ALLOWANCE_S
+
+
+def _outcome(
+    folder: RunFolder,
+    framework: str,
+    results: dict[Cell, CellResult | None],
+    sessions: dict[Cell, int],
+) -> Outcome:
     trained: dict[int, Trained] = {}
     failed: dict[int, CellResult] = {}
     missing: list[int] = []
-    for cell in cells:
-        result = folder.read_result(cell)
+    for cell, result in results.items():
+        if cell.framework != framework:
+            continue
         if result is None:
             missing.append(cell.seed)
         elif result.status == "failed":
             failed[cell.seed] = result
         else:
-            trained[cell.seed] = Trained.of(result, folder.read_arrays(cell))
+            trained[cell.seed] = Trained.of(result, folder.read_arrays(cell), sessions[cell])
     return Outcome(framework, trained, failed, tuple(missing))
 
 

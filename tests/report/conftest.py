@@ -45,6 +45,7 @@ class MadeUp:
     missing: Iterable[tuple[str, int]] = ()
     identity: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict)
     loss_offset: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def result(self, cell: Cell) -> tuple[CellResult, CellArrays | None]:
         started = "2001-02-03T04:05:06+00:00"
@@ -57,7 +58,7 @@ class MadeUp:
         noise = 1 + 0.02 * generator.standard_normal(self.epochs)
         epochs = tuple(
             Epoch(
-                seconds=float(self.seconds[cell.framework] * noise[n]),
+                seconds=float(self.seconds.get(cell.framework, 0.5) * noise[n]),
                 images=TRAIN,
                 loss=2.0 / (n + 1),
                 val_loss=2.1 / (n + 1),
@@ -103,7 +104,8 @@ class MadeUp:
             identity=Identity(**identity),
             parameters=61706,
             peak_rss_bytes=(300 + cell.seed) * 2**20,
-            facts={"threads": "2", cell.framework: "0.0.0-made-up"},
+            facts={"threads": "2", cell.framework: "0.0.0-made-up"}
+            | self.facts.get(cell.framework, {}),
         )
         return result, CellArrays(step_losses=losses, test_logits=logits, test_labels=labels)
 

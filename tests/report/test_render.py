@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,31 @@ def test_results_that_contradict_their_predictions_are_called_out(make_run: Make
     lie = result.test.model_copy(update={"correct": 60, "accuracy": 1.0})
     folder.write_result(result.model_copy(update={"test": lie}))
     assert "**Counts disagree**: PyTorch" in written(folder)
+
+
+def delay(folder: RunFolder, seconds: dict[str, float]) -> None:
+    """Start cells so much later than they say now."""
+    for result in folder.results():
+        started = datetime.fromisoformat(result.started)
+        started += timedelta(seconds=seconds.get(result.cell.framework, 0))
+        folder.write_result(result.model_copy(update={"started": started.isoformat()}))
+
+
+def test_a_slow_start_between_them_does_not_part_two_that_took_turns(make_run: MakeRun) -> None:
+    folder = make_run(frameworks=("torch", "knet", "julia"), seeds=(0,))
+    slow = folder.results()[1]
+    assert slow.phases is not None
+    phases = slow.phases.model_copy(update={"import_s": 200.0})
+    folder.write_result(slow.model_copy(update={"phases": phases}))
+    delay(folder, {"knet": 5, "julia": 210})
+    report = written(folder)
+    assert "did not run in turns" not in report
+    assert headline(report)["Julia (standard library)"][2] != "—"
+
+    delay(folder, {"julia": 60})
+    report = written(folder)
+    assert "Julia (standard library) and PyTorch, LeNet-5" in report
+    assert report.count("did not run in turns") == 1
 
 
 def test_cells_resumed_later_are_not_paired(make_run: MakeRun) -> None:
