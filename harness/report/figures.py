@@ -21,9 +21,11 @@ from harness.report.text import number
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES: tuple[tuple[float, ...], ...] = ((), (7, 5), (3, 4), (9, 3, 2, 3), (5, 2), (1, 3))
 PHASES = {
+    "start_s": ("start of the process", "#666666"),
     "import_s": ("import", "#B3B3B3"),
     "build_s": ("build: open data, make model", "#56B4E9"),
     "first_step_s": ("first step, compilation included", "#D55E00"),
+    "first_predict_s": ("first prediction", "#F0E442"),
 }
 POINTS = 150
 """Longest curve that is still drawn step by step; longer ones are averaged down to this."""
@@ -129,9 +131,9 @@ def speed(group: Group) -> Figure:
 
 
 def startup(group: Group) -> Figure:
-    """What is paid once: import, build, first step; medians over the seeds."""
+    """What is paid once, phase by phase; medians over the seeds."""
     outcomes = group.finished
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.55 * len(outcomes)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.55 * len(outcomes)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(outcomes))
     left = np.zeros(len(outcomes))
@@ -139,12 +141,12 @@ def startup(group: Group) -> Figure:
         seconds = np.array([outcome.phase(name) for outcome in outcomes])
         axes.barh(places, seconds, left=left, height=0.6, color=color, label=label)
         left += seconds
-    for place, total in enumerate(left.tolist()):
-        _label(axes, total, place, f"{number(total)} s")
+    for place, outcome in enumerate(outcomes):
+        _label(axes, outcome.once_s, place, f"{number(outcome.once_s)} s")
     _rows(axes, outcomes)
     axes.set_xlim(0, max(float(left.max()) * 1.14, 1e-9))
     axes.set_xlabel("seconds before the first steady epoch (less is better)")
-    figure.legend(loc="outside upper center", ncols=len(PHASES), frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
@@ -216,7 +218,8 @@ def _band(
 
     The same numbers in every framework give the same curve: only so can all of them be seen.
     """
-    count = len(group.finished)
+    above = len(group.finished) - 1 - place
+    thicker = min(1.3, 4 / max(1, len(group.finished) - 1))
     middle = np.median(values, axis=0)
     if len(values) > 1:
         low, high = values.min(axis=0), values.max(axis=0)
@@ -225,10 +228,10 @@ def _band(
         x,
         middle,
         color=_color(place),
-        linewidth=1.4 + 1.3 * (count - 1 - place),
+        linewidth=1.4 + thicker * above,
         dashes=DASHES[place % len(DASHES)] or (None, None),
         marker="o" if marker else None,
-        markersize=5 + 3 * (count - 1 - place),
+        markersize=5 + 3 * above,
         label=group.finished[place].title,
     )
 

@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness import __version__
-from harness.backends.registry import BACKENDS
+from harness.backends.registry import BACKENDS, BackendSpec
 from harness.errors import BenchError
 from harness.report import figures, sources, tables, text, verdict
-from harness.report.comparison import MINIMUM_ROUNDS, SIGNIFICANCE, Group, Run
+from harness.report.comparison import MINIMUM_ROUNDS, SIGNIFICANCE, Group, Run, title_of
+from harness.report.families import FAMILIES, NOTES
 from harness.report.identity import TOLERANCE, findings
 from harness.results.folder import RunFolder, write_atomically
 from harness.results.load import cells_frame, to_csv
@@ -21,7 +22,7 @@ from harness.results.load import cells_frame, to_csv
 FIGURES = {
     "curves": "Training loss by step and validation accuracy by epoch",
     "speed": "Training speed of each framework in images per second",
-    "startup": "Seconds for import, build and first step of each framework",
+    "startup": "Seconds that each framework takes once, before its first steady epoch",
 }
 """Kinds of figure and what their text for readers without pictures says."""
 
@@ -76,6 +77,8 @@ def _markdown(run: Run, drawn: list[list[str]]) -> str:
             for group, names in zip(run.groups, drawn, strict=True)
         ],
         findings=findings(run),
+        notes=_notes(run),
+        import_notes=_import_notes(run),
         code=_code(run),
         folder_name=shlex.quote(run.folder.path.resolve().name),
         rendered_by=__version__,
@@ -98,26 +101,54 @@ def _links(group: Group, names: list[str]) -> dict[str, str]:
     }
 
 
+def _notes(run: Run) -> list[str]:
+    """What a reader must know of a row to take it for what it is."""
+    return [
+        f"{text.escape(title_of(name))} {NOTES[name]}"
+        for name in run.manifest.experiment.frameworks
+        if name in NOTES
+    ]
+
+
+def _import_notes(run: Run) -> list[str]:
+    """What importing is for families where it is more than that."""
+    return [
+        f"For {text.escape(text.join([spec.title for spec in specs]))}, "
+        f"{FAMILIES[family].import_note}"
+        for family, specs in _families(run).items()
+        if FAMILIES[family].import_note
+    ]
+
+
+def _families(run: Run) -> dict[str, list[BackendSpec]]:
+    """The rows of the run by family, those that this version knows."""
+    found: dict[str, list[BackendSpec]] = {}
+    for name in run.manifest.experiment.frameworks:
+        spec = BACKENDS.get(name)
+        if spec is not None and spec.family in FAMILIES:
+            found.setdefault(spec.family, []).append(spec)
+    return found
+
+
 def _code(run: Run) -> dict[str, Any]:
     """The families of the run, with what each one's files hold."""
-    families: dict[str, list[str]] = {}
-    specs = [BACKENDS[name] for name in run.manifest.experiment.frameworks if name in BACKENDS]
-    for spec in specs:
-        families.setdefault(spec.family, []).append(spec.title)
+    families = _families(run)
     modules: dict[str, list[str]] = {}
     for group in run.groups:
         if group.card is not None and group.card.title not in modules.get(group.card.module, []):
             modules.setdefault(group.card.module, []).append(group.card.title)
-    titles = {family: " and ".join(names) for family, names in families.items()}
-    parts = sources.parts(
-        families,
-        {module: " and ".join(names) for module, names in modules.items()},
-        sources.BACKENDS_FOLDER,
-    )
-    shown = [family for family in titles if any(family in part.sources for part in parts)]
-    added = sources.additions(specs, sources.BACKENDS_FOLDER)
+    parts = sources.parts(families, {module: text.join(names) for module, names in modules.items()})
+    shown = [family for family in families if any(family in part.sources for part in parts)]
+    rows = {spec.name: spec for family in shown for spec in families[family]}
     return {
         "parts": parts,
-        "additions": added,
-        "families": {family: titles[family] for family in shown},
+        "extras": sources.extras(rows),
+        "families": {family: _column(family, families[family]) for family in shown},
+        "notes": [FAMILIES[family].idiom_note for family in shown],
     }
+
+
+def _column(family: str, specs: list[BackendSpec]) -> str:
+    """What stands over the code of a family."""
+    idiom, titles = FAMILIES[family].idiom, text.join([spec.title for spec in specs])
+    return f"{idiom}: {titles}" if idiom else titles

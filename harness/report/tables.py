@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from harness.backends.registry import BACKENDS
 from harness.measure.statistics import CONFIDENCE
 from harness.report.comparison import Group, Outcome, Run, paired_speed, title_of
+from harness.report.families import FAMILIES
 from harness.report.identity import ITEMS, Check, checks
-from harness.report.sources import Part
+from harness.report.sources import Part, whole
 from harness.report.text import (
     NOTHING,
     code,
@@ -27,10 +29,20 @@ from harness.report.text import (
     table,
 )
 from harness.results.folder import DatasetEntry
+from harness.results.records import Phases
 
 INTERVAL = f"{100 * CONFIDENCE:.0f} %"
 DIGEST = 12
 """Characters of a SHA-256 that are shown: enough to tell a handful apart."""
+PHASES = {
+    "start_s": "Process start",
+    "import_s": "Import",
+    "build_s": "Build",
+    "first_step_s": "First step",
+    "first_predict_s": "First prediction",
+}
+"""Fields of :class:`Phases` and what a person calls them."""
+assert set(PHASES) == set(Phases.model_fields)
 
 
 def headline(run: Run, group: Group) -> str:
@@ -103,6 +115,43 @@ def _unfinished_row(outcome: Outcome) -> list[str]:
     state, _, reason = unfinished_reason(outcome).partition(": ")
     shown = f"**{state}**: {escape(reason)}" if reason else f"**{state}**"
     return [escape(outcome.title), shown, *[NOTHING] * 5]
+
+
+def frameworks(run: Run) -> str:
+    """What each framework's row is, and on what it ran."""
+    facts = _facts(run)
+    found = []
+    for name in run.manifest.experiment.frameworks:
+        spec = BACKENDS.get(name)
+        family = FAMILIES.get(spec.family) if spec else None
+        ran_on = [
+            f"{fact} {' and '.join(facts[fact][name])}"
+            for fact in (family.versions if family else ())
+            if name in facts.get(fact, {})
+        ]
+        found.append(
+            [
+                escape(title_of(name)),
+                code(name),
+                escape(spec.summary) if spec else NOTHING,
+                escape(", ".join(ran_on)) or NOTHING,
+            ]
+        )
+    return table(["Framework", "Name", "What it is", "Ran on"], found)
+
+
+def paid_once(group: Group) -> str:
+    """One row a framework that finished: the seconds of each phase, medians over the seeds."""
+    header = ["Framework", *(f"{name}, s" for name in PHASES.values()), "Together, s"]
+    found = [
+        [
+            escape(outcome.title),
+            *(number(outcome.phase(phase)) for phase in PHASES),
+            number(outcome.once_s),
+        ]
+        for outcome in group.finished
+    ]
+    return table(header, found, align="l" + "r" * (len(header) - 1))
 
 
 def accuracy_pairs(group: Group) -> str:
@@ -223,22 +272,28 @@ def closeness(group: Group) -> str:
     return table(header, rows, align="lrrr")
 
 
-def code_lines(parts: list[Part], families: dict[str, str]) -> str:
-    """One row a part, one column a family; their sum in the last row."""
-    rows: list[list[str]] = []
-    for part in parts:
-        counts = (part.lines(family) for family in families)
-        rows.append([escape(part.title), *(_count(count) for count in counts)])
-    totals = []
-    for family in families:
-        known = [part.lines(family) for part in parts]
-        whole = [count for count in known if count is not None]
-        totals.append(_count(sum(whole) if len(whole) == len(known) else None))
+def code_lines(parts: list[Part], extras: list[Part], families: dict[str, str]) -> str:
+    """One row a part, one column a family; their sum, then what some rows have besides."""
+    found = [
+        [escape(part.title), *(_count(part.lines(family)) for family in families)] for part in parts
+    ]
     if len(parts) > 1:
-        rows.append(["all", *totals])
+        found.append(["**all**", *(_count(whole(parts, family)) for family in families)])
+    found += [
+        [f"besides, {escape(part.title)}", *(_count(part.lines(family)) for family in families)]
+        for part in extras
+    ]
     return table(
-        ["Lines of code", *map(escape, families.values())], rows, align="l" + "r" * len(families)
+        ["Lines of code", *map(escape, families.values())], found, align="l" + "r" * len(families)
     )
+
+
+def code_files(part: Part) -> str:
+    """One row a file of ``part``."""
+    found = [
+        [code(file.path), _count(file.lines)] for files in part.sources.values() for file in files
+    ]
+    return table(["File", "Lines of code"], found, align="lr")
 
 
 def _count(count: int | None) -> str:
@@ -401,18 +456,24 @@ def _fact(key: str, value: Any) -> str:
 
 
 def framework_facts(run: Run) -> str:
-    """One row a fact, one column a framework; differing facts of one framework stand together."""
+    """One row a fact, one column a framework."""
+    facts = _facts(run)
+    frameworks = list(dict.fromkeys(outcome.framework for _, outcome, _ in run.cells))
+    found = [
+        [escape(name), *(escape("; ".join(own.get(f, []))) or NOTHING for f in frameworks)]
+        for name, own in facts.items()
+    ]
+    if not found:
+        return "No framework recorded facts of its own."
+    return table(["As the framework reports", *map(escape, map(title_of, frameworks))], found)
+
+
+def _facts(run: Run) -> dict[str, dict[str, list[str]]]:
+    """By fact and framework, the values that differ between its cells."""
     facts: dict[str, dict[str, list[str]]] = {}
     for _, outcome, cell in run.cells:
         for name, value in cell.result.facts.items():
             values = facts.setdefault(name, {}).setdefault(outcome.framework, [])
             if value not in values:
                 values.append(value)
-    frameworks = list(dict.fromkeys(outcome.framework for _, outcome, _ in run.cells))
-    rows = [
-        [escape(name), *(escape("; ".join(own.get(f, []))) or NOTHING for f in frameworks)]
-        for name, own in facts.items()
-    ]
-    if not rows:
-        return "No framework recorded facts of its own."
-    return table(["As the framework reports", *map(escape, map(title_of, frameworks))], rows)
+    return facts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from harness.measure.statistics import CONFIDENCE, Estimate
 from harness.report.comparison import (
     MINIMUM_ROUNDS,
@@ -116,7 +118,11 @@ def _accuracy(group: Group) -> list[str]:
     if len(finished) == 1:
         shown = percent_interval(finished[0].accuracy, places)
         return [f"Its test accuracy is {shown} on {plural(finished[0].test_examples, 'image')}."]
-    values = join([f"{escape(o.title)} {percent(o.accuracy.value, places)}" for o in finished])
+    shares = [percent(outcome.accuracy.value, places) for outcome in finished]
+    if len(set(shares)) == 1:
+        values = f"{shares[0]} in {'both' if len(shares) == 2 else f'all {len(shares)}'}"
+    else:
+        values = join([f"{escape(o.title)} {s}" for o, s in zip(finished, shares, strict=True)])
     if not group.pairs:
         return [f"Test accuracies are {values}; no predictions are at hand to test the difference."]
     apart = [(pair, p) for pair in group.pairs if (p := smallest_p(group, pair)) < SIGNIFICANCE]
@@ -146,7 +152,25 @@ def smallest_p(group: Group, pair: Pair) -> float:
     return min(group.corrected(test.paired.p) for test in pair.tests)
 
 
-def accuracy_summary(group: Group, pair: Pair) -> str:
+def accuracy_summaries(group: Group) -> list[str]:
+    """Plain sentences on every two frameworks; those that answer alike share one."""
+    alike = [pair for pair in group.pairs if all(test.differing == 0 for test in pair.tests)]
+    if len(alike) < 2:
+        return [_accuracy_summary(group, pair) for pair in group.pairs]
+    found = [_accuracy_summary(group, pair) for pair in group.pairs if pair not in alike]
+    titles = dict.fromkeys(o.title for pair in alike for o in (pair.first, pair.second))
+    if found:
+        lead = f"The other {len(alike)} pairs"
+    elif len(alike) == math.comb(len(titles), 2):
+        lead = f"Every two of {join([escape(title) for title in titles])} ({len(alike)} pairs)"
+    else:
+        lead = f"All {len(alike)} pairs"
+    times = " for every seed" if len(group.seeds) > 1 else ""
+    images = plural(alike[0].tests[0].examples, "image")
+    return [*found, f"{lead} give the same answer on all {images}{times}: no difference shown."]
+
+
+def _accuracy_summary(group: Group, pair: Pair) -> str:
     """One plain sentence on two frameworks."""
     names = f"{escape(pair.first.title)} and {escape(pair.second.title)}"
     counts = sorted({test.differing for test in pair.tests})

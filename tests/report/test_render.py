@@ -225,6 +225,86 @@ def test_cells_resumed_later_are_not_paired(make_run: MakeRun) -> None:
     assert "so they are not compared" in paragraph(report)
 
 
+JULIA_FACTS = {
+    "knet": {"julia": "1.2.3", "engine": "Knet.jl 9.9.9", "bridge": "juliacall 0.0"},
+    "julia": {"julia": "1.2.4", "engine": "standard library", "bridge": "ctypes"},
+}
+
+
+def test_the_two_julia_rows_cannot_be_confused(make_run: MakeRun) -> None:
+    report = written(make_run(frameworks=("torch", "knet", "julia"), facts=JULIA_FACTS))
+    assert list(headline(report)) == ["PyTorch", "Julia (Knet.jl)", "Julia (standard library)"]
+    (rows,) = (table for table in tables(report) if table[0][-1] == "Ran on")
+    shown = {name: (title, ran_on) for title, name, _, ran_on in rows[2:]}
+    assert shown["`knet`"] == (
+        "Julia (Knet.jl)",
+        "julia 1.2.3, engine Knet.jl 9.9.9, bridge juliacall 0.0",
+    )
+    assert shown["`julia`"] == (
+        "Julia (standard library)",
+        "julia 1.2.4, engine standard library, bridge ctypes",
+    )
+    assert "| engine | — | Knet.jl 9.9.9 | standard library |" in report
+    note = next(line for line in report.splitlines() if "It is not Knet.jl" in line)
+    assert note.startswith("Julia (standard library) is this project's own engine")
+    both = "Julia (Knet.jl) and Julia (standard library)"
+    assert f"For {both}, import is the start of Julia" in report
+
+
+def test_the_note_on_the_engine_stands_only_where_it_ran(make_run: MakeRun) -> None:
+    report = written(make_run(frameworks=("torch", "knet")))
+    assert "It is not Knet.jl" not in report
+    assert "only in Julia (standard library)" not in report
+    plain = written(make_run("plain"))
+    assert "For Julia" not in plain
+    assert "idiom of Knet" not in plain
+
+
+def test_code_is_compared_in_three_columns(make_run: MakeRun) -> None:
+    report = written(make_run(frameworks=("torch", "jax", "knet", "julia"), seeds=(0,)))
+    (lines,) = (table for table in tables(report) if table[0][0] == "Lines of code")
+    assert lines[0][1:] == [
+        "PyTorch",
+        "JAX (Flax NNX)",
+        "Julia in the idiom of Knet.jl: Julia (Knet.jl) and Julia (standard library)",
+    ]
+    counts = {row[0]: row[1:] for row in lines[2:]}
+    parts = [row for title, row in counts.items() if not title.startswith(("besides", "**all"))]
+    assert len(parts) == 3
+    for column in range(3):
+        assert counts["**all**"][column] == str(sum(int(row[column]) for row in parts))
+    besides = [row for title, row in counts.items() if title.startswith("besides")]
+    assert len(besides) == 3
+    assert all(row[:2] == ["—", "—"] and int(row[2]) > 10 for row in besides)
+    for path in ("julia/src/models/layers.jl", "julia/src/train.jl", "julia/knet/src"):
+        assert re.search(rf"`{path}[^`]*`:\n\n```julia\n", report), path
+    assert "| `julia/src/standard/tape.jl` | " in report
+    assert "`julia/src/standard/tape.jl`:" not in report
+
+
+def test_what_is_paid_once_is_shown_apart(make_run: MakeRun) -> None:
+    report = written(make_run(frameworks=("torch", "knet")))
+    (paid,) = (table for table in tables(report) if "Process start, s" in table[0])
+    assert {row[0]: row[1:] for row in paid[2:]} == {
+        "PyTorch": ["0.100", "2.00", "0.0500", "1.80", "0.0200", "3.97"],
+        "Julia (Knet.jl)": ["0.100", "2.00", "0.0500", "1.50", "0.0200", "3.67"],
+    }
+
+
+def test_pairs_that_answer_alike_share_a_sentence(make_run: MakeRun) -> None:
+    same = {"torch": 2, "jax": 2, "knet": 2}
+    report = written(make_run(frameworks=tuple(same), wrong=same))
+    assert (
+        "- Every two of PyTorch, JAX (Flax NNX) and Julia (Knet.jl) (3 pairs) give the same answer "
+        "on all 60 images for every seed: no difference shown." in report
+    )
+    assert "(95.8 % in all 3)" in paragraph(report)
+
+    report = written(make_run("one", frameworks=(*same, "julia"), wrong={**same, "julia": 4}))
+    assert "- The other 3 pairs give the same answer" in report
+    assert report.count("disagree on 2 of 60 images") == 3
+
+
 def test_unsteady_speed_is_called_out(make_run: MakeRun) -> None:
     folder = make_run(frameworks=("torch", "jax"), seeds=(0,))
     result = folder.results()[0]
@@ -266,7 +346,7 @@ def test_several_networks_and_data_sets(make_run: MakeRun) -> None:
         models=("lenet5", "lenet5-relu"), datasets=("digits", "my digits"), seeds=(0,)
     )
     report = written(folder)
-    assert report.count("### LeNet-5 (ReLU, max pooling) on my digits") == 4
+    assert report.count("### LeNet-5 (ReLU, max pooling) on my digits") == 5
     figures = re.findall(r"\]\((figures/[^)]+)\)", report)
     assert len(set(figures)) == 12
     assert all((folder.path / name).is_file() for name in figures)

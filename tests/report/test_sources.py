@@ -1,4 +1,4 @@
-"""Counting lines of code, and finding the files of a family."""
+"""Finding the files of a family, and what some rows have besides."""
 
 from __future__ import annotations
 
@@ -7,97 +7,110 @@ from pathlib import Path
 import pytest
 
 from harness.backends.registry import BACKENDS
-from harness.report.sources import (
-    BACKENDS_FOLDER,
-    additions,
-    julia_lines,
-    parts,
-    python_lines,
-)
+from harness.models import MODELS
+from harness.report.families import EXTRAS, FAMILIES, NOTES
+from harness.report.sources import ROOTS, extras, parts, whole
 
-PYTHON = '''"""Module,
-two lines."""
-
-import os  # counts
-
-# does not
-
-
-@property
-def f(
-    a,
-):
-    """Docstring."""
-    text = """
-    counts
-
-    the blank line above does not
-    """
-    return (
-        a
-        + text
-    )
-
-
-class C:
-    x: int = 0
-    """About x."""
-
-    def g(self): "docstring beside code"
-'''
-
-
-def test_python_lines() -> None:
-    # import; @property, def f(, a, ):; four of the text; four of the return; class, x, def g
-    assert python_lines(PYTHON) == 1 + 4 + 4 + 4 + 3
-    assert python_lines("") == 0
-    assert python_lines("# only\n\n'''and'''\n") == 0
-
-
-def test_julia_lines() -> None:
-    documented = '"""\nDoc of f.\n"""\n'
-    text = documented + "function f(x)  # counts\n\n    # no\n    #= no\n    no =#\n    x\nend\n"
-    assert julia_lines(text) == 3
-    assert julia_lines('"""one line"""\nf(x) = x\n') == 1
+FILES = {
+    "harness/backends/torch/models/lenet5.py": "a = 1\n",
+    "harness/backends/torch/train.py": "b = 1\nc = 2\n",
+    "harness/backends/torch/data.py": "d = 1\n",
+    "harness/backends/jax/data.py": "def (:\n",
+    "julia/src/models/lenet5.jl": '"Doc."\na = 1\n',
+    "julia/src/models/layers.jl": "b = 1\nc = 2\n",
+    "julia/src/models/other.jl": "a = 1\n",
+    "julia/src/train.jl": "b = 1\n",
+    "julia/src/data.jl": "c = 1\n",
+    "julia/src/standard/one.jl": "d = 1\n",
+    "julia/src/standard/two.jl": "e = 1\nf = 2\n",
+}
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    for name, text in {
-        "torch/models/lenet5.py": "a = 1\n",
-        "torch/train.py": "b = 1\nc = 2\n",
-        "knet/models/lenet5.jl": "a = 1\n",
-        "knet/train.jl": "b = 1\n",
-        "knet/train.py": "call()\n",
-        "odd/data.py": "def (:\n",
-    }.items():
-        path = tmp_path / name
+def roots(tmp_path: Path) -> dict[str, Path]:
+    """The layout of an installed package: ``julia`` lies inside it, under another name."""
+    roots = {"harness": tmp_path / "package", "julia": tmp_path / "package" / "_julia"}
+    for name, text in FILES.items():
+        top, _, below = name.partition("/")
+        path = roots[top] / below
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return tmp_path
+    return roots
 
 
-def test_parts_are_those_with_files(root: Path) -> None:
-    found = parts(("torch", "knet", "absent"), {"lenet5": "LeNet-5"}, root)
-    assert [part.title for part in found] == ["model: LeNet-5", "training"]
-    training = found[1]
+def test_parts_are_those_with_all_their_files(roots: dict[str, Path]) -> None:
+    found = parts(("torch", "julia"), {"lenet5": "LeNet-5"}, roots)
+    assert [part.title for part in found] == ["model: LeNet-5", "training", "data loading"]
+    model, training, data = found
+    assert [source.path for source in model.sources["julia"]] == [
+        "julia/src/models/lenet5.jl",
+        "julia/src/models/layers.jl",
+    ]
+    assert [source.language.fence for source in model.sources["julia"]] == ["julia", "julia"]
+    assert (model.lines("torch"), model.lines("julia")) == (1, 3)
     assert training.lines("torch") == 2
-    assert training.lines("knet") == 2
-    assert training.lines("absent") is None
-    assert [source.language.fence for source in training.sources["knet"]] == ["python", "julia"]
+    assert training.lines("julia") is None, "optimizers.jl is not there"
+    assert data.lines("julia") == 1
+    assert whole(found, "torch") == 4
+    assert whole(found, "julia") is None
 
 
-def test_a_file_that_cannot_be_parsed_is_shown_uncounted(root: Path) -> None:
-    (part,) = parts(("odd",), {}, root)
-    assert part.lines("odd") is None
-    assert part.sources["odd"][0].text == "def (:\n"
+def test_a_file_of_two_parts_is_summed_once(roots: dict[str, Path]) -> None:
+    found = parts(("julia",), {"lenet5": "LeNet-5", "other": "Other"}, roots)[:2]
+    assert [part.lines("julia") for part in found] == [3, 3]
+    assert whole(found, "julia") == 4
 
 
-def test_what_only_a_variant_uses_is_shown_apart() -> None:
-    found = additions(BACKENDS.values(), BACKENDS_FOLDER)
-    shown = {file.path for part in found for files in part.sources.values() for file in files}
-    assert shown == {
-        "torch/models/lenet5_compiled.py",
-        "torch/pooling.py",
-        "jax/models/lenet5_s2d.py",
+def test_a_file_that_cannot_be_read_is_shown_uncounted(roots: dict[str, Path]) -> None:
+    (part,) = parts(("jax",), {}, roots)
+    assert part.lines("jax") is None
+    assert whole([part], "jax") is None
+    assert part.sources["jax"][0].text == "def (:\n"
+
+
+def test_extras_are_those_of_the_rows(roots: dict[str, Path]) -> None:
+    assert extras({"torch": BACKENDS["torch"]}, roots) == []
+    (engine,) = extras({"julia": BACKENDS["julia"]}, roots)
+    assert engine.title.startswith("only in Julia (standard library): ")
+    assert engine.lines("julia") == 3
+    assert not engine.shown
+
+
+def test_extras_of_several_rows_name_those_of_the_run() -> None:
+    both = {name: BACKENDS[name] for name in ("knet", "julia")}
+    titles = [part.title for part in extras(both)]
+    assert titles[0].startswith("in Julia (Knet.jl) and Julia (standard library): calling Julia")
+    assert titles[1].startswith("only in Julia (Knet.jl): ")
+    driver, _ = extras({"julia": BACKENDS["julia"]})
+    assert driver.title.startswith("in Julia (standard library): calling Julia")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_every_part(family: str) -> None:
+    modules = {card.module: card.title for card in MODELS.values()}
+    found = parts((family,), modules)
+    assert len(found) == len(modules) + 2
+    assert (whole(found, family) or 0) > 50
+
+
+def test_the_tables_know_every_row() -> None:
+    assert set(FAMILIES) == {spec.family for spec in BACKENDS.values()}
+    assert {row for extra in EXTRAS for row in extra.rows} | set(NOTES) <= set(BACKENDS)
+    assert len(extras(BACKENDS)) == len(EXTRAS)
+
+
+def test_the_julia_package_is_accounted_for() -> None:
+    """Whatever is added to it is counted somewhere, or only ties the rest together."""
+    modules = {card.module: card.title for card in MODELS.values()}
+    found = [*parts(("julia",), modules), *extras(BACKENDS)]
+    listed = {file.path for part in found for files in part.sources.values() for file in files}
+    there = {
+        f"julia/{path.relative_to(ROOTS['julia']).as_posix()}"
+        for folder in ("src", "knet/src")
+        for path in (ROOTS["julia"] / folder).rglob("*.jl")
+    }
+    assert there - listed == {
+        "julia/src/PipelineBench.jl",
+        "julia/src/pipeline.jl",
+        "julia/src/models/models.jl",
     }

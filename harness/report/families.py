@@ -1,0 +1,122 @@
+"""What a report says of rows beyond the registry: which files do their work, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TRAINING, DATA = "training", "data loading"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Rows that share their code.
+
+    Files are named as in the repository, as patterns; ``harness.report.sources`` finds them also
+    where the package is installed. Left out is what only ties files together, such as an
+    ``__init__.py``, and what finds or installs a framework.
+    """
+
+    model: tuple[str, ...]
+    """``{module}`` stands for the file of a model card."""
+    training: tuple[str, ...]
+    data: tuple[str, ...]
+    versions: tuple[str, ...]
+    """Facts of a cell that say on what it ran."""
+    idiom: str = ""
+    """Stands before the titles of the rows, where these alone do not say what the code is."""
+    idiom_note: str = ""
+    """A sentence below the comparison of the code."""
+    import_note: str = ""
+    """A sentence on what importing is, where it is more than that."""
+
+    def parts(self, modules: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """Files by the title of what they do; ``modules``: file of a model card -> title."""
+        models = {
+            f"model: {title}": tuple(name.format(module=module) for name in self.model)
+            for module, title in modules.items()
+        }
+        return models | {TRAINING: self.training, DATA: self.data}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """What rows have besides the files of their family."""
+
+    rows: tuple[str, ...]
+    title: str
+    files: tuple[str, ...]
+    shown: bool = True
+    """False: too much to read in a report, which then only lists the files."""
+
+
+FAMILIES: dict[str, Family] = {
+    "torch": Family(
+        model=("harness/backends/torch/models/{module}.py",),
+        training=("harness/backends/torch/train.py",),
+        data=("harness/backends/torch/data.py",),
+        versions=("torch",),
+    ),
+    "jax": Family(
+        model=("harness/backends/jax/models/{module}.py",),
+        training=("harness/backends/jax/train.py",),
+        data=("harness/backends/jax/data.py",),
+        versions=("jax", "flax", "optax"),
+    ),
+    "julia": Family(
+        model=("julia/src/models/{module}.jl", "julia/src/models/layers.jl"),
+        training=("julia/src/train.jl", "julia/src/optimizers.jl"),
+        data=("julia/src/data.jl",),
+        versions=("julia", "engine", "bridge"),
+        idiom="Julia in the idiom of Knet.jl",
+        idiom_note="The Julia code is written once, in the idiom of Knet.jl, against a small set "
+        "of operations (convolution, pooling, gradient and so on). `knet` takes these from Knet.jl "
+        "and AutoGrad, `julia` from this project's own engine.",
+        import_note="import is the start of Julia inside the Python process and the loading of its "
+        "packages, and precompiling them where that had not been done before. Julia compiles what "
+        "was not precompiled when it is first used, so in building and the first step.",
+    ),
+}
+
+EXTRAS: tuple[Extra, ...] = (
+    Extra(
+        rows=("torch-compile",),
+        title="a model and a max pooling that suit the compiler",
+        files=(
+            "harness/backends/torch/models/lenet5_compiled.py",
+            "harness/backends/torch/pooling.py",
+        ),
+    ),
+    Extra(
+        rows=("jax-s2d",),
+        title="convolution and pooling computed on 2x2 blocks of pixels",
+        files=("harness/backends/jax/models/lenet5_s2d.py",),
+    ),
+    Extra(
+        rows=("knet", "julia"),
+        title="calling Julia from Python, the price of another language",
+        files=(
+            "harness/backends/julia/train.py",
+            "harness/backends/julia/bridge.py",
+            "julia/src/bridge.jl",
+        ),
+    ),
+    Extra(
+        rows=("knet",),
+        title="operations from Knet.jl, gradients from AutoGrad",
+        files=("julia/knet/src/*.jl",),
+    ),
+    Extra(
+        rows=("julia",),
+        title="an engine; the others have operations, gradients and threads from packages",
+        files=("julia/src/standard/*.jl",),
+        shown=False,
+    ),
+)
+
+NOTES: dict[str, str] = {
+    "julia": "is this project's own engine: it computes with Julia's standard library and BLAS "
+    "alone. It is not Knet.jl, and its figures say nothing of Knet.jl: they show what plain Julia "
+    "gives without a framework.",
+}
+"""By row: how a sentence that begins with its title goes on."""
