@@ -53,18 +53,19 @@ class Worker:
     ) -> None:
         """Start the process on the first ``threads`` of ``cpus``; its output goes to ``log``."""
         self.spec = spec
+        settings = {
+            **os.environ,
+            **thread_settings(threads),
+            **spec.environment(threads),
+            **(environment or {}),
+        }
         started = time.perf_counter()
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "harness.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={
-                    **os.environ,
-                    **thread_settings(threads),
-                    **spec.environment(threads),
-                    **(environment or {}),
-                },
+                env=settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log or subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,

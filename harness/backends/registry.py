@@ -68,8 +68,6 @@ class BackendSpec:
     """Python distributions whose versions count, the framework itself first."""
     install: str
     """The command that installs it."""
-    additions: tuple[str, ...] = ()
-    """Files below the family's folder that only this variant uses."""
     further_need: Callable[[], Need | None] = lambda: None
     """Says what else is missing."""
     further_versions: Callable[[], dict[str, str]] = dict
@@ -125,7 +123,6 @@ BACKENDS: dict[str, BackendSpec] = {
             family="torch",
             factory="harness.backends.torch.train:CompiledTorchBackend",
             summary="the same model and loop, forward and loss through torch.compile",
-            additions=("models/lenet5_compiled.py", "pooling.py"),
             packages=("torch",),
             install=_INSTALL_TORCH,
             further_need=_cpp_toolchain,
@@ -145,7 +142,6 @@ BACKENDS: dict[str, BackendSpec] = {
             family="jax",
             factory="harness.backends.jax.train:SpaceToDepthJaxBackend",
             summary="the same network; convolution and pooling computed on 2x2 blocks of pixels",
-            additions=("models/lenet5_s2d.py",),
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
         ),
