@@ -157,8 +157,8 @@ class Diverges(Sound):
         return np.full_like(super().predict(split), np.nan)
 
 
-class CannotBeMade:
-    """Not even a backend."""
+class CannotBeMade(Sound):
+    """Fails as soon as it is made."""
 
     def __init__(self, task):
         raise TypeError("cannot be made")
