@@ -169,8 +169,6 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
 def _check_trainable(data: DatasetFile, path: Path, batch_size: int) -> None:
     if fault := name_fault(data.name):  # it names files of the run
         raise BenchError(f"{path}: {fault}")
-    if data.task != "multiclass":
-        raise BenchError(f"{path}: task is {data.task}; the networks here take multiclass labels")
     if batch_size > data.sizes["train"]:
         raise BenchError(
             f"batch size {batch_size} is larger than the {data.sizes['train']} training images "

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from harness.backends.base import Task
 from harness.backends.registry import BackendSpec
 from harness.config import Training, available_cpus
-from harness.data.hdf5 import open_dataset
+from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import WorkerError
-from harness.measure.metrics import evaluate_multiclass
+from harness.measure.metrics import evaluate
 from harness.models import find_model
 from harness.models.card import Parameter
 from harness.plan import Cell, Group
@@ -226,14 +226,15 @@ class Session:
             raise WorkerError(
                 f"{self.spec.name} returned losses of shape {losses.shape} for {len(order)} steps"
             )
-        evaluate_s, logits, labels = self._predict("val")
-        validation = evaluate_multiclass(logits, labels)
+        evaluate_s, logits, split = self._predict("val")
+        validation = evaluate(self.entry.task, logits, split.labels)
         epoch = Epoch(
             seconds=seconds,
             images=order.size,
             loss=float(losses.mean()),
             val_loss=validation.loss,
             val_accuracy=validation.accuracy,
+            val_auroc=validation.mean_auroc,
             evaluate_s=evaluate_s,
         )
         self.losses.append(losses)
@@ -242,12 +243,15 @@ class Session:
 
     def finish(self) -> CellResult:
         """Evaluate on the test split, keep predictions and weights, end the worker."""
-        seconds, logits, labels = self._predict("test")
-        test = evaluate_multiclass(logits, labels)
+        seconds, logits, split = self._predict("test")
+        test = evaluate(self.entry.task, logits, split.labels)
         self.folder.write_arrays(
             self.cell,
             CellArrays(
-                step_losses=np.concatenate(self.losses), test_logits=logits, test_labels=labels
+                step_losses=np.concatenate(self.losses),
+                test_logits=logits,
+                test_labels=split.labels,
+                test_groups=split.group,
             ),
         )
         save_weights(
@@ -265,6 +269,7 @@ class Session:
                 correct=test.correct,
                 accuracy=test.accuracy,
                 loss=test.loss,
+                auroc=test.auroc,
                 seconds=seconds,
             ),
             identity=self.identity,
@@ -275,18 +280,18 @@ class Session:
         self.worker.stop()
         return result
 
-    def _predict(self, split: str) -> tuple[float, NDArray[np.floating], NDArray[Any]]:
-        """Seconds, logits and labels of a split."""
-        seconds, logits = self.worker.predict(split)
+    def _predict(self, name: str) -> tuple[float, NDArray[np.floating], SplitReader]:
+        """Seconds, logits and the labels and groups of a split."""
+        seconds, logits = self.worker.predict(name)
         # A budget of nothing: the pixels stay on the disk, this process wants labels only.
         with open_dataset(Path(self.entry.path), memory_budget=0) as data:
-            labels = data.split(split).labels
-        wanted = (len(labels), len(self.entry.classes))
+            split = data.split(name)
+        wanted = (len(split), len(self.entry.classes))
         if logits.shape != wanted:
             raise WorkerError(
                 f"{self.spec.name} returned logits of shape {logits.shape}, not {wanted}"
             )
-        return seconds, logits, labels
+        return seconds, logits, split
 
 
 def _cold_caches(folder: str) -> dict[str, str]:

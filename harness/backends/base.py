@@ -39,8 +39,8 @@ class Backend(ABC):
     canonical layout (see ``harness.protocol.weights``).
     """
 
-    @classmethod
-    def start(cls) -> None:  # noqa: B027 - most frameworks need nothing more
+    @classmethod  # noqa: B027 - most frameworks need nothing more
+    def start(cls) -> None:
         """Start what importing the module does not: the runtime of another language.
 
         Timed together with the import.

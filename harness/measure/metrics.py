@@ -1,8 +1,8 @@
-"""Loss and accuracy from logits, computed by the harness and not by the framework under test."""
+"""Loss and scores from logits, computed by the harness and not by the framework under test."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,23 +11,87 @@ from scipy.special import logsumexp
 
 class Evaluation(NamedTuple):
     loss: float
-    """Mean softmax cross-entropy."""
+    """Mean softmax cross-entropy; for multi-label tasks mean binary cross-entropy."""
     correct: int
+    """Images whose label is right; for multi-label tasks, all of whose labels are right."""
     examples: int
+    auroc: tuple[float | None, ...] = ()
+    """Area under the ROC curve of every label, or of the second of two classes. None where the
+    split has no positives, or nothing but positives: there it is not defined."""
 
     @property
     def accuracy(self) -> float:
         return self.correct / self.examples
 
+    @property
+    def mean_auroc(self) -> float | None:
+        """Mean over the labels for which it is defined."""
+        return mean_auroc(self.auroc)
 
-def evaluate_multiclass(logits: NDArray[np.floating], labels: NDArray[Any]) -> Evaluation:
-    """Score ``logits`` (N, classes) against ``labels`` (N,), in float64.
 
-    An image counts as correct when its label has the largest logit; of equals, the first. A NaN
-    among the logits of an image makes it wrong.
+def mean_auroc(areas: tuple[float | None, ...]) -> float | None:
+    """Mean of those that are defined, None when none is."""
+    defined = [area for area in areas if area is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def evaluate(
+    task: Literal["multiclass", "multilabel"], logits: NDArray[np.floating], labels: NDArray[Any]
+) -> Evaluation:
+    """Score ``logits`` (N, outputs) against ``labels``, (N,) or for multi-label tasks (N, outputs).
+
+    In float64. A NaN among the logits of an image makes it wrong.
     """
     scores = logits.astype(np.float64)
-    rows = np.arange(len(labels))
-    losses = logsumexp(scores, axis=1) - scores[rows, labels]
-    answers = np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
-    return Evaluation(float(losses.mean()), int((answers == labels).sum()), len(labels))
+    answers = predictions(task, scores)
+    right = answers == labels
+    if task == "multilabel":
+        # log(1 + exp(-s)) for a positive, log(1 + exp(s)) for a negative, without overflow
+        with np.errstate(invalid="ignore"):  # a NaN is the answer where a network diverged
+            losses = np.logaddexp(0, np.where(labels, -scores, scores))
+        return Evaluation(
+            float(losses.mean()), int(right.all(axis=1).sum()), len(labels), aurocs(scores, labels)
+        )
+    losses = logsumexp(scores, axis=1) - scores[np.arange(len(labels)), labels]
+    return Evaluation(
+        float(losses.mean()), int(right.sum()), len(labels), aurocs(*binary(scores, labels))
+    )
+
+
+def predictions(
+    task: Literal["multiclass", "multilabel"], logits: NDArray[np.floating]
+) -> NDArray[np.int64]:
+    """Class of every image (N,), of equals the first; or its labels 0 and 1 (N, outputs), where a
+    label is given when its logit is above 0. -1 where a NaN allows no answer."""
+    if task == "multilabel":
+        return np.where(np.isnan(logits), -1, logits > 0).astype(np.int64)
+    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
+
+
+def binary(
+    logits: NDArray[np.floating], labels: NDArray[Any]
+) -> tuple[NDArray[np.floating], NDArray[Any]]:
+    """Two classes as one label: the logit of the second over the first, (N, 1), and (N, 1).
+
+    More classes have no ROC curve: arrays of shape (N, 0).
+    """
+    if logits.shape[1] != 2:
+        return logits[:, :0], labels.reshape(-1, 1)[:, :0]
+    return logits[:, 1:] - logits[:, :1], labels.reshape(-1, 1)
+
+
+def aurocs(scores: NDArray[np.floating], labels: NDArray[Any]) -> tuple[float | None, ...]:
+    """Area under the ROC curve of every column of ``scores`` (N, L) against ``labels`` (N, L).
+
+    None where a label is the same for all images, or a score is NaN.
+    """
+    if scores.shape[1] == 0:
+        return ()
+    from sklearn.metrics import roc_auc_score  # takes a second to import
+
+    def area(score: NDArray[np.floating], label: NDArray[Any]) -> float | None:
+        if label.min() == label.max() or np.isnan(score).any():
+            return None
+        return float(roc_auc_score(label, score))
+
+    return tuple(area(score, label) for score, label in zip(scores.T, labels.T, strict=True))

@@ -30,7 +30,7 @@ class DatasetEntry(Record):
     test: int
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
-    task: str
+    task: Literal["multiclass", "multilabel"]
     source: str
     """The file's own ``source`` attribute (JSON)."""
     split: str
@@ -64,7 +64,9 @@ class CellArrays(Record):
     test_logits: np.ndarray
     """float32 or float64 (examples, classes)"""
     test_labels: np.ndarray
-    """uint8 (examples,)"""
+    """uint8 (examples,), or for multi-label tasks (examples, classes)"""
+    test_groups: np.ndarray | None = None
+    """int64 (examples,): which images are of one patient, where the data set says so."""
 
 
 def write_atomically(path: Path, content: str) -> None:
@@ -177,7 +179,8 @@ class RunFolder:
     def write_arrays(self, cell: Cell, arrays: CellArrays) -> None:
         with _replacing(self._file(cell, ".h5")) as temporary, h5py.File(temporary, "w") as file:
             for name in type(arrays).model_fields:
-                file.create_dataset(name, data=getattr(arrays, name))
+                if (array := getattr(arrays, name)) is not None:
+                    file.create_dataset(name, data=array)
 
     def read_result(self, cell: Cell) -> CellResult | None:
         """The cell's result, or None while it has none.
@@ -207,7 +210,9 @@ class RunFolder:
             return None
         try:
             with h5py.File(path, "r") as file:
-                return CellArrays(**{name: file[name][...] for name in CellArrays.model_fields})
+                names = [n for n, f in CellArrays.model_fields.items() if f.is_required()]
+                optional = [n for n in CellArrays.model_fields if n not in names and n in file]
+                return CellArrays(**{name: file[name][...] for name in [*names, *optional]})
         except (OSError, KeyError, RuntimeError) as error:  # HDF5 raises any on damage
             raise BenchError(f"{path}: cannot read these predictions ({error})") from error
 

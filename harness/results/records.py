@@ -39,6 +39,8 @@ class Epoch(Record):
     """Mean of the step losses."""
     val_loss: float
     val_accuracy: float
+    val_auroc: float | None = None
+    """Mean over the labels, where there is one."""
     evaluate_s: float
 
 
@@ -49,6 +51,8 @@ class Score(Record):
     correct: int
     accuracy: float
     loss: float
+    auroc: tuple[float | None, ...] = ()
+    """See ``harness.measure.metrics.Evaluation``; of every label, or of two classes."""
     seconds: float
 
 

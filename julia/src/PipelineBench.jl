@@ -11,7 +11,7 @@ include("data.jl")
 include("bridge.jl")
 
 module Standard
-    using ..PipelineBench: Batch, Images, has_hdf5, inputs!, read_split, targets!
+    using ..PipelineBench: Batch, Images, has_hdf5, inputs!, read_split, target_shape, targets!
     using LinearAlgebra: BLAS, BlasInt
 
     include("standard/engine.jl")

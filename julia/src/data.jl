@@ -3,12 +3,13 @@
 """
     Images(pixels, labels, mean, std)
 
-A split of a data set: `pixels` UInt8 (W, H, C, N), `labels` UInt8 (N,) from 0, and per channel
-the mean and standard deviation that pixels are normalised by.
+A split of a data set: `pixels` UInt8 (W, H, C, N), `labels` UInt8 (N,) from 0 or, where an image
+can have several, 0 and 1 in (labels, N); and per channel the mean and standard deviation that
+pixels are normalised by.
 """
 struct Images{T}
     pixels::Array{UInt8,4}
-    labels::Vector{UInt8}
+    labels::Union{Vector{UInt8},Matrix{UInt8}}
     table::Matrix{T}
 end
 
@@ -59,7 +60,16 @@ function inputs!(x::Array{T,4}, images::Images{T}, indices) where {T}
     return x
 end
 
-"Fill `y` with the classes of `indices`, counted from 1."
+"Type and shape of the targets of `count` images: classes (count,), or labels (labels, count)."
+target_shape(images::Images{T}, count) where {T} =
+    images.labels isa Vector ? (Int, (count,)) : (T, (size(images.labels, 1), count))
+
+"Fill `y` with the classes of `indices`, counted from 1, or with their labels 0 and 1."
+function targets!(y::Matrix, images::Images, indices)
+    y .= view(images.labels, :, indices)
+    return y
+end
+
 function targets!(y::Vector{Int}, images::Images, indices)
     for (at, index) in enumerate(indices)
         y[at] = images.labels[index] + 1

@@ -16,6 +16,7 @@
     @test agree((x, w, b) -> w * mat(x) .+ b, image, numbers(4, 126), numbers(4))
     @test agree((x, w) -> tanh.(w * x), numbers(5, 3), numbers(4, 5))
     @test agree(x -> nll(x, [3, 1, 4]), numbers(4, 3))
+    @test agree(x -> bce(x, [1.0 0 1; 0 0 1]), 3 .* numbers(2, 3))
     # Two uses of one array: gradients add up.
     @test agree((x, w) -> conv4(w, x; padding = 1) .+ x, numbers(4, 4, 2, 2), numbers(3, 3, 2, 2))
     twice(x, w) = conv4(w, x) .+ conv4(w, x)
@@ -56,6 +57,11 @@ end
     @testset "cross-entropy does not overflow" begin
         t = tape()
         @test nll(Variable(t, reshape([1000.0, 0.0], 2, 1)), [2]) ≈ 1000
+    end
+    @testset "binary cross-entropy does not overflow" begin
+        scores = Variable(tape(), reshape([1000.0, -1000.0], 2, 1))
+        @test bce(scores, reshape([0.0, 0.0], 2, 1)) ≈ 500
+        @test scores.gradient ≈ [0.5, 0]
     end
     @testset "the fast hyperbolic tangent" begin
         for x in -12f0:0.001f0:12f0

@@ -63,6 +63,17 @@ end
     end
 end
 
+@testset "several labels an image" begin
+    now = build("tanh", "average", "float64")
+    several = UInt8[mod(n, k + 1) == 0 for k in 1:3, n in 1:50]
+    Standard.hand_over("several", pixels, several)
+    losses = zeros(4)
+    for _ in 1:60
+        Standard.train("several", reshape(collect(0:47), 12, 4), fill(0.003, 4), losses)
+    end
+    @test sum(losses) / 4 < 0.62  # from log(2)
+end
+
 @testset "equal runs give equal bits" begin
     function run()
         build("relu", "max", "float32")

@@ -44,14 +44,6 @@ def _replace(name, array):
     return edit
 
 
-def _multilabel(path, small_dataset):
-    splits = {
-        name: hdf5.Split(split.images, np.eye(3, dtype=np.uint8)[split.labels])
-        for name, split in small_dataset().splits.items()
-    }
-    hdf5.write(path, small_dataset(task="multilabel", splits=splits))
-
-
 DATA = {
     "not HDF5": (lambda path, _: path.write_text("name,label\n"), "not an HDF5 file"),
     "empty": (lambda path, _: path.touch(), "is empty (0 bytes)"),
@@ -72,7 +64,6 @@ DATA = {
         _edited(_replace("test/images", np.zeros((12, 1, 14, 12), np.uint8))),
         "/test/images: images are 1x14x12 (CxHxW) but those of /train are 1x12x12",
     ),
-    "multilabel": (_multilabel, "task is multilabel; the networks here take multiclass labels"),
     "too small for LeNet-5": (
         lambda path, make: hdf5.write(path, make(shape=(1, 12, 11))),
         "needs images of at least 12x12 pixels, these are 12x11",

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
-from harness.measure.metrics import evaluate_multiclass
+from harness.measure.metrics import evaluate, mean_auroc, predictions
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -12,7 +12,7 @@ def test_loss_and_accuracy_are_scikit_learns(dtype):
     rng = np.random.default_rng(1)
     logits = (3 * rng.standard_normal((200, 5))).astype(dtype)
     labels = rng.integers(0, 5, 200).astype(np.uint8)
-    got = evaluate_multiclass(logits, labels)
+    got = evaluate("multiclass", logits, labels)
     exponents = np.exp(logits.astype(np.float64))
     shares = exponents / exponents.sum(axis=1, keepdims=True)
     assert got.loss == pytest.approx(log_loss(labels, shares, labels=range(5)), rel=1e-9)
@@ -21,18 +21,60 @@ def test_loss_and_accuracy_are_scikit_learns(dtype):
 
 
 def test_large_logits_do_not_overflow():
-    got = evaluate_multiclass(np.array([[1e4, 0.0], [0.0, 1e4]]), np.array([0, 0]))
+    got = evaluate("multiclass", np.array([[1e4, 0.0], [0.0, 1e4]]), np.array([0, 0]))
     assert got.loss == 5e3
     assert got.correct == 1
 
 
 def test_of_equals_the_first_counts():
     logits = np.zeros((3, 3))
-    assert evaluate_multiclass(logits, np.array([0, 1, 2])).correct == 1
+    assert evaluate("multiclass", logits, np.array([0, 1, 2])).correct == 1
 
 
 def test_nan_is_wrong():
     logits = np.array([[np.nan, 0.0], [1.0, 0.0], [5.0, np.nan]])
-    got = evaluate_multiclass(logits, np.array([0, 0, 0]))
+    got = evaluate("multiclass", logits, np.array([0, 0, 0]))
     assert got.correct == 1
     assert np.isnan(got.loss)
+
+
+def test_several_labels_an_image_are_scored_as_scikit_learn_does():
+    rng = np.random.default_rng(2)
+    logits = 2 * rng.standard_normal((300, 4))
+    labels = (rng.random((300, 4)) < 1 / (1 + np.exp(-logits / 2))).astype(np.uint8)
+    got = evaluate("multilabel", logits, labels)
+    shares = 1 / (1 + np.exp(-logits))
+    losses = [log_loss(labels[:, k], shares[:, k]) for k in range(4)]
+    assert got.loss == pytest.approx(np.mean(losses), rel=1e-9)
+    assert got.accuracy == accuracy_score(labels, logits > 0)
+    assert got.auroc == pytest.approx([roc_auc_score(labels[:, k], logits[:, k]) for k in range(4)])
+    assert got.mean_auroc == pytest.approx(np.mean(got.auroc))
+
+
+def test_a_label_that_never_or_always_occurs_has_no_auroc():
+    logits = np.array([[1.0, 1, 1], [2, 2, 2], [3, 3, 3]])
+    labels = np.array([[0, 0, 1], [0, 1, 1], [0, 0, 1]], np.uint8)
+    got = evaluate("multilabel", logits, labels)
+    assert got.auroc == (None, 0.5, None)
+    assert got.mean_auroc == 0.5
+    assert mean_auroc((None, None)) is None
+
+
+def test_two_classes_have_the_auroc_of_the_second_and_more_have_none():
+    logits = np.array([[0.0, 3], [0, 1], [0, 2], [5, 6]])
+    labels = np.array([1, 0, 1, 0], np.uint8)
+    assert evaluate("multiclass", logits, labels).auroc == (1.0,)
+    assert evaluate("multiclass", np.zeros((4, 3)), labels).auroc == ()
+
+
+def test_labels_are_given_above_zero_and_nan_is_no_answer():
+    logits = np.array([[0.0, 1e-9], [-1, np.nan]])
+    assert predictions("multilabel", logits).tolist() == [[0, 1], [0, -1]]
+    got = evaluate("multilabel", logits, np.array([[0, 1], [0, 1]], np.uint8))
+    assert got.correct == 1
+    assert got.auroc == (None, None)
+
+
+def test_large_multilabel_logits_do_not_overflow():
+    got = evaluate("multilabel", np.array([[1e4, -1e4]]), np.array([[0, 0]], np.uint8))
+    assert got.loss == 5e3

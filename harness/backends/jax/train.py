@@ -64,7 +64,10 @@ class JaxBackend(Backend):
 
     def loss(self, parameters: nnx.State, images: Array, labels: Array) -> tuple[Array, Array]:
         logits = self.forward(parameters, images)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        if self.data.task == "multilabel":
+            losses = optax.sigmoid_binary_cross_entropy(logits, labels.astype(self.dtype))
+        else:
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), logits
 
     def train_step(

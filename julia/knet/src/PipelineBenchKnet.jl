@@ -6,7 +6,8 @@ module PipelineBenchKnet
 using Knet: Knet, @diff, Param, conv4, grad, mat, nll, pool, relu, value
 using LinearAlgebra: BLAS
 using PipelineBench:
-    PipelineBench, Batch, Bridge, Images, has_hdf5, inputs!, read_split, targets!
+    PipelineBench, Batch, Bridge, Images, has_hdf5, inputs!, read_split,
+    target_shape, targets!
 
 "The arrays of a batch, and the tape of the last step."
 mutable struct Engine{T}
@@ -30,11 +31,22 @@ function inputs(batch::Batch{T}) where {T}
     return inputs!(x, batch.images, batch.indices)
 end
 
-targets(batch::Batch) = targets!(Vector{Int}(undef, length(batch)), batch.images, batch.indices)
+function targets(batch::Batch)
+    T, shape = target_shape(batch.images, length(batch))
+    return targets!(Array{T}(undef, shape), batch.images, batch.indices)
+end
+
+cross_entropy(scores, classes::Vector{Int}) = nll(scores, classes)
+
+# Knet's own `bce` takes one label an image.
+function cross_entropy(s, labels::Matrix)
+    losses = max.(0, s) .- labels .* s .+ log.(1 .+ exp.(-abs.(s)))
+    return sum(losses) / length(losses)
+end
 
 function loss_and_gradients!(engine::Engine, network, batch::Batch)
     x, y = inputs(batch), targets(batch)
-    engine.tape = @diff nll(network(x), y)
+    engine.tape = @diff cross_entropy(network(x), y)
     return value(engine.tape)
 end
 

@@ -59,7 +59,7 @@ function input!(tape::Tape{T}, batch::Batch{T}, slice) where {T}
 end
 
 function labels!(tape::Tape, batch::Batch, slice)
-    y = borrow!(tape.arena, Int, (length(slice),))
+    y = borrow!(tape.arena, target_shape(batch.images, length(slice))...)
     return targets!(y, batch.images, view(batch.indices, slice))
 end
 
@@ -79,7 +79,7 @@ function loss_and_gradients!(engine::Engine{T}, network, batch::Batch{T}) where 
               slices(engine.team, member, length(batch), SLICE)
         for slice in cut
             x = input!(tape, batch, slice)
-            loss += nll(network(x), labels!(tape, batch, slice))
+            loss += cross_entropy(network(x), labels!(tape, batch, slice))
             backward!(tape)
         end
         engine.losses[member] = loss

@@ -1,3 +1,27 @@
+cross_entropy(scores, classes::Vector{Int}) = nll(scores, classes)
+cross_entropy(scores, labels::Matrix) = bce(scores, labels)
+
+"""
+    bce(scores, labels)
+
+Binary cross-entropy of scores (labels, images) against 0 and 1; the share of this slice in the
+mean over the whole batch and all labels.
+"""
+function bce(scores::Variable{T,2}, labels::Matrix{T}) where {T}
+    s = read(scores)
+    size(s) == size(labels) ||
+        throw(DimensionMismatch("labels of size $(size(labels)) for scores of size $(size(s))"))
+    d, _ = gradient!(scores)
+    total = zero(T)
+    share = one(T) / (scores.tape.images * size(s, 1))
+    @inbounds for i in eachindex(s)
+        small = exp(-abs(s[i]))  # never overflows
+        total += max(s[i], zero(T)) - s[i] * labels[i] + log1p(small)
+        d[i] = (ifelse(s[i] > 0, one(T), small) / (1 + small) - labels[i]) * share
+    end
+    return total * share
+end
+
 """
     nll(scores, labels)
 
