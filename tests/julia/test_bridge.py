@@ -113,7 +113,8 @@ for label, last in ((0, 4), (0, -1), (3, 3)):
     try:
         order = np.array([[0, 1, 2, last]])
         labels = np.full(4, label, np.uint8)
-        bridge.call("standard.train", pixels, labels, order, rates, losses)
+        bridge.call("standard.hand_over", "all", pixels, labels)
+        bridge.call("standard.train", "all", order, rates, losses)
     except WorkerError as error:
         print(str(error).replace("(", " ").split()[1])
 """

@@ -29,12 +29,12 @@ function together(work, team::Team)
         try
             work(member)
         catch error
-            errors[member] = (error, catch_backtrace())
+            errors[member] = CapturedException(error, catch_backtrace())
             team.failed[] = true
         end
     end
     for found in errors
-        found === nothing || found[1] isa AbandonedError || throw(found[1])
+        found === nothing || found.ex isa AbandonedError || throw(found)
     end
     return nothing
 end
