@@ -116,7 +116,7 @@ for label, last in ((0, 4), (0, -1), (3, 3)):
         bridge.call("standard.hand_over", "all", pixels, labels)
         bridge.call("standard.train", "all", order, rates, losses)
     except WorkerError as error:
-        print(str(error).replace("(", " ").split()[1])
+        print(str(error).replace("(", " ").replace(":", "").split()[1])
 """
     )
     assert told.split() == ["BoundsError", "BoundsError", "DimensionMismatch"]
