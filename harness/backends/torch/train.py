@@ -53,7 +53,10 @@ class TorchBackend(Backend):
         return logits
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.forward(images), labels)
+        logits = self.forward(images)
+        if self.data.task == "multilabel":
+            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return F.cross_entropy(logits, labels)
 
     def train_epoch(
         self, order: NDArray[np.int64], rates: NDArray[np.float64]
