@@ -55,6 +55,13 @@ def _size(
     return int(match[1]), int(match[2] or match[1])
 
 
+def _names(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[str, ...]:
+    """``a, b`` as ("a", "b")."""
+    return tuple(part.strip() for part in value.split(",")) if value else ()
+
+
 @click.group()
 @_own_data
 def data() -> None:
@@ -154,15 +161,24 @@ def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: P
 @click.option(
     "--format",
     "format_",
-    type=click.Choice([name for name in sources.names() if name != "digits"]),
+    type=click.Choice(sources.importable()),
     help="What PATH is (default: recognised by the names in it).",
 )
 @click.option(
     "--size", callback=_size, metavar="HxW", help="Resize images to HxW (or N for NxN), bilinear."
 )
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Default: 1 if all are grey.")
-@click.option("--task", type=click.Choice(["multiclass", "multilabel"]))
-@click.option("--classes", help="Names of the classes in the order of the labels: a,b,c.")
+@click.option(
+    "--task",
+    type=click.Choice(["multiclass", "multilabel", "binary"]),
+    help="binary (NIH): any finding or none.",
+)
+@click.option(
+    "--classes",
+    callback=_names,
+    metavar="A,B,...",
+    help="Names of the classes in the order of the labels.",
+)
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="NPZ: where channels stand.")
 @click.option(
     "--labels-csv",
@@ -183,14 +199,19 @@ def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: P
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table: text file with the names of the test images (default: PATH/test_list.txt).",
 )
+@click.option("--views", callback=_names, metavar="PA,AP", help="NIH: only films of these views.")
+@click.option("--limit", type=int, metavar="N", help="NIH: only the first N images of the table.")
+@click.option(
+    "--allow-missing", is_flag=True, help="NIH: leave out images that are missing or broken."
+)
 @click.option(
     "--val-fraction",
     type=float,
-    help="Share of /train for /val (default 0.1, or 0.05 beside an official test split).",
+    help="Share of /train for /val (default 0.1, or 0.05 beside an official test split; NIH 0.1).",
 )
 @click.option("--test-fraction", type=float, help="Share of /train for /test (default 0.2).")
 @click.option("--split-seed", type=int, default=0, show_default=True)
-@click.option("--license", "license_", default="unknown", show_default=True)
+@click.option("--license", "license_", default="", help="Default: that of the source, if known.")
 @_data_dir
 @_own_data
 def import_(
@@ -200,7 +221,7 @@ def import_(
     force: bool,
     format_: str | None,
     channels: str | None,
-    classes: str | None,
+    classes: tuple[str, ...],
     val_fraction: float | None,
     test_fraction: float | None,
     split_seed: int,
@@ -211,8 +232,9 @@ def import_(
     """Write your own images and labels under PATH to HDF5.
 
     PATH is a folder with one folder per class, a CSV file (or the folder that holds it and its
-    images), a .npz file, or a folder of IDX files. Missing test and validation splits are taken
-    from the training images.
+    images), NIH's ChestX-ray14, a .npz file, or a folder of IDX files. Missing test and validation
+    splits are taken from the training images. An interrupted import of NIH's X-rays goes on where
+    it was.
     """
     from harness.data.importing import import_path
     from harness.data.sources._base import ImportOptions
@@ -228,7 +250,7 @@ def import_(
         format=format_,
         options=ImportOptions(
             channels=int(channels) if channels else None,
-            classes=tuple(part.strip() for part in classes.split(",")) if classes else None,
+            classes=classes or None,
             **given,
         ),
         fractions=Fractions(val_fraction, test_fraction, split_seed),

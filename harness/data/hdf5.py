@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Protocol, Self, cast
 
 import h5py
 import numpy as np
@@ -46,15 +46,32 @@ UInt8Array = npt.NDArray[np.uint8]
 IndexArray = npt.NDArray[np.integer[Any]]
 
 
+class Images(Protocol):
+    """uint8 (N, C, H, W): an array, or what fetches its rows from a disk when they are asked for.
+
+    ``images[a:b]`` gives an array; ``images[indices]`` an array, or rows to be fetched later.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Split:
-    """One split in memory.
+    """One split, on its way to a file.
 
     ``images`` uint8 (N, C, H, W); ``labels`` uint8 (N,) or (N, L); ``group`` int64 (N,) or None;
     ``id`` N strings or None.
     """
 
-    images: UInt8Array
+    images: Images
     labels: UInt8Array
     group: npt.NDArray[np.int64] | None = None
     id: list[str] | None = None
@@ -64,8 +81,9 @@ class Split:
 
     def take(self, indices: IndexArray) -> Split:
         """The examples at ``indices``, in that order."""
+        images = self.images[indices]
         return Split(
-            images=np.ascontiguousarray(self.images[indices]),
+            images=np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images,
             labels=self.labels[indices],
             group=None if self.group is None else self.group[indices],
             id=None if self.id is None else [self.id[i] for i in indices],
@@ -74,7 +92,7 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """A whole data set in memory, ready to be written.
+    """A whole data set, ready to be written.
 
     ``splits`` holds exactly train, val and test. ``source`` lists the files that it came from:
     mappings with at least ``file`` and ``sha256``, plus ``url`` or ``note`` where known.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 from harness.data import sources
@@ -12,10 +14,13 @@ from harness.errors import BenchError
 
 
 def assemble(
-    raw: RawDataset, name: str, fractions: Fractions | None = None, license: str = "unknown"
+    raw: RawDataset, name: str, fractions: Fractions | None = None, license: str = ""
 ) -> ImageDataset:
-    """Give ``raw`` its missing splits and its name."""
-    splits, rule = complete(raw.splits, raw.task, fractions or Fractions(), raw.split_note)
+    """Give ``raw`` its missing splits and its name; ``license`` wins over that of the source."""
+    fractions = fractions or Fractions()
+    if fractions.val is None and "val" not in raw.splits:
+        fractions = dataclasses.replace(fractions, val=raw.val_fraction)
+    splits, rule = complete(raw.splits, raw.task, fractions, raw.split_note)
     return ImageDataset(
         name=name,
         task=raw.task,
@@ -23,8 +28,13 @@ def assemble(
         splits=splits,
         source=raw.source,
         split_rule=rule,
-        license=license,
+        license=license or raw.license or "unknown",
     )
+
+
+def work_folder(out: Path) -> Path:
+    """Where a source may keep what it has done while ``out`` is not written yet."""
+    return out.with_name(f".{out.name}.partial")
 
 
 def import_path(
@@ -35,7 +45,7 @@ def import_path(
     format: str | None = None,
     options: ImportOptions | None = None,
     fractions: Fractions | None = None,
-    license: str = "unknown",
+    license: str = "",
 ) -> Path:
     """Read the images and labels under ``path`` and write them to ``out``; return ``out``.
 
@@ -51,9 +61,12 @@ def import_path(
     if foreign := sorted(options.given() - source.USES):
         flag = "--" + foreign[0].replace("_", "-").replace("columns", "column")
         raise BenchError(f"{flag}: does not apply to a data set of format {source.NAME}")
+    work = work_folder(out)
     try:
-        raw = source.load(path, options)
-        return write(out, assemble(raw, name, fractions, license))
+        raw = source.load(path, dataclasses.replace(options, work=work))
+        write(out, assemble(raw, name, fractions, license))
+        shutil.rmtree(work, ignore_errors=True)
+        return out
     except MemoryError as error:
         raise BenchError(
             f"{path}: the images do not fit into memory; import them smaller (--size)"

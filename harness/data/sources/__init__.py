@@ -2,6 +2,7 @@
 
 A source has ``NAME``, ``DESCRIPTION`` (one line), ``USES`` (the options that it reads),
 ``recognises(path) -> bool`` and ``load(path, options) -> RawDataset``. To add one, add a module.
+One that knows a special case of another says which: ``INSTEAD_OF = "table"``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from harness.errors import BenchError
 
 if TYPE_CHECKING:
     from harness.data.sources._base import ImportOptions, RawDataset
+
+EMBEDDED = frozenset({"digits"})  # these need no file, so there is nothing to import
 
 
 class Source(Protocol):
@@ -40,6 +43,11 @@ def names() -> list[str]:
     )
 
 
+def importable() -> list[str]:
+    """The names of the sources that read what a person has."""
+    return [name for name in names() if name not in EMBEDDED]
+
+
 def get(name: str) -> Source:
     """The source called ``name``."""
     if name not in names():
@@ -51,9 +59,11 @@ def recognise(path: Path) -> Source:
     """The source that ``path`` looks like; BenchError that lists what was looked for."""
     if not path.exists():
         raise BenchError(f"{path}: no such file or folder")
-    sources = [get(name) for name in names()]
+    sources = [get(name) for name in importable()]
     try:
         matches = [source for source in sources if source.recognises(path)]
+        replaced = {getattr(source, "INSTEAD_OF", None) for source in matches}
+        matches = [source for source in matches if source.NAME not in replaced]
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(matches) == 1:
@@ -61,5 +71,5 @@ def recognise(path: Path) -> Source:
     if matches:
         could_be = " or ".join(source.NAME for source in matches)
         raise BenchError(f"{path}: could be {could_be}; pass --format")
-    looked_for = "; ".join(f"{s.NAME}: {s.DESCRIPTION}" for s in sources if s.NAME != "digits")
+    looked_for = "; ".join(f"{s.NAME}: {s.DESCRIPTION}" for s in sources)
     raise BenchError(f"{path}: not recognised as a data set. Looked for {looked_for}")

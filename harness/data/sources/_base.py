@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.data.hdf5 import MAX_CLASSES, Split, Task
 from harness.errors import BenchError
+
+AskedTask = Task | Literal["binary"]  # binary: multiclass, no finding against any
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,18 @@ class ImportOptions:
 
     ``size`` (height, width); ``channels`` 1 or 3; ``layout`` "nhwc" or "nchw" (NPZ);
     ``labels_csv`` and the columns (tables); ``test_list`` a text file with the names of the test
-    images, one a line (tables); ``classes`` the names of the classes, in the order of the labels.
+    images, one a line (tables); ``classes`` the names of the classes, in the order of the labels;
+    ``views`` (PA, AP), ``limit`` (the first rows alone) and ``allow_missing`` (leave images out
+    that are missing or broken) are those of NIH's X-rays.
+
+    ``work`` is no wish but a place: a folder beside the file to be written, for what a source
+    keeps there until then.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     layout: str | None = None
-    task: Task | None = None
+    task: AskedTask | None = None
     classes: tuple[str, ...] | None = None
     labels_csv: Path | None = None
     test_list: Path | None = None
@@ -33,21 +41,38 @@ class ImportOptions:
     label_columns: tuple[str, ...] = ()
     group_column: str | None = None
     split_column: str | None = None
+    views: tuple[str, ...] = ()
+    limit: int | None = None
+    allow_missing: bool = False
+    work: Path | None = None
 
     def given(self) -> set[str]:
         """The names of the options that differ from their default."""
-        return {f.name for f in fields(self) if getattr(self, f.name) != f.default}
+        return {f.name for f in fields(self) if getattr(self, f.name) != f.default} - {"work"}
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """What a source read: ``train`` always, ``val`` and ``test`` where the source has them."""
+    """What a source read: ``train`` always, ``val`` and ``test`` where the source has them.
+
+    ``val_fraction`` is the share of /train that becomes /val unless a person says otherwise, and
+    ``license`` likewise; None and "": nothing is known.
+    """
 
     task: Task
     classes: tuple[str, ...]
     splits: Mapping[str, Split]
     source: list[dict[str, str]] = field(default_factory=list)
     split_note: str = ""
+    val_fraction: float | None = None
+    license: str = ""
+
+
+def stored_task(path: Path, asked: AskedTask | None) -> Task | None:
+    """The task that was asked for, where the source knows nothing of findings."""
+    if asked == "binary":
+        raise BenchError(f"{path}: --task binary is for --format nih; here it is multiclass")
+    return asked
 
 
 def named_classes(path: Path, highest_label: int, given: tuple[str, ...] | None) -> tuple[str, ...]:

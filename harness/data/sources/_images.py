@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +17,24 @@ from harness.errors import BenchError
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 )
+_BROKEN = (  # what Pillow raises on damaged files
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L")
+
+
+class BrokenImageError(BenchError):
+    """A file that is no image, or not a whole one; ``reason`` says what is wrong with it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: broken image file ({reason}); repair or remove it")
+        self.reason = reason
 
 
 def is_image(path: Path) -> bool:
@@ -68,19 +88,52 @@ def _text(size: Sequence[int]) -> str:
 
 def _read(path: Path, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
     """One image as uint8 (H, W, 3), or (H, W, 1) when it is grey in whatever encoding."""
-    try:
-        with Image.open(path) as opened:
-            image = _eight_bit(path, ImageOps.exif_transpose(opened))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not an image" if "cannot identify" in str(error) else str(error)
-        raise BenchError(f"{path}: broken image file ({reason}); repair or remove it") from error
-    if size is not None and (image.height, image.width) != size:
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    image = _resized(_decoded(path, path), size)
     pixels = np.asarray(image, dtype=np.uint8)
     if pixels.ndim == 2:
         return pixels[..., np.newaxis]
     grey = bool((pixels == pixels[..., :1]).all())
     return pixels[..., :1] if grey else pixels
+
+
+def read_grey(path: Path, content: bytes, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    """One image file, whose bytes are ``content``, as grey uint8 (H, W).
+
+    As :func:`read_images` with ``channels=1``; grey that is stored as RGB or RGBA keeps its values
+    exactly. Raises BrokenImageError. May run in several threads: Pillow decodes and resizes without
+    holding Python's lock.
+    """
+    image = _decoded(path, io.BytesIO(content))
+    return np.asarray(_resized(image.convert("L"), size), dtype=np.uint8)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width as the head of the file says; BrokenImageError where it says nothing."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except _BROKEN as error:
+        raise BrokenImageError(path, _reason(error)) from error
+
+
+def _decoded(path: Path, source: Path | io.BytesIO) -> Image.Image:
+    """The image upright, in mode L or RGB."""
+    try:
+        with Image.open(source) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            return _eight_bit(path, image)
+    except _BROKEN as error:
+        raise BrokenImageError(path, _reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    return "not an image" if "cannot identify" in str(error) else str(error)
+
+
+def _resized(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    if size is None or (image.height, image.width) == size:
+        return image
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 
 def _eight_bit(path: Path, image: Image.Image) -> Image.Image:

@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.hdf5 import Split, Task, file_sha256
-from harness.data.sources._base import ImportOptions, RawDataset, named_classes, whole_numbers
+from harness.data.sources._base import (
+    ImportOptions,
+    RawDataset,
+    named_classes,
+    stored_task,
+    whole_numbers,
+)
 from harness.errors import BenchError
 
 NAME = "npz"
@@ -54,7 +60,7 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
         labels[name] = whole_numbers(f"{path}: {label_key}", values, "labels")
         if len(values) != len(pixels):
             raise BenchError(f"{path}: {label_key}: {len(values)} labels for {len(pixels)} images")
-    task, labels, count = _task(path, labels, options.task)
+    task, labels, count = _task(path, labels, stored_task(path, options.task))
     return RawDataset(
         task=task,
         classes=named_classes(path, count - 1, options.classes),

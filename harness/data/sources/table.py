@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.hdf5 import MAX_CLASSES, Split, Task, file_sha256
-from harness.data.sources._base import ImportOptions, RawDataset
+from harness.data.sources._base import ImportOptions, RawDataset, stored_task
 from harness.data.sources._images import is_image, read_images
 from harness.data.sources.folder import source_entry
 from harness.errors import BenchError
@@ -188,7 +188,8 @@ def _labels(
         return "multilabel", options.classes or tuple(columns), matrix
 
     texts = [row[columns[0]].strip() for row in rows]
-    task = options.task or ("multilabel" if any("|" in text for text in texts) else "multiclass")
+    found_task: Task = "multilabel" if any("|" in text for text in texts) else "multiclass"
+    task = stored_task(table, options.task) or found_task
     if task == "multilabel":
         named = [
             [name for name in map(str.strip, text.split("|")) if name.lower() not in _NEGATIVE]
