@@ -6,7 +6,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.measure.clocks import RoundClock
+from harness.measure.metrics import mean_auroc
 from harness.plan import Cell
+from harness.results.load import auroc_labels
 from harness.runner import Comparison
 
 CLOCK = RoundClock()
@@ -20,6 +22,8 @@ def test_training(cell: Cell, comparison: Comparison, benchmark: BenchmarkFixtur
     assert result.phases is not None
     assert result.test is not None
 
+    labels = auroc_labels(comparison.folder.manifest.datasets[cell.dataset])
+
     CLOCK.load(epoch.seconds for epoch in result.epochs)
     benchmark.group = f"{cell.dataset} {cell.model}, seconds an epoch"
     benchmark.pedantic(CLOCK.play_round, rounds=len(result.epochs), iterations=1)
@@ -28,6 +32,8 @@ def test_training(cell: Cell, comparison: Comparison, benchmark: BenchmarkFixtur
         images_per_epoch=result.epochs[0].images,
         test_accuracy=result.test.accuracy,
         test_loss=result.test.loss,
+        test_auroc=mean_auroc(result.test.auroc),
+        test_auroc_of=dict(zip(labels, result.test.auroc, strict=False)),
         validation_accuracy=[epoch.val_accuracy for epoch in result.epochs],
         training_loss=[epoch.loss for epoch in result.epochs],
         peak_rss_bytes=result.peak_rss_bytes,

@@ -16,8 +16,9 @@ from rich.progress import (
 )
 
 from harness.console import terminal
+from harness.measure.metrics import mean_auroc
 from harness.plan import Cell
-from harness.results.records import CellResult, Epoch
+from harness.results.records import CellResult, Epoch, Score
 
 
 def summary(result: CellResult) -> str:
@@ -26,9 +27,20 @@ def summary(result: CellResult) -> str:
         return f"{result.cell}: FAILED, {result.error}"
     rates = sorted(result.images_per_second)
     return (
-        f"{result.cell}: test accuracy {result.test.accuracy:.4f}, "
+        f"{result.cell}: {_score(result.test)}, "
         f"{rates[len(rates) // 2]:,.0f} images/s, first step {result.phases.first_step_s:.2f} s"
     )
+
+
+def _score(test: Score) -> str:
+    """AUROC where there is one; of several labels its mean, and what accuracy then counts."""
+    if not test.auroc:
+        return f"test accuracy {test.accuracy:.4f}"
+    mean = mean_auroc(test.auroc)
+    shown = "undefined" if mean is None else f"{mean:.4f}"
+    if len(test.auroc) == 1:
+        return f"test AUROC {shown}, accuracy {test.accuracy:.4f}"
+    return f"mean test AUROC {shown}, all labels right {test.accuracy:.4f}"
 
 
 class LogLines:
@@ -77,11 +89,13 @@ class LiveProgress:
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
         self._seen[cell.id] = number
+        auroc = epoch.val_auroc
+        validation = "" if auroc is None else f"validation AUROC {auroc:.3f}, "
         self._progress.update(
             self._task,
             advance=1,
             description=(
-                f"{cell}: epoch {number}/{self._epochs}, loss {epoch.loss:.4f}, "
+                f"{cell}: epoch {number}/{self._epochs}, loss {epoch.loss:.4f}, {validation}"
                 f"{epoch.images / epoch.seconds:,.0f} images/s"
             ),
         )

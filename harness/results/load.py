@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.measure.metrics import mean_auroc
 from harness.plan import Cell
-from harness.results.folder import RunFolder
+from harness.results.folder import DatasetEntry, RunFolder
 from harness.results.records import CellResult
 
 MIB = 2**20
@@ -37,6 +38,7 @@ CELL_COLUMNS = {
     "peak_rss_mib": "float64",
     "parameters": "Int64",
     "error": "str",
+    "test_auroc": "float64",
 }
 """Columns of :func:`cells_frame` and of ``results.csv``, with their types."""
 EPOCH_COLUMNS = {
@@ -51,6 +53,7 @@ EPOCH_COLUMNS = {
     "loss": "float64",
     "val_loss": "float64",
     "val_accuracy": "float64",
+    "val_auroc": "float64",
     "evaluate_s": "float64",
 }
 
@@ -59,7 +62,8 @@ def cells_frame(folder: RunFolder) -> pd.DataFrame:
     """One row for each planned cell, in the order of the plan.
 
     ``status`` is 'ok', 'failed', or 'not run' while the cell has no result. What was not reached
-    is missing, never 0. ``images_per_second`` is the median over epochs.
+    is missing, never 0. ``images_per_second`` is the median over epochs, ``test_auroc`` the mean
+    over the labels that have one, or the one of two classes.
     """
     rows = [_cell_row(cell, folder.read_result(cell)) for cell in folder.manifest.cells]
     return pd.DataFrame(rows, columns=list(CELL_COLUMNS)).astype(CELL_COLUMNS)
@@ -78,6 +82,13 @@ def epochs_frame(folder: RunFolder) -> pd.DataFrame:
         for number, epoch in enumerate(result.epochs, start=1)
     ]
     return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
+
+
+def auroc_labels(entry: DatasetEntry) -> tuple[str, ...]:
+    """What each of a score's AUROCs is of: every label, the second of two classes, or nothing."""
+    if entry.task == "multilabel":
+        return entry.classes
+    return entry.classes[1:] if len(entry.classes) == 2 else ()
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -115,5 +126,6 @@ def _cell_row(cell: Cell, result: CellResult | None) -> dict[str, Any]:
             "test_correct": result.test.correct,
             "test_examples": result.test.examples,
             "evaluate_seconds": result.test.seconds,
+            "test_auroc": mean_auroc(result.test.auroc),
         }
     return row
