@@ -13,6 +13,7 @@ import pytest
 from harness.backends.base import Task
 from harness.backends.registry import BACKENDS
 from harness.config import Optimizer, available_cpus
+from harness.data import hdf5
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.models import find_model
@@ -38,26 +39,54 @@ class Trace:
     parameters_after_10: Weights
 
 
+def write_bits(digits: Path, path: Path) -> Path:
+    """The same pictures, with the bits of their digit as labels."""
+    splits = {}
+    with open_dataset(digits) as data:
+        for name in hdf5.SPLITS:
+            split = data.split(name)
+            bits = split.labels[:, None] >> np.arange(4, dtype=np.uint8) & 1
+            splits[name] = hdf5.Split(split.all_images(), bits)
+    return hdf5.write(
+        path,
+        hdf5.ImageDataset(
+            name="digit-bits", task="multilabel", classes=("1", "2", "4", "8"), splits=splits
+        ),
+    )
+
+
 @pytest.fixture(scope="session")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
-    """``trace(framework, model, precision, optimizer)`` on scikit-learn's digits."""
+    """``trace(framework, model, precision, optimizer)`` on scikit-learn's digits.
+
+    With ``dataset="digit-bits"`` an image has the labels of the four bits of its digit.
+    """
     folder: Path = tmp_path_factory.mktemp("parity")
-    dataset = resolve("digits", folder)
-    with open_dataset(dataset) as data:
-        shape, classes, examples = data.image_shape, len(data.classes), data.sizes["train"]
+    digits = resolve("digits", folder)
+    datasets = {"digits": digits, "digit-bits": write_bits(digits, folder / "digit-bits.h5")}
+    with open_dataset(digits) as data:
+        shape, examples = data.image_shape, data.sizes["train"]
     orders = [epoch_order(examples, BATCH, seed=0, epoch=epoch) for epoch in range(6)]
     batches = np.concatenate(orders)[:100]
     rates = np.full(len(batches), RATE)
 
     @cache
-    def run(framework: str, model: str, precision: str, optimizer: Optimizer = SGD) -> Trace:
+    def run(
+        framework: str,
+        model: str,
+        precision: str,
+        optimizer: Optimizer = SGD,
+        dataset: str = "digits",
+    ) -> Trace:
         spec = BACKENDS[framework]
         if (reason := spec.missing()) is not None:
             pytest.skip(f"{framework} {reason}")
+        with open_dataset(datasets[dataset]) as data:
+            classes = len(data.classes)
         weights = initial_weights(find_model(model).parameters(shape, classes), seed=0)
         task = Task(
             model=model,
-            dataset=dataset,
+            dataset=datasets[dataset],
             optimizer=optimizer,
             precision=precision,
             threads=THREADS,

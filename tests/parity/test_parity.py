@@ -46,6 +46,17 @@ def test_float64_agrees_to_1e_9(trace: Callable, framework: str, model: str) -> 
     assert np.abs(found.losses / reference.losses - 1)[:10].max() < 1e-9
 
 
+@pytest.mark.parametrize("framework", EAGER)
+def test_several_labels_an_image_agree_to_1e_9(trace: Callable, framework: str) -> None:
+    reference = trace(REFERENCE, "lenet5", "float64", dataset="digit-bits")
+    found = trace(framework, "lenet5", "float64", dataset="digit-bits")
+    assert found.logits.shape[1] == 4
+    assert deviation(found.logits, reference.logits) < 1e-9
+    assert deviation(found.loss, reference.loss) < 1e-9
+    assert largest(found.gradients, reference.gradients) < 1e-9
+    assert largest(found.parameters_after_10, reference.parameters_after_10) < 1e-9
+
+
 @pytest.mark.parametrize("optimizer", [ADAM, SGD_WITH_DECAY], ids=["adam", "sgd"])
 @pytest.mark.parametrize("framework", ["jax", "knet", "julia"])
 def test_update_rules_agree_with_weight_decay(
