@@ -9,17 +9,6 @@
 
 const CHANNELS = 6  # of a register tile; with two vectors of pixels 12 sums in 16 registers
 
-"Arrays that direct convolutions work in, of one thread."
-mutable struct Scratch{T}
-    images::Vector{T}  # padded
-    slopes::Vector{T}  # of the output, at the pitch of the padded images, zero between rows
-    wide::Vector{T}  # results with what is dropped
-    kernels::Vector{T}
-    offsets::Vector{Int}  # in bytes, one for each tap
-end
-
-Scratch{T}() where {T} = Scratch{T}(T[], T[], T[], T[], Int[])
-
 "`array` with room for `count`; its old contents are lost when it has to grow."
 room!(array, count) = length(array) < count ? resize!(array, count) : array
 

@@ -40,7 +40,8 @@ end
 engine_name() = "standard library and BLAS (no packages)"
 
 "Slices of `1:count` for one member of the team: neighbours, all of one size but the last."
-function slices(team::Team, member::Int, count::Int, size::Int)
+function slices(team::Team, member::Int, count::Int)
+    size = min(SLICE, cld(count, team.size))
     total = cld(count, size)
     mine = (member-1)*total÷team.size+1:member*total÷team.size
     return ((n-1)*size+1:min(n * size, count) for n in mine)
@@ -75,33 +76,30 @@ function loss_and_gradients!(engine::Engine{T}, network, batch::Batch{T}) where 
         tape.recording = true
         foreach(g -> fill!(g, zero(T)), values(tape.gradients))
         loss = zero(T)
-        cut = meets(network) ? shares(engine.team, member, length(batch)) :
-              slices(engine.team, member, length(batch), SLICE)
-        for slice in cut
+        cut = meets(network) ? shares : slices
+        for slice in cut(engine.team, member, length(batch))
             x = input!(tape, batch, slice)
             loss += cross_entropy(network(x), labels!(tape, batch, slice))
             backward!(tape)
         end
         engine.losses[member] = loss
     end
+    first, others = Iterators.peel(engine.tapes)
+    for tape in others, (param, gradient) in tape.gradients
+        gradient!(first, param) .+= gradient
+    end
     return sum(engine.losses)
 end
 
 "Gradient of a parameter after [`loss_and_gradients!`](@ref): an array of the engine's, to read."
-function gradient(engine::Engine, p::Param)
-    total = gradient!(engine.tapes[1], p)
-    for tape in engine.tapes[2:end]
-        total .+= gradient!(tape, p)
-    end
-    return total
-end
+gradient(engine::Engine, p::Param) = gradient!(engine.tapes[1], p)
 
 "Scores (classes, images) of a network in evaluation, for the whole batch."
 function scores!(out::Matrix{T}, engine::Engine{T}, network, batch::Batch{T}) where {T}
     together(engine.team) do member
         tape = engine.tapes[member]
         tape.recording = false
-        for slice in slices(engine.team, member, length(batch), SLICE)
+        for slice in slices(engine.team, member, length(batch))
             y = network(input!(tape, batch, slice))
             copyto!(view(out, :, slice), y.value)
         end

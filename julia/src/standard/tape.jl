@@ -35,6 +35,17 @@ end
 value(p::Param) = p.value
 Base.size(p::Param, axes...) = size(p.value, axes...)
 
+"Arrays that direct convolutions work in, of one thread."
+mutable struct Scratch{T}
+    images::Vector{T}  # padded
+    slopes::Vector{T}  # of the output, at the pitch of the padded images, zero between rows
+    wide::Vector{T}  # results with what is dropped
+    kernels::Vector{T}
+    offsets::Vector{Int}  # in bytes, one for each tap
+end
+
+Scratch{T}() where {T} = Scratch{T}(T[], T[], T[], T[], Int[])
+
 """
     Tape{T}(team, member)
 
@@ -52,7 +63,7 @@ mutable struct Tape{T}
     backward::Vector{Any}
     gradients::IdDict{Any,Any}
     columns::Vector{T}  # of a convolution, one image at a time
-    scratch::Any
+    scratch::Scratch{T}
 end
 
 Tape{T}(team::Team, member::Int) where {T} =
