@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.registry import BACKENDS
 from harness.errors import BenchError
-from harness.measure import statistics
+from harness.measure import metrics, statistics
 from harness.measure.statistics import Estimate, PairedTest
 from harness.models import MODELS
 from harness.models.card import ModelCard
 from harness.plan import Cell
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
-from harness.results.load import MIB
+from harness.results.load import MIB, auroc_labels
 from harness.results.records import CellResult, Epoch, Identity, Phases, Score
 
 MINIMUM_ROUNDS = 6
@@ -87,12 +89,52 @@ class Trained:
         return self.result.peak_rss_bytes / MIB
 
     @cached_property
-    def predictions(self) -> NDArray[np.intp] | None:
-        """Class with the largest logit (examples,)."""
-        if self.arrays is None or self.arrays.test_labels.ndim != 1:
+    def predictions(self) -> NDArray[np.int64] | None:
+        """Answers, shaped as the labels are; see :func:`metrics.predictions`."""
+        if self.arrays is None:
             return None
-        predicted: NDArray[np.intp] = self.arrays.test_logits.argmax(axis=1)
-        return predicted
+        task: Literal["multiclass", "multilabel"] = (
+            "multiclass" if self.arrays.test_labels.ndim == 1 else "multilabel"
+        )
+        return metrics.predictions(task, self.arrays.test_logits)
+
+    @property
+    def right(self) -> NDArray[np.bool_] | None:
+        """Images whose label, or all of whose labels, are right (examples,)."""
+        if self.arrays is None or self.predictions is None:
+            return None
+        return _each_image(self.predictions == self.arrays.test_labels)
+
+    @property
+    def mean_auroc(self) -> float:
+        """NaN where no label has one."""
+        mean = metrics.mean_auroc(self.test.auroc)
+        return math.nan if mean is None else mean
+
+    @cached_property
+    def ranked(self) -> tuple[NDArray[np.floating], NDArray[np.uint8]] | None:
+        """Scores and labels (examples, L) of what has an AUROC; L is 0 for more than two classes.
+
+        A score is a logit: of a label, or of the second of two classes over the first.
+        """
+        if self.arrays is None:
+            return None
+        scores = self.arrays.test_logits.astype(np.float64)
+        if self.arrays.test_labels.ndim == 1:
+            return metrics.binary(scores, self.arrays.test_labels)
+        return scores, self.arrays.test_labels
+
+    @cached_property
+    def resampled_aurocs(self) -> NDArray[np.float64] | None:
+        """(resamples, L); see :func:`statistics.resampled_aurocs`."""
+        if self.arrays is None or self.ranked is None:
+            return None
+        return statistics.resampled_aurocs(*self.ranked, self.arrays.test_groups)
+
+    @property
+    def resampled_mean(self) -> NDArray[np.float64] | None:
+        """(resamples,): mean over the labels that a sample defines."""
+        return None if self.resampled_aurocs is None else _known_mean(self.resampled_aurocs, 1)
 
 
 @dataclass(frozen=True)
@@ -144,6 +186,52 @@ class Outcome:
         shares = [cell.test.correct / cell.test.examples for cell in self.trained.values()]
         return min(shares), max(shares)
 
+    @cached_property
+    def mean_auroc(self) -> Estimate:
+        """Mean over the labels, then over the seeds; NaN where none is defined."""
+        values = np.array([cell.mean_auroc for cell in self.trained.values()])
+        return self._over_seeds(values, [cell.resampled_mean for cell in self.trained.values()])
+
+    @cached_property
+    def aurocs(self) -> tuple[Estimate, ...]:
+        """Of every label, the mean over the seeds; NaN where it is not defined.
+
+        Without an interval where too few patients have the label: the same few are in every
+        sample.
+        """
+        cells = list(self.trained.values())
+        values = np.array([[math.nan if a is None else a for a in c.test.auroc] for c in cells])
+        found = []
+        for place in range(values.shape[1]):
+            drawn = [
+                None if c.resampled_aurocs is None else c.resampled_aurocs[:, place] for c in cells
+            ]
+            estimate = self._over_seeds(values[:, place], drawn)
+            arrays = cells[0].arrays
+            if arrays is not None and cells[0].ranked is not None:
+                labels = cells[0].ranked[1][:, place : place + 1]
+                few = statistics.carriers(labels, arrays.test_groups)[0]
+                if few < statistics.MINIMUM_CARRIERS:
+                    estimate = Estimate(estimate.value, math.nan, math.nan)
+            found.append(estimate)
+        return tuple(found)
+
+    @staticmethod
+    def _over_seeds(
+        values: NDArray[np.float64], resampled: list[NDArray[np.float64] | None]
+    ) -> Estimate:
+        """All seeds answer the same images, so these are resampled alike for all."""
+        value = float(_known_mean(values, 0))
+        drawn = [row for row in resampled if row is not None]
+        if len(drawn) < len(resampled):
+            return Estimate(value, math.nan, math.nan)
+        return statistics.percentile_interval(value, _known_mean(np.array(drawn), 0))
+
+    @property
+    def auroc_range(self) -> tuple[float, float]:
+        means = [cell.mean_auroc for cell in self.trained.values()]
+        return min(means), max(means)
+
     def phase(self, name: str) -> float:
         """Median over the seeds of the seconds that the phase ``name`` took."""
         return float(np.median([getattr(cell.phases, name) for cell in self.trained.values()]))
@@ -171,12 +259,29 @@ class AccuracyTest:
 
 
 @dataclass(frozen=True)
+class RankTest:
+    """Mean AUROCs of two networks, trained from the same seed, on the same test images."""
+
+    seed: int
+    first: float
+    second: float
+    resampled: NDArray[np.float64]
+    """Their differences in bootstrap samples (resamples,), first less second."""
+
+    def difference(self, tests: int) -> Estimate:
+        """With an interval that holds together with those of all ``tests``."""
+        return statistics.normal_interval(self.first - self.second, self.resampled, tests=tests)
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two frameworks of a group."""
 
     first: Outcome
     second: Outcome
     tests: tuple[AccuracyTest, ...]
+    rank_tests: tuple[RankTest, ...] = ()
+    """None where there are no AUROCs."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +312,20 @@ class Group:
     """In the run's order of frameworks."""
 
     @property
+    def accuracy(self) -> str:
+        """What the share of images that are answered rightly is called."""
+        return "all labels right" if self.entry.task == "multilabel" else "test accuracy"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What has an AUROC: every label, or the second of two classes; else nothing.
+
+        Nothing as well where the run was made before AUROCs were recorded.
+        """
+        scored = any(cell.test.auroc for o in self.outcomes for cell in o.trained.values())
+        return auroc_labels(self.entry) if scored else ()
+
+    @property
     def title(self) -> str:
         return f"{self.card.title if self.card else self.model} on {self.dataset}"
 
@@ -233,13 +352,30 @@ class Group:
         for first, second in combinations(self.finished, 2):
             tests = tuple(_accuracy_tests(first, second))
             if tests:
-                pairs.append(Pair(first, second, tests))
+                pairs.append(Pair(first, second, tests, tuple(_rank_tests(first, second))))
         return tuple(pairs)
 
     @property
     def test_count(self) -> int:
         """How many paired tests there are: each p-value is multiplied by it (Bonferroni)."""
         return sum(len(pair.tests) for pair in self.pairs)
+
+    @property
+    def rank_test_count(self) -> int:
+        return sum(len(pair.rank_tests) for pair in self.pairs)
+
+    @cached_property
+    def tested(self) -> CellArrays | None:
+        """The arrays of a cell, for what is the same in all: labels and patients."""
+        kept = (c.arrays for o in self.finished for c in o.trained.values() if c.arrays is not None)
+        return next(kept, None)
+
+    @property
+    def patients(self) -> int | None:
+        """How many there are in the test split, None where the data set does not say."""
+        if self.tested is None or self.tested.test_groups is None:
+            return None
+        return len(np.unique(self.tested.test_groups))
 
     def corrected(self, p: float) -> float:
         return min(1.0, p * self.test_count)
@@ -424,18 +560,56 @@ def _accuracy_tests(first: Outcome, second: Outcome) -> list[AccuracyTest]:
             continue
         assert one.arrays is not None
         assert other.arrays is not None
-        labels = one.arrays.test_labels
-        if not np.array_equal(labels, other.arrays.test_labels):
+        if not np.array_equal(one.arrays.test_labels, other.arrays.test_labels):
             continue  # not the same test images: `findings` says so
+        assert one.right is not None
+        assert other.right is not None
         found.append(
             AccuracyTest(
                 seed=seed,
-                differing=int((one.predictions != other.predictions).sum()),
-                examples=len(labels),
-                paired=statistics.mcnemar(one.predictions == labels, other.predictions == labels),
+                differing=int((~_each_image(one.predictions == other.predictions)).sum()),
+                examples=len(one.right),
+                paired=statistics.mcnemar(one.right, other.right),
             )
         )
     return found
+
+
+def _rank_tests(first: Outcome, second: Outcome) -> Iterator[RankTest]:
+    for seed, one in first.trained.items():
+        other = second.trained.get(seed)
+        if other is None or one.arrays is None or other.arrays is None:
+            continue
+        if not _same_images(one.arrays, other.arrays):
+            continue
+        if math.isnan(one.mean_auroc) or math.isnan(other.mean_auroc):
+            continue
+        assert one.resampled_mean is not None
+        assert other.resampled_mean is not None
+        drawn = one.resampled_mean - other.resampled_mean
+        yield RankTest(seed, one.mean_auroc, other.mean_auroc, drawn)
+
+
+def _same_images(one: CellArrays, other: CellArrays) -> bool:
+    groups = one.test_groups, other.test_groups
+    if groups[0] is None or groups[1] is None:
+        alike = groups[0] is groups[1]
+    else:
+        alike = np.array_equal(groups[0], groups[1])
+    return alike and np.array_equal(one.test_labels, other.test_labels)
+
+
+def _each_image(right: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(examples,) from (examples,) or (examples, labels)."""
+    return right if right.ndim == 1 else np.asarray(right.all(axis=1))
+
+
+def _known_mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Mean of what is not NaN; NaN where everything is."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=axis)
+    sums = np.where(known, values, 0).sum(axis=axis)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _closeness(framework: str, seed: int, own: CellArrays, base: CellArrays) -> Closeness:

@@ -11,11 +11,15 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from harness.report.comparison import Group, Outcome, Trained
+from harness.report.labels import name_of
 from harness.report.text import number
+from harness.results.records import Epoch
 
 # Okabe & Ito's palette, told apart by colour-blind readers too; dashes help in greyscale.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -29,6 +33,8 @@ PHASES = {
 }
 POINTS = 150
 """Longest curve that is still drawn step by step; longer ones are averaged down to this."""
+BINS = 10
+"""Points of a reliability curve."""
 WIDTH = 8.0
 STYLE: Any = {
     "svg.hashsalt": "bench",
@@ -50,7 +56,10 @@ STYLE: Any = {
 
 
 def draw(group: Group) -> dict[str, str]:
-    """SVG text by kind: 'curves', 'speed' and 'startup'; nothing for a group without results."""
+    """SVG text by kind: 'curves', 'speed' and 'startup'; nothing for a group without results.
+
+    'roc' and 'calibration' as well where there are AUROCs and predictions.
+    """
     if not group.finished:
         return {}
     kinds: dict[str, Callable[[Group], Figure]] = {
@@ -58,6 +67,8 @@ def draw(group: Group) -> dict[str, str]:
         "speed": speed,
         "startup": startup,
     }
+    if group.labels and any(_ranked(outcome) for outcome in group.finished):
+        kinds |= {"roc": roc, "calibration": calibration}
     with mpl.rc_context():
         mpl.rcdefaults()  # a person's own style must not change a report
         mpl.rcParams.update(STYLE)
@@ -65,7 +76,11 @@ def draw(group: Group) -> dict[str, str]:
 
 
 def curves(group: Group) -> Figure:
-    """Training loss by step and validation accuracy by epoch: the median seed and the range."""
+    """Training loss by step and validation accuracy by epoch: the median seed and the range.
+
+    Validation AUROC instead of accuracy where there is one.
+    """
+    auroc = shows_auroc(group)
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     averaged = 1
@@ -74,9 +89,9 @@ def curves(group: Group) -> Figure:
         losses, first, averaged = _losses(outcome)
         positive &= bool(np.nanmin(losses, initial=math.inf) > 0)
         _band(left, first, losses, group, place, marker=False)
-        accuracies = _equal_length([[e.val_accuracy for e in c.epochs] for c in _cells(outcome)])
-        epochs = np.arange(1, accuracies.shape[1] + 1, dtype=np.float64)
-        _band(right, epochs, accuracies, group, place, marker=len(epochs) < 2)
+        scores = _equal_length([[_validation(e, auroc) for e in c.epochs] for c in _cells(outcome)])
+        epochs = np.arange(1, scores.shape[1] + 1, dtype=np.float64)
+        _band(right, epochs, scores, group, place, marker=len(epochs) < 2)
     if positive:
         left.set_yscale("log")
         left.yaxis.set_major_formatter(FuncFormatter(_plain_tick))
@@ -84,14 +99,135 @@ def curves(group: Group) -> Figure:
     left.set_xlabel("training step")
     left.set_ylabel("training loss" + (f", mean of {averaged} steps" if averaged > 1 else ""))
     right.set_xlabel("epoch")
-    right.set_ylabel("validation accuracy")
-    right.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+    if auroc:
+        right.set_ylabel(f"validation {name_of(group)}")
+    else:
+        right.set_ylabel("validation accuracy")
+        right.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles, labels = left.get_legend_handles_labels()
+    _legend(figure, left)
+    return figure
+
+
+def shows_auroc(group: Group) -> bool:
+    """Whether validation is shown as AUROC: every epoch has one."""
+    epochs = [e for outcome in group.finished for cell in _cells(outcome) for e in cell.epochs]
+    return bool(group.labels) and all(epoch.val_auroc is not None for epoch in epochs)
+
+
+def _validation(epoch: Epoch, auroc: bool) -> float:
+    return epoch.val_auroc if auroc and epoch.val_auroc is not None else epoch.val_accuracy
+
+
+def roc(group: Group) -> Figure:
+    """One small plot a label, one line a framework: the mean over the seeds at each share of
+    false alarms."""
+    from sklearn.metrics import roc_curve  # takes a second to import
+
+    count = len(group.labels)
+    columns = min(4, count)
+    lines = math.ceil(count / columns)
+    width = WIDTH if columns > 1 else WIDTH / 2
+    figure = Figure(figsize=(width, 1 + lines * width / columns), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    false_alarms = np.linspace(0, 1, 101)
+    for axes in panels.flat[count:]:
+        axes.set_visible(False)
+    for number_, (axes, label) in enumerate(zip(panels.flat, group.labels, strict=False)):
+        axes.set_title(_title(label), fontsize=9)
+        axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+        axes.set_aspect("equal")
+        axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+        axes.set_yticks((0, 0.5, 1), ("0", "0.5", "1"))
+        drawn = False
+        for place, outcome in enumerate(group.finished):
+            curves = []
+            for scores, labels in _ranked(outcome):
+                score, answer = scores[:, number_], labels[:, number_]
+                if np.isnan(score).any() or answer.min() == answer.max():
+                    continue
+                false, true, _ = roc_curve(answer, score)
+                curves.append(np.interp(false_alarms, false, true))
+            if curves:
+                drawn = True
+                _line(axes, false_alarms, np.mean(curves, axis=0), group, place, scale=0.7)
+        if not drawn:
+            axes.text(0.5, 0.25, "undefined", ha="center", fontsize=8, color="#555555")
+    figure.supxlabel("share of false alarms (1 - specificity)", fontsize=10)
+    figure.supylabel("share found (sensitivity)", fontsize=10)
+    _legend_of_frameworks(figure, group)
+    return figure
+
+
+def calibration(group: Group) -> Figure:
+    """How often a label is there, by the probability given to it; all labels and seeds pooled.
+
+    Ten bins of equally many answers, so that each point rests on as much.
+    """
+    figure = Figure(figsize=(WIDTH / 2, 0.8 + WIDTH / 2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+    reach = 0.0
+    for place, outcome in enumerate(group.finished):
+        kept = [(s.ravel(), a.ravel()) for s, a in _ranked(outcome) if not np.isnan(s).any()]
+        if not kept:
+            continue
+        probability = expit(np.concatenate([scores for scores, _ in kept]))
+        answer = np.concatenate([answers for _, answers in kept])
+        order = np.argsort(probability, kind="stable")
+        bins = [part for part in np.array_split(order, BINS) if part.size]
+        said = np.array([probability[part].mean() for part in bins])
+        true = np.array([answer[part].mean() for part in bins])
+        reach = max(reach, float(said.max()), float(true.max()))
+        _line(axes, said, true, group, place, scale=0.7, marker=True)
+    reach = min(1.0, 1.08 * reach) or 1.0
+    axes.set_xlim(0, reach)
+    axes.set_ylim(0, reach)
+    axes.set_aspect("equal")
+    axes.set_xlabel("probability given")
+    axes.set_ylabel("share that is positive")
+    _legend_of_frameworks(figure, group)
+    return figure
+
+
+def _ranked(outcome: Outcome) -> list[tuple[NDArray[np.floating[Any]], NDArray[np.uint8]]]:
+    """Scores and labels (examples, L) of every seed that kept its predictions."""
+    return [cell.ranked for cell in _cells(outcome) if cell.ranked is not None]
+
+
+def _title(label: str) -> str:
+    """A label as text that matplotlib takes for no formula and that fits its plot."""
+    flat = " ".join(label.split()).replace("$", r"\$")
+    return flat if len(flat) <= 24 else flat[:23] + "…"
+
+
+def _legend_of_frameworks(figure: Figure, group: Group) -> None:
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=_color(place),
+            dashes=DASHES[place % len(DASHES)] or (None, None),
+            linewidth=2,
+            label=outcome.title,
+        )
+        for place, outcome in enumerate(group.finished)
+    ]
+    wide = figure.get_figwidth() > WIDTH / 2
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=2 if wide else 1,
+        frameon=False,
+        handlelength=4,
+    )
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=2, frameon=False, handlelength=4
     )
-    return figure
 
 
 def speed(group: Group) -> Figure:
@@ -218,20 +354,32 @@ def _band(
 
     The same numbers in every framework give the same curve: only so can all of them be seen.
     """
-    above = len(group.finished) - 1 - place
-    thicker = min(1.3, 4 / max(1, len(group.finished) - 1))
-    middle = np.median(values, axis=0)
     if len(values) > 1:
         low, high = values.min(axis=0), values.max(axis=0)
         axes.fill_between(x, low, high, color=_color(place), alpha=0.12, linewidth=0)
+    _line(axes, x, np.median(values, axis=0), group, place, marker=marker)
+
+
+def _line(
+    axes: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    group: Group,
+    place: int,
+    *,
+    scale: float = 1.0,
+    marker: bool = False,
+) -> None:
+    above = len(group.finished) - 1 - place
+    thicker = min(1.3, 4 / max(1, len(group.finished) - 1))
     axes.plot(
         x,
-        middle,
+        y,
         color=_color(place),
-        linewidth=1.4 + thicker * above,
+        linewidth=scale * (1.4 + thicker * above),
         dashes=DASHES[place % len(DASHES)] or (None, None),
         marker="o" if marker else None,
-        markersize=5 + 3 * above,
+        markersize=scale * (5 + 3 * above),
         label=group.finished[place].title,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.measure import metrics
 from harness.report.comparison import Group, Run, title_of, took_turns
 from harness.report.text import code, escape, join, number, plural, shorten
 from harness.results.records import Identity
@@ -149,16 +150,30 @@ def _not_identical(run: Run, group: Group) -> Iterator[str]:
 def _recount(run: Run, group: Group) -> Iterator[str]:
     for outcome in group.finished:
         for seed, cell in outcome.trained.items():
-            if cell.predictions is None or cell.arrays is None:
+            if cell.right is None or cell.ranked is None:
                 continue
-            correct = int((cell.predictions == cell.arrays.test_labels).sum())
-            if (correct, cell.predictions.size) != (cell.test.correct, cell.test.examples):
+            correct = int(cell.right.sum())
+            if (correct, cell.right.size) != (cell.test.correct, cell.test.examples):
                 yield (
                     f"**Counts disagree**: {escape(outcome.title)}, {escape(group.title)}, "
                     f"seed {seed}: the stored predictions give {correct} of "
-                    f"{cell.predictions.size} right, the stored result says "
+                    f"{cell.right.size} right, the stored result says "
                     f"{cell.test.correct} of {cell.test.examples}."
                 )
+            recomputed = metrics.aurocs(*cell.ranked) if cell.test.auroc else ()
+            if not _alike(recomputed, cell.test.auroc):
+                yield (
+                    f"**Scores disagree**: {escape(outcome.title)}, {escape(group.title)}, "
+                    f"seed {seed}: the AUROCs of the stored predictions are not those of the "
+                    "stored result."
+                )
+
+
+def _alike(one: tuple[float | None, ...], other: tuple[float | None, ...]) -> bool:
+    return len(one) == len(other) and all(
+        first is second or (first is not None and second is not None and abs(first - second) < 1e-9)
+        for first, second in zip(one, other, strict=True)
+    )
 
 
 def _far_apart(run: Run, group: Group) -> Iterator[str]:

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness import __version__
 from harness.backends.registry import BACKENDS, BackendSpec
 from harness.errors import BenchError
-from harness.report import figures, sources, tables, text, verdict
+from harness.measure.statistics import CONFIDENCE, RESAMPLES
+from harness.report import figures, labels, sources, tables, text, verdict
 from harness.report.comparison import MINIMUM_ROUNDS, SIGNIFICANCE, Group, Run, title_of
 from harness.report.families import FAMILIES, NOTES
 from harness.report.identity import TOLERANCE, findings
@@ -20,9 +21,11 @@ from harness.results.folder import RunFolder, write_atomically
 from harness.results.load import cells_frame, to_csv
 
 FIGURES = {
-    "curves": "Training loss by step and validation accuracy by epoch",
+    "curves": "Training loss by step and validation {score} by epoch",
     "speed": "Training speed of each framework in images per second",
     "startup": "Seconds that each framework takes once, before its first steady epoch",
+    "roc": "ROC curves of each framework, {labels}",
+    "calibration": "Reliability of each framework's probabilities",
 }
 """Kinds of figure and what their text for readers without pictures says."""
 
@@ -39,10 +42,10 @@ def render(path: Path) -> Path:
     run = Run.read(folder)
     csv = to_csv(cells_frame(folder))
     drawn = [_figures(group) for group in run.groups]
-    content = _markdown(run, [list(files) for files in drawn])
+    content = _markdown(run, [{kind: name for kind, (name, _) in files.items()} for files in drawn])
     try:
         for files in drawn:
-            for name, svg in files.items():
+            for name, svg in files.values():
                 write_atomically(path / name, svg)
         write_atomically(path / "results.csv", csv)
         # Last, so that a report never shows figures that are not there.
@@ -52,13 +55,13 @@ def render(path: Path) -> Path:
     return path / "report.md"
 
 
-def _figures(group: Group) -> dict[str, str]:
-    """SVG text by its path below the run's folder."""
+def _figures(group: Group) -> dict[str, tuple[str, str]]:
+    """Path below the run's folder and SVG text, by kind."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{group.dataset}-{group.model}")
-    return {f"figures/{stem}-{kind}.svg": svg for kind, svg in figures.draw(group).items()}
+    return {kind: (f"figures/{stem}-{kind}.svg", svg) for kind, svg in figures.draw(group).items()}
 
 
-def _markdown(run: Run, drawn: list[list[str]]) -> str:
+def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
     environment = Environment(
         loader=PackageLoader("harness.report"),
         undefined=StrictUndefined,
@@ -88,16 +91,23 @@ def _markdown(run: Run, drawn: list[list[str]]) -> str:
         escape=text.escape,
         join=text.join,
         fence=text.fence,
+        confidence=round(100 * CONFIDENCE),
+        resamples=RESAMPLES,
+        labels=labels,
         tables=tables,
         verdict=verdict,
     )
 
 
-def _links(group: Group, names: list[str]) -> dict[str, str]:
+def _links(group: Group, names: dict[str, str]) -> dict[str, str]:
     """Markdown pictures by kind."""
+    words = {
+        "score": "AUROC" if figures.shows_auroc(group) else "accuracy",
+        "labels": "label by label" if len(group.labels) > 1 else "one plot",
+    }
     return {
-        kind: f"![{text.escape(f'{caption}: {group.title}')}]({name})"
-        for (kind, caption), name in zip(FIGURES.items(), names, strict=False)
+        kind: f"![{text.escape(f'{FIGURES[kind].format(**words)}: {group.title}')}]({name})"
+        for kind, name in names.items()
     }
 
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from harness.backends.registry import BACKENDS
 from harness.measure.statistics import CONFIDENCE
+from harness.report import labels
 from harness.report.comparison import Group, Outcome, Run, paired_speed, title_of
 from harness.report.families import FAMILIES
 from harness.report.identity import ITEMS, Check, checks
 from harness.report.sources import Part, whole
 from harness.report.text import (
     NOTHING,
+    auroc_interval,
+    capitalised,
     code,
     escape,
     number,
@@ -48,9 +51,11 @@ assert set(PHASES) == set(Phases.model_fields)
 def headline(run: Run, group: Group) -> str:
     """One row a framework, those that failed or were skipped included."""
     reference = group.reference
+    auroc = [f"{capitalised(labels.name_of(group))} ({INTERVAL})"] if group.labels else []
     header = [
         "Framework",
-        f"Test accuracy ({INTERVAL})",
+        *auroc,
+        f"{capitalised(group.accuracy)} ({INTERVAL})",
         f"Training, images/s ({INTERVAL})",
         f"Speed, {escape(reference.title)} = 1 ({INTERVAL})" if reference else "Speed ratio",
         "First step, s",
@@ -58,14 +63,17 @@ def headline(run: Run, group: Group) -> str:
         "Peak memory, MiB",
     ]
     rows = [
-        _headline_row(outcome, reference) if outcome.trained else _unfinished_row(outcome)
+        _headline_row(group, outcome)
+        if outcome.trained
+        else _unfinished_row(outcome, len(header) - 2)
         for outcome in group.outcomes
     ]
     rows += [
-        [escape(title_of(name)), f"skipped: {escape(shorten(reason))}", *[NOTHING] * 5]
+        [escape(title_of(name)), f"skipped: {escape(shorten(reason))}"]
+        + [NOTHING] * (len(header) - 2)
         for name, reason in run.manifest.skipped.items()
     ]
-    return table(header, rows, align="lrrrrrr")
+    return table(header, rows, align="l" + "r" * (len(header) - 1))
 
 
 def accuracy_cell(outcome: Outcome) -> str:
@@ -77,6 +85,16 @@ def accuracy_cell(outcome: Outcome) -> str:
             return f"{shown}; the same in all {len(outcome.trained)} seeds"
         shown += f"; seeds {100 * low:.{places}f} to {percent(high, places)}"
     return shown
+
+
+def auroc_cell(outcome: Outcome) -> str:
+    shown = auroc_interval(outcome.mean_auroc)
+    low, high = outcome.auroc_range
+    if len(outcome.trained) < 2 or math.isnan(low + high):
+        return shown
+    if low == high:
+        return f"{shown}; the same in all {len(outcome.trained)} seeds"
+    return f"{shown}; seeds {low:.3f} to {high:.3f}"
 
 
 def ratio_cell(outcome: Outcome, reference: Outcome | None) -> str:
@@ -95,26 +113,27 @@ def unfinished_reason(outcome: Outcome) -> str:
     return "not run yet"
 
 
-def _headline_row(outcome: Outcome, reference: Outcome | None) -> list[str]:
+def _headline_row(group: Group, outcome: Outcome) -> list[str]:
     name = escape(outcome.title)
     planned = len(outcome.trained) + len(outcome.failed) + len(outcome.missing)
     if len(outcome.trained) < planned:
         name += f" (**{len(outcome.trained)} of {planned} seeds**)"
     return [
         name,
+        *([auroc_cell(outcome)] if group.labels else []),
         accuracy_cell(outcome),
         speed(outcome.speed),
-        ratio_cell(outcome, reference),
+        ratio_cell(outcome, group.reference),
         number(outcome.phase("first_step_s")),
         number(outcome.phase("import_s")),
         f"{outcome.peak_mib:,.0f}",
     ]
 
 
-def _unfinished_row(outcome: Outcome) -> list[str]:
+def _unfinished_row(outcome: Outcome, empty: int) -> list[str]:
     state, _, reason = unfinished_reason(outcome).partition(": ")
     shown = f"**{state}**: {escape(reason)}" if reason else f"**{state}**"
-    return [escape(outcome.title), shown, *[NOTHING] * 5]
+    return [escape(outcome.title), shown, *[NOTHING] * empty]
 
 
 def frameworks(run: Run) -> str:
@@ -339,6 +358,7 @@ def dataset(name: str, entry: DatasetEntry) -> str:
         ("image", f"{plural(channels, 'channel')}, {height} x {width} pixels"),
         (f"classes ({len(entry.classes)})", escape(classes)),
         ("task", escape(entry.task)),
+        *([("pictures", "**synthetic**")] if labels.is_synthetic(name, entry) else []),
         ("split", escape(entry.split)),
         ("licence", escape(entry.license)),
         *(("source", line) for line in _source_lines(entry.source)),
@@ -370,31 +390,42 @@ def _source_lines(source: str) -> Iterable[str]:
 
 def every_cell(run: Run, group: Group) -> str:
     """One row for each framework and seed of the group."""
+    aurocs = [f"Test {labels.name_of(group)}", "Validation AUROC"] if group.labels else []
+    several = group.entry.task == "multilabel"
+    accuracies = ["All labels right", "Validation, all right"] if several else [
+        "Test accuracy", "Validation accuracy"
+    ]  # fmt: skip
     header = [
-        "Framework", "Seed", "Test right", "Test accuracy", "Test loss", "Validation accuracy",
+        "Framework", "Seed", *aurocs, "Test right", accuracies[0], "Test loss", accuracies[1],
         "Last training loss", "Images/s", "Training, s", "Start, s", "Import, s", "Build, s",
         "First step, s", "First prediction, s", "Test evaluation, s", "Peak memory, MiB",
     ]  # fmt: skip
+    empty = [NOTHING] * (len(header) - 3)
     rows: list[list[str]] = []
     for outcome in group.outcomes:
         name = escape(outcome.title)
         for seed in run.manifest.experiment.seeds:
             if seed in outcome.failed:
                 reason = escape(shorten(outcome.failed[seed].error or "no reason was recorded"))
-                rows.append([name, str(seed), f"**failed**: {reason}", *[NOTHING] * 13])
+                rows.append([name, str(seed), f"**failed**: {reason}", *empty])
             elif seed in outcome.missing:
-                rows.append([name, str(seed), "**not run yet**", *[NOTHING] * 13])
+                rows.append([name, str(seed), "**not run yet**", *empty])
             elif seed in outcome.trained:
-                rows.append([name, str(seed), *_cell_numbers(outcome, seed)])
-    return table(header, rows, align="l" + "r" * 15)
+                rows.append([name, str(seed), *_cell_numbers(group, outcome, seed)])
+    return table(header, rows, align="l" + "r" * (len(header) - 1))
 
 
-def _cell_numbers(outcome: Outcome, seed: int) -> list[str]:
+def _cell_numbers(group: Group, outcome: Outcome, seed: int) -> list[str]:
     cell = outcome.trained[seed]
     last = cell.epochs[-1]
     places = percent_places(cell.test.examples)
     phases = cell.phases
+    aurocs = [
+        labels.UNDEFINED if math.isnan(cell.mean_auroc) else f"{cell.mean_auroc:.4f}",
+        NOTHING if last.val_auroc is None else f"{last.val_auroc:.4f}",
+    ]
     return [
+        *(aurocs if group.labels else []),
         f"{cell.test.correct:,} of {cell.test.examples:,}",
         percent(cell.test.accuracy, places),
         number(cell.test.loss),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from harness.results.folder import RunFolder
@@ -22,6 +23,7 @@ def headline_table(folder: RunFolder) -> Renderables:
     from rich.table import Table
     from rich.text import Text
 
+    from harness.report import labels
     from harness.report.comparison import Run, title_of
     from harness.report.tables import ratio_cell, unfinished_reason
     from harness.report.text import number, percent, percent_places, shorten
@@ -37,7 +39,10 @@ def headline_table(folder: RunFolder) -> Renderables:
             padding=(0, 2, 0, 0),
         )
         table.add_column("framework", overflow="fold")
-        for name in ("accuracy", "images/s", "speed ratio", "first step"):
+        scores = [labels.name_of(group)] if group.labels else []
+        if group.entry.task != "multilabel":  # there it says little, and the width is scarce
+            scores.append("accuracy")
+        for name in (*scores, "images/s", "speed ratio", "first step"):
             table.add_column(name, justify="right", no_wrap=True)
         notes: list[Text] = []
         for outcome in group.outcomes:
@@ -45,9 +50,16 @@ def headline_table(folder: RunFolder) -> Renderables:
             if not outcome.trained:
                 table.add_row(Text(outcome.title), Text("none", style="red"))
             else:
+                auroc, accuracy = outcome.mean_auroc.value, outcome.accuracy.value
+                shares = {
+                    labels.name_of(group): labels.UNDEFINED
+                    if math.isnan(auroc)
+                    else f"{auroc:.3f}",
+                    "accuracy": percent(accuracy, percent_places(outcome.test_examples)),
+                }
                 table.add_row(
                     Text(outcome.title),
-                    percent(outcome.accuracy.value, percent_places(outcome.test_examples)),
+                    *(shares[name] for name in scores),
                     number(outcome.speed.value),
                     ratio_cell(outcome, group.reference),
                     f"{number(outcome.phase('first_step_s'))} s",

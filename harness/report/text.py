@@ -64,6 +64,11 @@ def join(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def capitalised(text: str) -> str:
+    """'mean AUROC' -> 'Mean AUROC'"""
+    return text[:1].upper() + text[1:]
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
@@ -97,6 +102,31 @@ def percent_interval(estimate: Estimate, places: int) -> str:
     if not estimate.has_interval:
         return shown
     return f"{shown} ({100 * estimate.low:.{places}f} to {100 * estimate.high:.{places}f})"
+
+
+def auroc_interval(estimate: Estimate) -> str:
+    """'0.712 (0.651 to 0.770)'"""
+    if math.isnan(estimate.value):
+        return "undefined"
+    if not estimate.has_interval:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def difference_parts(estimate: Estimate) -> tuple[str, str]:
+    """Value and interval of a difference with its sign, the interval rounded outwards.
+
+    Four decimal places; more where the interval is so narrow that these would not show it.
+    """
+    if not estimate.has_interval:
+        return f"{estimate.value:+.4f}", ""
+    width = estimate.high - estimate.low
+    if width == 0 and estimate.value == 0:
+        return "0", "0 to 0"
+    places = max(4, 1 - math.floor(math.log10(width))) if width > 0 else 4
+    scale = 10**places
+    low, high = math.floor(estimate.low * scale) / scale, math.ceil(estimate.high * scale) / scale
+    return f"{estimate.value:+.{places}f}", f"{low:+.{places}f} to {high:+.{places}f}"
 
 
 def speed(estimate: Estimate) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.measure.statistics import CONFIDENCE, Estimate
+from harness.report import labels
 from harness.report.comparison import (
     MINIMUM_ROUNDS,
     SIGNIFICANCE,
@@ -15,6 +16,9 @@ from harness.report.comparison import (
 )
 from harness.report.identity import checks
 from harness.report.text import (
+    auroc_interval,
+    capitalised,
+    difference_parts,
     escape,
     join,
     number,
@@ -26,12 +30,16 @@ from harness.report.text import (
     ratio_parts,
 )
 
+MOST_NAMED = 4
+"""Pairs that a sentence names; a table has them all."""
+SHARE = "share of images with all labels right"
+
 
 def verdict(group: Group) -> str:
     """One paragraph of Markdown."""
     if not group.finished:
         return "No framework finished, so there is nothing to compare."
-    sentences = [*_speed(group), *_accuracy(group), *_identity(group)]
+    sentences = [*_speed(group), *_auroc(group), *_accuracy(group), *_identity(group)]
     return " ".join(sentences)
 
 
@@ -112,37 +120,105 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{value}, {100 * CONFIDENCE:.0f} % interval {interval}"
 
 
+def _auroc(group: Group) -> list[str]:
+    if not group.labels:
+        return []
+    finished = group.finished
+    name = labels.name_of(group)
+    if len(finished) == 1:
+        return [f"Its {name} is {auroc_interval(finished[0].mean_auroc)} on the test images."]
+    shown = [
+        labels.UNDEFINED if math.isnan(o.mean_auroc.value) else f"{o.mean_auroc.value:.3f}"
+        for o in finished
+    ]
+    if len(set(shown)) == 1:
+        values = f"{shown[0]} in {'both' if len(shown) == 2 else f'all {len(shown)}'}"
+    else:
+        values = join([f"{escape(o.title)} {s}" for o, s in zip(finished, shown, strict=True)])
+    tests = [(pair, test) for pair in group.pairs for test in pair.rank_tests]
+    if not tests:
+        return [
+            f"{capitalised(name)} on the test images: {values}; nothing is at hand to test the "
+            "difference."
+        ]
+    differences = [
+        (pair, test.seed, test.difference(group.rank_test_count)) for pair, test in tests
+    ]
+    apart = [found for found in differences if labels.apart(found[2])]
+    if not apart:
+        return [f"No difference in {name} is shown ({values}; paired on the same {_units(group)})."]
+    named = [
+        f"{escape(pair.first.title)} and {escape(pair.second.title)} "
+        f"(seed {seed}: {difference_parts(found)[0]}, {difference_parts(found)[1]})"
+        for pair, seed, found in apart[:MOST_NAMED]
+    ]
+    if len(apart) > MOST_NAMED:
+        named.append(f"{len(apart) - MOST_NAMED} more")
+    return [
+        f"{capitalised(name)} ({values}) differs beyond the noise of the test {_units(group)} "
+        f"between {join(named)}."
+    ]
+
+
+def auroc_summary(group: Group) -> str:
+    """One sentence on all pairs and seeds."""
+    found = [
+        test.difference(group.rank_test_count) for pair in group.pairs for test in pair.rank_tests
+    ]
+    apart = sum(map(labels.apart, found))
+    largest = max((abs(difference.value) for difference in found), default=0.0)
+    judged = (
+        f"{apart} of {plural(len(found), 'comparison')} show a difference beyond the noise"
+        if apart
+        else f"none of {plural(len(found), 'comparison')} shows a difference"
+    )
+    return f"{capitalised(judged)}; the largest difference is {largest:.4f}."
+
+
+def _units(group: Group) -> str:
+    return "images" if group.patients is None else "patients"
+
+
 def _accuracy(group: Group) -> list[str]:
     finished = group.finished
+    name = SHARE if group.entry.task == "multilabel" else "test accuracy"
     places = percent_places(finished[0].test_examples)
     if len(finished) == 1:
         shown = percent_interval(finished[0].accuracy, places)
-        return [f"Its test accuracy is {shown} on {plural(finished[0].test_examples, 'image')}."]
+        return [f"Its {name} is {shown} on {plural(finished[0].test_examples, 'image')}."]
     shares = [percent(outcome.accuracy.value, places) for outcome in finished]
     if len(set(shares)) == 1:
         values = f"{shares[0]} in {'both' if len(shares) == 2 else f'all {len(shares)}'}"
     else:
         values = join([f"{escape(o.title)} {s}" for o, s in zip(finished, shares, strict=True)])
     if not group.pairs:
-        return [f"Test accuracies are {values}; no predictions are at hand to test the difference."]
+        lead = (
+            f"{capitalised(name)}: {values}" if name == SHARE else f"Test accuracies are {values}"
+        )
+        return [f"{lead}; no predictions are at hand to test the difference."]
     apart = [(pair, p) for pair in group.pairs if (p := smallest_p(group, pair)) < SIGNIFICANCE]
     if apart:
         named = [
             f"{escape(pair.first.title)} and {escape(pair.second.title)} ({p_value(p)})"
             for pair, p in apart
         ]
+        lead = (
+            f"{capitalised(name)} ({values}) differs"
+            if name == SHARE
+            else f"Test accuracies ({values}) differ"
+        )
         return [
-            f"Test accuracies ({values}) differ beyond the noise of the test images between "
-            f"{join(named)}, by paired tests corrected for their number."
+            f"{lead} beyond the noise of the test images between {join(named)}, by paired tests "
+            "corrected for their number."
         ]
     if all(test.differing == 0 for pair in group.pairs for test in pair.tests):
         return [
-            f"No difference in test accuracy is shown ({values}): from the same seed they give "
-            "every test image the same class."
+            f"No difference in {name} is shown ({values}): from the same seed they give "
+            f"every test image the same {'labels' if name == SHARE else 'class'}."
         ]
     smallest = min(smallest_p(group, pair) for pair in group.pairs)
     return [
-        f"No difference in test accuracy is shown ({values}; paired tests on the same images, "
+        f"No difference in {name} is shown ({values}; paired tests on the same images, "
         f"smallest corrected {p_value(smallest)})."
     ]
 
