@@ -36,7 +36,7 @@ def local_files(card: Card, data_dir: Path) -> Path | None:
 
 def can_export(card: Card, data_dir: Path) -> bool:
     """Whether ``card`` can be exported without a network."""
-    return not card.files or local_files(card, data_dir) is not None
+    return card.kind in sources.EMBEDDED or local_files(card, data_dir) is not None
 
 
 def downloads(card: Card, data_dir: Path) -> Path:
@@ -51,7 +51,7 @@ def export(name: str, data_dir: Path) -> Path:
     them is not what its card says.
     """
     card = find_card(name)
-    if not card.files:
+    if card.kind in sources.EMBEDDED:
         return _export(card, Path(), data_dir)
     folder = local_files(card, data_dir)
     if folder is None:

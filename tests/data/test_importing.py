@@ -46,7 +46,7 @@ def test_the_split_is_recorded(archive, tmp_path):
         (
             None,
             "csv",
-            "format 'csv': no such source; there are digits, folder, idx, nih, npz, table",
+            "format 'csv': no such source; there are digits, folder, idx, nih, npz, phantom, table",
         ),
         (None, "idx", "a.npz: not the name of an IDX file"),
         (None, "folder", "a.npz: not a folder"),

@@ -17,7 +17,7 @@ from harness.errors import BenchError
 if TYPE_CHECKING:
     from harness.data.sources._base import ImportOptions, RawDataset
 
-EMBEDDED = frozenset({"digits"})  # these need no file, so there is nothing to import
+EMBEDDED = frozenset({"digits", "phantom"})  # these need no file, so there is nothing to import
 
 
 class Source(Protocol):
