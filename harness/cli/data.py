@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,8 @@ from harness.data import sources
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from harness.data.cards import Card
     from harness.data.hdf5 import DatasetFile
 
@@ -83,31 +85,31 @@ def list_(data_dir: Path) -> None:
     from harness.data.locate import exported
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "title", "state", "train/val/test"):
+    for heading in ("name", "title", "task", "state", "train/val/test"):
         table.add_column(heading, overflow="fold")
     cards, files = load_cards(), exported(data_dir)
     for name in [*cards, *(name for name in files if name not in cards)]:
         card = cards.get(name)
-        state, sizes = _state(name, card, files.get(name), data_dir)
-        table.add_row(*map(escape, (name, card.title if card else "imported", state, sizes)))
+        title = card.title if card else "imported"
+        table.add_row(*map(escape, (name, title, *_state(name, card, files.get(name), data_dir))))
     terminal.print(table)
 
 
-def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> tuple[str, str]:
-    """What can be done with a data set, and the sizes of its splits."""
+def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> tuple[str, str, str]:
+    """The task of a data set, what can be done with it, and the sizes of its splits."""
     from harness.data.fetch import can_export
     from harness.data.hdf5 import open_dataset
 
     if path is not None:
         try:
             with open_dataset(path, memory_budget=0) as dataset:
-                return f"ready: {path}", "/".join(map(str, dataset.sizes.values()))
+                task = f"{dataset.task} ({len(dataset.classes)})"
+                return task, f"ready: {path}", "/".join(map(str, dataset.sizes.values()))
         except BenchError as error:
-            return f"unusable: {error}", ""
+            return "", f"unusable: {error}", ""
     assert card is not None
-    if can_export(card, data_dir):
-        return f"bench data export {name}", card.images
-    return f"bench data fetch {name}", card.images
+    verb = "export" if can_export(card, data_dir) else "fetch"
+    return f"{card.task} ({len(card.classes)})", f"bench data {verb} {name}", card.images
 
 
 @data.command()
@@ -131,9 +133,10 @@ def export(name: str, force: bool, data_dir: Path) -> None:
 @_data_dir
 @_own_data
 def fetch(name: str, force: bool, data_dir: Path) -> None:
-    """Download the known data set NAME (checked by SHA-256) and write it to HDF5.
+    """Download the known data set NAME (its checksum is checked) and write it to HDF5.
 
-    A copy that the system has is used first. Example: bench data fetch mnist
+    A copy that the system has is used first. What cannot be downloaded is explained step by step.
+    Example: bench data fetch mnist
     """
     from harness.data.fetch import fetch as make
 
@@ -294,7 +297,10 @@ def _report(path: Path) -> int:
 @_data_dir
 @_own_data
 def info(file: str, data_dir: Path) -> None:
-    """Describe FILE (a path or a name): shapes, classes, counts, source, split, licence."""
+    """Describe FILE (a path or a name): shapes, classes, counts, source, split, licence.
+
+    For several labels an image: the positives of each, as a number and as a share of the split.
+    """
     from harness.data.hdf5 import open_dataset
     from harness.data.locate import resolve
 
@@ -305,6 +311,8 @@ def info(file: str, data_dir: Path) -> None:
 def _describe(dataset: DatasetFile) -> None:
     from rich.markup import escape
     from rich.table import Table
+
+    from harness.data.validation import shared_groups
 
     channels, height, width = dataset.image_shape
     facts = {
@@ -327,10 +335,39 @@ def _describe(dataset: DatasetFile) -> None:
         about.add_row("source", escape("  ".join([text, *extra])))
     terminal.print(about)
     terminal.print()
-    counts = Table("class", *dataset.sizes, box=None, pad_edge=False)
-    per_split = [dataset.class_counts(name) for name in dataset.sizes]
-    for index, name in enumerate(dataset.classes):
-        counts.add_row(escape(name), *(str(column[index]) for column in per_split))
-    counts.add_section()
-    counts.add_row("images", *map(str, dataset.sizes.values()))
-    terminal.print(counts)
+    terminal.print(_counts(dataset))
+    groups = {name: dataset.split(name).group for name in dataset.sizes}
+    for fault in shared_groups({k: v for k, v in groups.items() if v is not None}):
+        terminal.error(f"{dataset.path}: {fault}")
+
+
+def _counts(dataset: DatasetFile) -> Table:
+    """How often each class occurs in each split, as a number and (multilabel) as a share."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    multilabel = dataset.task == "multilabel"
+    table = Table(box=None, pad_edge=False)
+    table.add_column("positives of" if multilabel else "class")
+    for name in dataset.sizes:
+        table.add_column(name, justify="right")
+    readers = {name: dataset.split(name) for name in dataset.sizes}
+
+    def add(what: str, numbers: Iterable[int], share: bool = multilabel) -> None:
+        texts = (
+            f"{number} ({number / total:5.1%})" if share else str(number)
+            for number, total in zip(numbers, dataset.sizes.values(), strict=True)
+        )
+        table.add_row(escape(what), *texts)
+
+    per_split = [dataset.class_counts(name).tolist() for name in dataset.sizes]
+    for name, numbers in zip(dataset.classes, zip(*per_split, strict=True), strict=True):
+        add(name, numbers)
+    table.add_section()
+    if multilabel:
+        add("none of them", (int((~r.labels.any(axis=1)).sum()) for r in readers.values()))
+    add("images", dataset.sizes.values(), share=False)
+    groups = [reader.group for reader in readers.values()]
+    if all(group is not None for group in groups):
+        add("groups (patients)", (len(set(g.tolist())) for g in groups if g is not None), False)
+    return table

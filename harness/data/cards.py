@@ -13,15 +13,20 @@ from harness.errors import BenchError
 from harness.paths import cards_dir
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class CardFile:
-    """A file of a data set. ``content_sha256`` is of its unpacked bytes, where it is known."""
+    """A file of a data set, with ``sha256``, or with ``md5`` where nothing else is published.
+
+    ``content_sha256`` is of its unpacked bytes, where it is known.
+    """
 
     name: str
-    sha256: str
+    sha256: str | None = None
     content_sha256: str | None = None
+    md5: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Card:
-    """A known data set. ``kind`` names the source that reads ``files``."""
+    """A known data set. ``kind`` names the source that reads ``files``.
+
+    Where it cannot be had from a mirror, ``kaggle`` names it there, ``size`` is what its images
+    are brought to, and ``steps`` say how a person gets it by hand.
+    """
 
     name: str
     title: str
@@ -51,6 +60,9 @@ class Card:
     files: tuple[CardFile, ...] = ()
     system_folders: tuple[Path, ...] = ()
     system_package: str = ""
+    kaggle: str = ""
+    size: int | None = None
+    steps: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
 
 
@@ -72,9 +84,13 @@ def read_card(path: Path) -> Card:
     if card.name != path.stem:
         raise BenchError(f"{path}: says name = {card.name!r}, expected the file's own name")
     for file in card.files:
-        for digest in (file.sha256, file.content_sha256 or file.sha256):
+        if file.sha256 is None and file.md5 is None:
+            raise BenchError(f"{path}: {file.name}: neither sha256 nor md5 is given")
+        for digest in filter(None, (file.sha256, file.content_sha256)):
             if not _SHA256.fullmatch(digest):
                 raise BenchError(f"{path}: {file.name}: {digest!r} is not a SHA-256 checksum")
+        if file.md5 is not None and not _MD5.fullmatch(file.md5):
+            raise BenchError(f"{path}: {file.name}: {file.md5!r} is not an MD5 checksum")
     return card
 
 
@@ -92,11 +108,14 @@ def _card(table: dict[str, Any]) -> Card:
         kind=source["kind"],
         mirrors=tuple(mirror.rstrip("/") + "/" for mirror in source.get("mirrors", ())),
         files=tuple(
-            CardFile(file["name"], file["sha256"], file.get("content_sha256"))
+            CardFile(file["name"], file.get("sha256"), file.get("content_sha256"), file.get("md5"))
             for file in source.get("files", ())
         ),
         system_folders=tuple(Path(folder) for folder in source.get("system_folders", ())),
         system_package=source.get("system_package", ""),
+        kaggle=source.get("kaggle", ""),
+        size=source.get("size"),
+        steps=tuple(source.get("steps", ())),
         references=tuple(Reference(**entry) for entry in table.get("references", ())),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import importlib
 import logging
 import zlib
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness.console import terminal
 from harness.data import sources
 from harness.data.cards import Card, CardFile, find_card
 from harness.data.hdf5 import file_sha256, write
-from harness.data.importing import assemble
+from harness.data.importing import assemble, import_path
 from harness.data.sources._base import ImportOptions
 from harness.errors import BenchError
 
@@ -65,9 +66,12 @@ def fetch(name: str, data_dir: Path) -> Path:
     """Get the files of a known data set, export it to ``data_dir/name.h5`` and return that.
 
     A copy that the system has is taken before any download; downloads are kept and used again.
-    Raises BenchError when no mirror gives a file with the right checksum.
+    Raises BenchError when no mirror gives a file with the right checksum, and when the data set
+    cannot be downloaded from here (the steps by hand are then printed).
     """
     card = find_card(name)
+    if card.steps:
+        return _from_kaggle(card, data_dir)
     if card.files and local_files(card, data_dir) is None:
         folder = downloads(card, data_dir)
         for file in card.files:
@@ -90,7 +94,7 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
         try:
             path = pooch.retrieve(
                 mirror + file.name,
-                known_hash=f"sha256:{file.sha256}",
+                known_hash=f"sha256:{file.sha256}" if file.sha256 else f"md5:{file.md5}",
                 fname=file.name,
                 path=folder,
             )
@@ -103,7 +107,7 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
         except requests.RequestException as error:
             failures.append(f"{mirror} (no connection: {type(error).__name__})")
         except ValueError:  # pooch's word for a wrong checksum; it keeps no such file
-            failures.append(f"{mirror} (wrong SHA-256)")
+            failures.append(f"{mirror} (wrong {'SHA-256' if file.sha256 else 'MD5'})")
         except OSError as error:
             raise BenchError(f"{folder}: cannot be written: {error.strerror or error}") from error
     raise BenchError(
@@ -112,8 +116,59 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
     )
 
 
+def _from_kaggle(card: Card, data_dir: Path) -> Path:
+    """Download through kagglehub where it is installed and signed in, else tell how to go on."""
+    size = str(card.size) if card.size else "N"
+    command = f"bench data import FOLDER --format {card.kind} --name {card.name} --size {size}"
+    if not _kaggle_is_ready():
+        terminal.note(f"{card.title}\n{card.homepage}\n")
+        for number, step in enumerate((*card.steps, command), start=1):
+            terminal.note(f"  {number}. {step}")
+        terminal.note("")
+        raise BenchError(
+            f"{card.name}: not fetched: kagglehub is not installed, or has no credentials; get it "
+            f"by hand as above, or `pip install kagglehub`, sign in to Kaggle, and try again"
+        )
+    kagglehub = importlib.import_module("kagglehub")  # nobody's dependency, so no type checker's
+    terminal.note(f"{card.name}: {card.kaggle} from Kaggle, through kagglehub")
+    try:
+        folder = Path(kagglehub.dataset_download(card.kaggle))
+    except Exception as error:  # kagglehub raises what its layers below raise
+        raise BenchError(
+            f"{card.name}: kagglehub could not fetch {card.kaggle}: {error}"
+        ) from error
+    terminal.note(f"{card.name}: is at {folder}; for another size: {command}")
+    return import_path(
+        folder,
+        card.name,
+        target(card, data_dir),
+        format=card.kind,
+        options=ImportOptions(size=(card.size, card.size) if card.size else None),
+        license=card.license,
+    )
+
+
+def _kaggle_is_ready() -> bool:
+    """Whether kagglehub is installed and would sign in."""
+    try:
+        config = importlib.import_module("kagglehub.config")
+    except ImportError:
+        return False
+    try:
+        return config.get_kaggle_credentials() is not None
+    except ValueError:  # its word for an unusable file of credentials
+        return False
+
+
 def _check(path: Path, file: CardFile) -> None:
     """Raise BenchError unless ``path`` is the file of the card, packed by whomever."""
+    if file.sha256 is None:
+        with path.open("rb") as stream:
+            if hashlib.file_digest(stream, "md5").hexdigest() == file.md5:
+                return
+        raise BenchError(
+            f"{path}: wrong MD5, not the file that the card names; delete it and retry"
+        )
     if file_sha256(path) == file.sha256:
         return
     if file.content_sha256 is not None:
@@ -129,7 +184,8 @@ def _check(path: Path, file: CardFile) -> None:
 
 
 def _export(card: Card, folder: Path, data_dir: Path) -> Path:
-    raw = sources.get(card.kind).load(folder, ImportOptions(classes=card.classes))
+    path = folder / card.files[0].name if len(card.files) == 1 else folder
+    raw = sources.get(card.kind).load(path, ImportOptions(classes=card.classes))
     by_name = {file.name.removesuffix(".gz"): file.name for file in card.files}
     source = [
         entry | ({"url": card.mirrors[0] + by_name[entry["file"]]} if by_name else {})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.data.hdf5 import (
     SPLITS,
@@ -98,6 +100,9 @@ def _check_labels(header: Header, labels: dict[str, UInt8Array]) -> list[Problem
             counts = np.bincount(values, minlength=len(header.classes))
         else:
             counts = values.sum(axis=0, dtype=np.int64)
+        if header.task == "multilabel":
+            problems += _check_positives(name, header.classes, counts, len(values))
+            continue
         absent = [header.classes[i] for i in np.flatnonzero(counts == 0)]
         if absent:
             problems.append(Problem("warning", f"/{name}: no example of {', '.join(absent)}"))
@@ -107,6 +112,28 @@ def _check_labels(header: Header, labels: dict[str, UInt8Array]) -> list[Problem
                 for i in np.flatnonzero((counts > 0) & (counts < _RARE))
             ]
     return problems
+
+
+def _check_positives(
+    name: str, classes: tuple[str, ...], counts: npt.NDArray[np.int64], images: int
+) -> list[Problem]:
+    """Labels that few or no images of a split have, or all of them."""
+
+    def listed(chosen: npt.NDArray[np.bool_], with_counts: bool = False) -> str:
+        return ", ".join(
+            f"{classes[i]} ({counts[i]})" if with_counts else classes[i]
+            for i in np.flatnonzero(chosen)
+        )
+
+    few = (counts > 0) & (counts < _RARE)
+    problems = [
+        f"/{name}: {what} of {listed(chosen)}: its AUROC is undefined there"
+        for what, chosen in (("no positive", counts == 0), ("no negative", counts == images))
+        if chosen.any()
+    ]
+    if few.any():
+        problems.append(f"/{name}: fewer than {_RARE} positives of {listed(few, True)}")
+    return [Problem("warning", message) for message in problems]
 
 
 def _check_images(file: Any) -> list[Problem]:
@@ -146,15 +173,17 @@ def _check_groups(file: Any) -> list[Problem]:
     if 0 < len(groups) < len(SPLITS):
         missing = next(name for name in SPLITS if name not in groups)
         return [Problem("error", f"/{missing}/group is missing, although other splits have one")]
-    problems: list[Problem] = []
+    return [Problem("error", fault) for fault in shared_groups(groups)]
+
+
+def shared_groups(groups: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
+    """A sentence for each two splits that share a group; ``groups`` int64 (N,) by split."""
+    faults: list[str] = []
     for first, second in combinations(groups, 2):
         shared = np.intersect1d(groups[first], groups[second])
         if len(shared):
-            problems.append(
-                Problem(
-                    "error",
-                    f"{len(shared)} group(s) in both /{first} and /{second}, "
-                    f"for instance {shared[0]}: results on /{second} would be too good",
-                )
+            faults.append(
+                f"{len(shared)} group(s) in both /{first} and /{second}, "
+                f"for instance {shared[0]}: results on /{second} would be too good"
             )
-    return problems
+    return faults

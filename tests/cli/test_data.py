@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -171,6 +172,76 @@ def test_export_and_list(data_dir):
     listed = bench("list").stdout
     assert "1259/179/359" in listed
     assert "unusable" in listed
+
+
+@pytest.fixture
+def x_rays(tmp_path):
+    """Twelve films of six patients in NIH's layout, without lists."""
+    root = tmp_path / "x-rays"
+    (root / "images").mkdir(parents=True)
+    rng = np.random.default_rng(3)
+    rows = ["Image Index,Finding Labels,Patient ID,View Position"]
+    for number in range(12):
+        name = f"{number:08}.png"
+        pixels = rng.integers(0, 256, (9, 9), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / name)
+        finding = "Mass|Hernia" if number % 3 == 0 else "No Finding"
+        rows.append(f"{name},{finding},{number // 2},{'AP' if number == 11 else 'PA'}")
+    (root / "Data_Entry_2017_v2020.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def test_x_rays_and_what_is_said_of_several_labels(call, data_dir, x_rays):
+    arguments = ("import", x_rays, "--format", "nih", "--name", "xr", "--size", 6)
+    result = call(*arguments, "--views", "PA", "--limit", 10)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in data_dir.iterdir()] == ["xr.h5"]
+    result = call("info", "xr")
+    assert "multilabel, 14 classes" in result.output
+    for row, total in (
+        ("Hernia", 4),
+        ("Mass", 4),
+        ("Edema", 0),
+        ("none of them", 6),
+        ("images", 10),
+        (r"groups \(patients\)", 5),
+    ):
+        (found,) = re.findall(
+            rf"^{row} ((?: +\d+(?: \( ?\d+\.\d%\))?){{3}}) *$", result.output, re.M
+        )
+        assert sum(map(int, re.findall(r" (\d+)(?= |$)", found))) == total
+        assert ("%" in found) == (row[0] in "HMEn")
+    assert "multilabel (14)" in call("list").output
+    assert call(*arguments, "--task", "binary", "--force").exit_code == 0
+    assert "No Finding" in call("info", "xr").output
+
+
+def test_info_reports_groups_in_two_splits(call, data_dir, x_rays):
+    call("import", x_rays, "--name", "xr")
+    assert "group(s)" not in call("info", "xr").output
+    with h5py.File(data_dir / "xr.h5", "r+") as file:
+        file["test/group"][0] = file["train/group"][0]
+    assert "1 group(s) in both /train and /test" in call("info", "xr").output
+
+
+def test_missing_images_are_refused_unless_allowed(call, data_dir, x_rays):
+    (x_rays / "images" / "00000004.png").unlink()
+    (x_rays / "images" / "00000006.png").write_text("no picture")
+    arguments = ("import", x_rays, "--name", "xr")
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert "1 of 12 images are missing (00000004.png)" in result.output.replace("\n", " ")
+    assert call(*arguments, "--allow-missing").exit_code == 0
+    with open_dataset(data_dir / "xr.h5") as file:
+        assert sum(file.sizes.values()) == 10
+
+
+def test_nih_cannot_be_fetched_without_kaggle(call, data_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglehub.config", None)
+    result = call("fetch", "nih")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("error: nih: not fetched: ")
 
 
 def test_the_data_folder_can_be_said(tmp_path, data_dir):

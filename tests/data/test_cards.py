@@ -10,7 +10,9 @@ from harness.paths import cards_dir
 
 def test_the_cards_that_travel_with_the_harness():
     cards = load_cards()
-    assert {"digits", "mnist", "fashion-mnist", "xray-phantom"} <= set(cards)
+    assert set(cards) == {
+        "chestmnist", "digits", "fashion-mnist", "mnist", "nih", "pneumoniamnist", "xray-phantom",
+    }  # fmt: skip
     for card in cards.values():
         assert card.task in ("multiclass", "multilabel")
         assert card.kind in sources.names()
@@ -33,6 +35,8 @@ def test_an_unknown_name_gets_a_suggestion():
         ("title =", "titel =", "the key 'title' is missing"),
         ('kind = "idx"', "", "the key 'kind' is missing"),
         ('sha256 = "440', 'sha256 = "44', "is not a SHA-256 checksum"),
+        ('sha256 = "440', 'md5 = "440', "is not an MD5 checksum"),
+        ('sha256 = "440', 'sum = "440', "neither sha256 nor md5 is given"),
         ('metric = "test error"', "", "not a dataset card"),
         ("[source]", "[source", "not valid TOML"),
     ],

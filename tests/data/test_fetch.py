@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import socket
 import struct
+import sys
 import threading
+import types
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -135,6 +137,94 @@ def test_a_wrong_checksum_is_refused(web, tmp_path):
         assert f"{mirror} (wrong SHA-256)" in message
     assert not list((tmp_path / "data").rglob("*.h5"))
     assert not list((tmp_path / "data").rglob("*.gz"))
+
+
+def test_md5_where_nothing_else_is_published(web, tmp_path, monkeypatch):
+    """One file, as MedMNIST's: the source gets that file, not its folder."""
+    arrays = {}
+    rng = np.random.default_rng(2)
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (6, 4, 4), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.array([[0], [1]] * 3)
+    good = tmp_path / "web" / "good" / "pneumoniamnist.npz"
+    np.savez(good, **arrays)
+    md5 = hashlib.md5(good.read_bytes()).hexdigest()
+    card = replace(
+        web,
+        kind="medmnist",
+        classes=("normal", "pneumonia"),
+        files=(CardFile("pneumoniamnist.npz", md5=md5),),
+    )
+    use(monkeypatch, card)
+    with open_dataset(fetch.fetch("tiny", tmp_path / "data")) as file:
+        assert file.sizes == {"train": 6, "val": 6, "test": 6}
+        assert file.source[0]["url"].endswith("/pneumoniamnist.npz")
+    kept = tmp_path / "data" / ".downloads" / "tiny" / "pneumoniamnist.npz"
+    kept.write_bytes(b"other")
+    with pytest.raises(BenchError, match="wrong MD5, not the file that the card names"):
+        fetch.export("tiny", tmp_path / "data")
+    kept.unlink()
+    good.write_bytes(b"other")
+    with pytest.raises(BenchError, match=r"good/ \(wrong MD5\)"):
+        fetch.fetch("tiny", tmp_path / "data")
+
+
+@pytest.fixture
+def kaggle(monkeypatch):
+    """A kagglehub that is installed; ``ready(credentials, folder)`` says what it does."""
+
+    def ready(credentials, folder=None):
+        def credentials_of_user():
+            if credentials == "unusable":
+                raise ValueError("Invalid Kaggle credentials file")
+            return credentials
+
+        def download(handle):
+            if folder is None:
+                raise RuntimeError("403 Client Error")
+            assert handle == "nih-chest-xrays/data"
+            return str(folder)
+
+        hub = types.ModuleType("kagglehub")
+        hub.dataset_download = download
+        config = types.ModuleType("kagglehub.config")
+        config.get_kaggle_credentials = credentials_of_user
+        monkeypatch.setitem(sys.modules, "kagglehub", hub)
+        monkeypatch.setitem(sys.modules, "kagglehub.config", config)
+
+    return ready
+
+
+@pytest.mark.parametrize("credentials", ["not installed", None, "unusable"])
+def test_nih_is_explained_where_kaggle_cannot_be_asked(
+    kaggle, credentials, tmp_path, capsys, monkeypatch
+):
+    if credentials == "not installed":
+        monkeypatch.setitem(sys.modules, "kagglehub.config", None)
+    else:
+        kaggle(credentials)
+    with pytest.raises(BenchError, match="nih: not fetched: kagglehub is not installed, or has"):
+        fetch.fetch("nih", tmp_path)
+    told = capsys.readouterr().err
+    assert "https://nihcc.app.box.com/v/ChestXray-NIHCC" in told
+    assert "bench data import FOLDER --format nih --name nih --size 224" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_nih_through_kagglehub(kaggle, tmp_path, monkeypatch, nih1000):
+    kaggle("someone", nih1000)
+    use(monkeypatch, replace(find_card("nih"), size=16))
+    with open_dataset(fetch.fetch("nih", tmp_path)) as file:
+        assert file.image_shape == (1, 16, 16)
+        assert sum(file.sizes.values()) == 1000
+    kaggle("someone")
+    with pytest.raises(BenchError, match="kagglehub could not fetch nih-chest-xrays/data: 403"):
+        fetch.fetch("nih", tmp_path)
+
+
+def test_nih_is_not_exported_from_nothing(tmp_path):
+    with pytest.raises(BenchError, match="`bench data fetch nih`"):
+        fetch.export("nih", tmp_path)
 
 
 def test_when_every_mirror_fails_each_is_named(web, tmp_path, monkeypatch):

@@ -46,8 +46,10 @@ def test_the_split_is_recorded(archive, tmp_path):
         (
             None,
             "csv",
-            "format 'csv': no such source; there are digits, folder, idx, nih, npz, phantom, table",
+            "format 'csv': no such source; there are digits, folder, idx, medmnist, nih, npz",
         ),
+        (ImportOptions(task="binary"), None, "--task binary is for --format nih"),
+        (ImportOptions(views=("PA",)), None, "--views: does not apply"),
         (None, "idx", "a.npz: not the name of an IDX file"),
         (None, "folder", "a.npz: not a folder"),
     ],
@@ -86,7 +88,7 @@ def test_unreadable_folder(archive, tmp_path, monkeypatch):
 def test_an_unknown_thing_says_what_was_looked_for(tmp_path):
     with pytest.raises(BenchError) as caught:
         sources.recognise(tmp_path)
-    for name in ("folder: ", "idx: ", "nih: ", "npz: ", "table: "):
+    for name in ("folder: ", "idx: ", "medmnist: ", "nih: ", "npz: ", "table: "):
         assert name in str(caught.value)
     with pytest.raises(BenchError, match="no such file or folder"):
         sources.recognise(tmp_path / "missing")

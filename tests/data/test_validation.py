@@ -104,7 +104,32 @@ def test_absent_labels_of_a_multilabel_set(tmp_path, make_dataset):
         tmp_path / "a.h5",
         enough(make_dataset, task="multilabel", splits={**dataset.splits, "val": silent}),
     )
-    assert messages(path, "warning") == ["/val: no example of ant, bee, cat"]
+    assert messages(path, "warning") == [
+        "/val: no positive of ant, bee, cat: its AUROC is undefined there",
+        "/test: fewer than 5 positives of ant (4), bee (4), cat (1)",
+    ]
+
+
+def test_few_positives_and_no_negative_of_a_label(tmp_path, make_dataset):
+    dataset = enough(make_dataset, task="multilabel")
+    labels = np.zeros((15, 3), dtype=np.uint8)
+    labels[:, 0] = 1
+    labels[:4, 1] = 1
+    labels[:7, 2] = 1
+    train = dataclasses.replace(dataset.splits["train"], labels=labels)
+    every = np.ones((6, 3), dtype=np.uint8)
+    every[0] = 0
+    splits = {
+        name: dataclasses.replace(dataset.splits[name], labels=every) for name in ("val", "test")
+    }
+    path = write(
+        tmp_path / "a.h5",
+        enough(make_dataset, task="multilabel", splits={"train": train, **splits}),
+    )
+    assert messages(path, "warning") == [
+        "/train: no negative of ant: its AUROC is undefined there",
+        "/train: fewer than 5 positives of bee (4)",
+    ]
 
 
 def test_constant_images(tmp_path, make_dataset):
