@@ -13,6 +13,8 @@ from harness.errors import BenchError
 _VERBS = {
     "run": "Train and compare, then write the report.",
     "report": "Render the report of a finished run again.",
+    "evaluate": "Judge trained weights in one framework or several.",
+    "weights": "Copy trained weights out of a run.",
     "data": "Export, import, fetch, validate and describe data sets.",
     "setup": "Install Julia, or Knet.jl, where they are not there yet.",
     "doctor": "Say which frameworks are ready, where they are, and how to mend the others.",
