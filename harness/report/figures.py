@@ -84,15 +84,16 @@ def curves(group: Group) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     averaged = 1
-    positive = True
+    lowest, highest = math.inf, 0.0
     for place, outcome in enumerate(group.finished):
         losses, first, averaged = _losses(outcome)
-        positive &= bool(np.nanmin(losses, initial=math.inf) > 0)
+        lowest = min(lowest, float(np.nanmin(losses, initial=math.inf)))
+        highest = max(highest, float(np.nanmax(losses, initial=0)))
         _band(left, first, losses, group, place, marker=False)
         scores = _equal_length([[_validation(e, auroc) for e in c.epochs] for c in _cells(outcome)])
         epochs = np.arange(1, scores.shape[1] + 1, dtype=np.float64)
         _band(right, epochs, scores, group, place, marker=len(epochs) < 2)
-    if positive:
+    if lowest > 0 and highest > 10 * lowest:  # a narrower range has no power of ten to label
         left.set_yscale("log")
         left.yaxis.set_major_formatter(FuncFormatter(_plain_tick))
         left.yaxis.set_minor_formatter(NullFormatter())

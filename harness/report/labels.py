@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from harness.measure.statistics import CONFIDENCE, MINIMUM_CARRIERS, RESAMPLES, Estimate
+from harness.measure.statistics import CONFIDENCE, MINIMUM_CARRIERS, RESAMPLES, Estimate, carriers
 from harness.report.comparison import Group, Outcome, Trained
 from harness.report.published import Study, studies
 from harness.report.text import (
@@ -97,15 +97,20 @@ def how_made(group: Group) -> str:
     seeds = (
         f"Each value is the mean over {len(group.seeds)} seeds. " if len(group.seeds) > 1 else ""
     )
-    sentences = [
-        f"{seeds}The intervals are from {RESAMPLES:,} bootstrap samples over {unit}; a label that "
-        f"fewer than {MINIMUM_CARRIERS} {few} have (or lack) carries none."
-    ]
+    sentences = [f"{seeds}The intervals are from {RESAMPLES:,} bootstrap samples over {unit}."]
     missing = [label for p, label in enumerate(group.labels) if p not in _defined(group)]
     if missing and len(missing) < len(group.labels):
         sentences.append(
             f"The mean is over the {len(group.labels) - len(missing)} labels that have an AUROC: "
             f"it leaves out {join([escape(label) for label in missing])}."
+        )
+    rare = [p for p in _defined(group) if _carriers(group, p) < MINIMUM_CARRIERS]
+    if rare:
+        sentences.append(f"A label that fewer than {MINIMUM_CARRIERS} {few} have carries none.")
+    if rare and len(group.labels) > 1:
+        sentences.append(
+            f"**The mean rests on little**: that holds for {len(rare)} of its "
+            f"{len(_defined(group))} labels."
         )
     return " ".join(sentences)
 
@@ -236,6 +241,11 @@ def _column(group: Group, place: int) -> NDArray[np.uint8]:
     assert group.tested is not None
     labels = group.tested.test_labels
     return labels if labels.ndim == 1 else labels[:, place]
+
+
+def _carriers(group: Group, place: int) -> int:
+    assert group.tested is not None
+    return int(carriers(_column(group, place)[:, None], group.tested.test_groups)[0])
 
 
 def _share(group: Group, place: int) -> float:

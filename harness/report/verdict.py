@@ -126,27 +126,32 @@ def _auroc(group: Group) -> list[str]:
     finished = group.finished
     name = labels.name_of(group)
     if len(finished) == 1:
-        return [f"Its {name} is {auroc_interval(finished[0].mean_auroc)} on the test images."]
-    shown = [
+        shown = auroc_interval(finished[0].mean_auroc)
+        return [f"Its {name} on the test images is {shown}.", *_guessing(group)]
+    means = [
         labels.UNDEFINED if math.isnan(o.mean_auroc.value) else f"{o.mean_auroc.value:.3f}"
         for o in finished
     ]
-    if len(set(shown)) == 1:
-        values = f"{shown[0]} in {'both' if len(shown) == 2 else f'all {len(shown)}'}"
+    if len(set(means)) == 1:
+        values = f"{means[0]} in {'both' if len(means) == 2 else f'all {len(means)}'}"
     else:
-        values = join([f"{escape(o.title)} {s}" for o, s in zip(finished, shown, strict=True)])
+        values = join([f"{escape(o.title)} {s}" for o, s in zip(finished, means, strict=True)])
     tests = [(pair, test) for pair in group.pairs for test in pair.rank_tests]
     if not tests:
         return [
             f"{capitalised(name)} on the test images: {values}; nothing is at hand to test the "
-            "difference."
+            "difference.",
+            *_guessing(group),
         ]
     differences = [
         (pair, test.seed, test.difference(group.rank_test_count)) for pair, test in tests
     ]
     apart = [found for found in differences if labels.apart(found[2])]
     if not apart:
-        return [f"No difference in {name} is shown ({values}; paired on the same {_units(group)})."]
+        return [
+            f"No difference in {name} is shown ({values}; paired on the same {_units(group)}).",
+            *_guessing(group),
+        ]
     named = [
         f"{escape(pair.first.title)} and {escape(pair.second.title)} "
         f"(seed {seed}: {difference_parts(found)[0]}, {difference_parts(found)[1]})"
@@ -156,8 +161,27 @@ def _auroc(group: Group) -> list[str]:
         named.append(f"{len(apart) - MOST_NAMED} more")
     return [
         f"{capitalised(name)} ({values}) differs beyond the noise of the test {_units(group)} "
-        f"between {join(named)}."
+        f"between {join(named)}.",
+        *_guessing(group),
     ]
+
+
+def _guessing(group: Group) -> list[str]:
+    """Who is not shown to have learnt anything: the interval covers 0.5."""
+    names = [
+        escape(outcome.title)
+        for outcome in group.finished
+        if outcome.mean_auroc.has_interval and outcome.mean_auroc.low <= 0.5
+    ]
+    if not names:
+        return []
+    who = (
+        "It is" if len(group.finished) == 1
+        else "None of them is" if len(names) == len(group.finished)
+        else f"{join(names)} {'is' if len(names) == 1 else 'are'}"
+    )  # fmt: skip
+    no = "" if who.startswith("None") else "not "
+    return [f"**{who} {no}shown to rank images better than guessing would** (0.5)."]
 
 
 def auroc_summary(group: Group) -> str:
@@ -166,6 +190,10 @@ def auroc_summary(group: Group) -> str:
         test.difference(group.rank_test_count) for pair in group.pairs for test in pair.rank_tests
     ]
     apart = sum(map(labels.apart, found))
+    if all(difference.value == 0 for difference in found):
+        return (
+            f"All {plural(len(found), 'comparison')} give exactly the same {labels.name_of(group)}."
+        )
     largest = max((abs(difference.value) for difference in found), default=0.0)
     judged = (
         f"{apart} of {plural(len(found), 'comparison')} show a difference beyond the noise"
@@ -182,6 +210,7 @@ def _units(group: Group) -> str:
 def _accuracy(group: Group) -> list[str]:
     finished = group.finished
     name = SHARE if group.entry.task == "multilabel" else "test accuracy"
+    the = f"the {name}" if name == SHARE else name
     places = percent_places(finished[0].test_examples)
     if len(finished) == 1:
         shown = percent_interval(finished[0].accuracy, places)
@@ -213,12 +242,12 @@ def _accuracy(group: Group) -> list[str]:
         ]
     if all(test.differing == 0 for pair in group.pairs for test in pair.tests):
         return [
-            f"No difference in {name} is shown ({values}): from the same seed they give "
+            f"No difference in {the} is shown ({values}): from the same seed they give "
             f"every test image the same {'labels' if name == SHARE else 'class'}."
         ]
     smallest = min(smallest_p(group, pair) for pair in group.pairs)
     return [
-        f"No difference in {name} is shown ({values}; paired tests on the same images, "
+        f"No difference in {the} is shown ({values}; paired tests on the same images, "
         f"smallest corrected {p_value(smallest)})."
     ]
 

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from harness.config import parse_experiment
+from harness.measure.metrics import evaluate
 from harness.plan import Cell, plan
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult, Epoch, Identity, Phases, Score
@@ -46,6 +47,23 @@ class MadeUp:
     identity: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict)
     loss_offset: dict[str, float] = field(default_factory=dict)
     facts: dict[str, dict[str, str]] = field(default_factory=dict)
+    task: Literal["multiclass", "multilabel"] = "multiclass"
+    license: str = "none"
+    patients: bool = True
+    never: tuple[str, ...] = ()
+    """Labels that no test image has."""
+    quality: dict[str, float] = field(default_factory=dict)
+    """Of a framework with several labels or two classes: how far positives stand out."""
+
+    def scored(self, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and labels of several labels, or of two classes."""
+        labels = np.random.default_rng(9).random((EXAMPLES, len(self.classes))) < 0.3
+        labels[:, [name in self.never for name in self.classes]] = False
+        noise = np.random.default_rng(cell.seed).standard_normal(labels.shape)
+        logits = noise + self.quality.get(cell.framework, 1.0) * labels - 1
+        if self.task == "multiclass":
+            return np.stack([0 * logits[:, 0], logits[:, 0]], axis=1), labels[:, 0].astype(np.uint8)
+        return logits, labels.astype(np.uint8)
 
     def result(self, cell: Cell) -> tuple[CellResult, CellArrays | None]:
         started = "2001-02-03T04:05:06+00:00"
@@ -73,6 +91,19 @@ class MadeUp:
         wrong = self.wrong.get(cell.framework, 2) + cell.seed
         answers[:wrong] = (answers[:wrong] + 1) % len(self.classes)
         logits = np.eye(len(self.classes), dtype=np.float32)[answers]
+        test = Score(
+            examples=EXAMPLES,
+            correct=EXAMPLES - wrong,
+            accuracy=(EXAMPLES - wrong) / EXAMPLES,
+            loss=0.12,
+            seconds=0.03,
+        )
+        if self.task == "multilabel" or len(self.classes) == 2:
+            logits, labels = self.scored(cell)
+            score = evaluate(self.task, logits, labels)
+            test = Score(**score._asdict(), accuracy=score.accuracy, seconds=0.03)
+            shown = {"val_auroc": score.mean_auroc}
+            epochs = tuple(epoch.model_copy(update=shown) for epoch in epochs)
         steps = np.arange(self.epochs * STEPS)
         losses = 2.3 * np.exp(-0.05 * steps) * np.exp(0.1 * shared.standard_normal(len(steps)))
         losses = losses * (1 + self.loss_offset.get(cell.framework, 0.0))
@@ -94,20 +125,17 @@ class MadeUp:
                 first_predict_s=0.02,
             ),
             epochs=epochs,
-            test=Score(
-                examples=EXAMPLES,
-                correct=EXAMPLES - wrong,
-                accuracy=(EXAMPLES - wrong) / EXAMPLES,
-                loss=0.12,
-                seconds=0.03,
-            ),
+            test=test,
             identity=Identity(**identity),
             parameters=61706,
             peak_rss_bytes=(300 + cell.seed) * 2**20,
             facts={"threads": "2", cell.framework: "0.0.0-made-up"}
             | self.facts.get(cell.framework, {}),
         )
-        return result, CellArrays(step_losses=losses, test_logits=logits, test_labels=labels)
+        arrays = CellArrays(step_losses=losses, test_logits=logits, test_labels=labels)
+        if self.patients:
+            arrays = arrays.model_copy(update={"test_groups": np.arange(EXAMPLES) // 2})
+        return result, arrays
 
 
 MakeRun = Callable[..., RunFolder]
@@ -144,10 +172,10 @@ def make_run(tmp_path: Path) -> MakeRun:
             test=EXAMPLES,
             image_shape=(1, 28, 28),
             classes=made.classes,
-            task="multiclass",
+            task=made.task,
             source=json.dumps([{"file": "made_up.csv", "sha256": digest("source")}]),
             split="made up | by hand",
-            license="none",
+            license=made.license,
         )
         manifest = Manifest(
             harness_version="0.0.0",
