@@ -1,0 +1,180 @@
+"""Weights travel: trained in one framework they score the same in every other."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from harness.backends.base import Task
+from harness.backends.registry import BACKENDS
+from harness.cli import main
+from harness.config import Training, parse_experiment
+from harness.data import hdf5
+from harness.data.hdf5 import open_dataset
+from harness.data.locate import resolve
+from harness.evaluation import Evaluator, largest_difference, prepare
+from harness.models import find_model
+from harness.protocol.weights import Origin, save_weights
+from harness.runner import prepare as prepare_run
+from harness.session import Course
+
+# torch-compile would compile from cold, for a minute; its layers are those of torch.
+NAMES = [name for name in ("torch", "jax", "knet", "julia") if BACKENDS[name].missing() is None]
+PAIRS = [(trained, judge) for trained in NAMES for judge in NAMES if trained != judge]
+ROUNDING = 1e-5  # of the largest logit, in float32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of the data sets: digits, and the same pictures with the four bits of them as labels."""
+    folder = tmp_path_factory.mktemp("travel")
+    splits = {}
+    with open_dataset(resolve("digits", folder)) as data:
+        for name in hdf5.SPLITS:
+            split = data.split(name)
+            bits = split.labels[:, None] >> np.arange(4, dtype=np.uint8) & 1
+            splits[name] = hdf5.Split(split.all_images(), bits)
+    dataset = hdf5.ImageDataset(
+        name="digit-bits", task="multilabel", classes=("1", "2", "4", "8"), splits=splits
+    )
+    hdf5.write(folder / "digit-bits.h5", dataset)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """Two epochs of every framework on digits, as `bench run` trains."""
+    if len(NAMES) < 2:
+        pytest.skip("one framework has nowhere to travel to")
+    experiment = parse_experiment(
+        {"frameworks": NAMES, "datasets": ["digits"], "threads": 1, "training": {"epochs": 2}},
+        where="test",
+    )
+    comparison = prepare_run(experiment, out=folder / "run", data_dir=folder)
+    for cell in comparison.cells:
+        assert comparison.result(cell).status == "ok"
+    return comparison.folder
+
+
+def _train_on_bits(worker, path):
+    """Two epochs of LeNet-5 with ReLU and max pooling."""
+    training = Training(epochs=2)
+    with open_dataset(path, memory_budget=0) as data:
+        parameters = find_model("lenet5-relu").parameters(data.image_shape, data.outputs)
+        course = Course.make(parameters, training, data.sizes["train"], seed=0)
+    task = Task(
+        model="lenet5-relu", dataset=path, optimizer=training.optimizer, precision="float32",
+        threads=1,
+    )  # fmt: skip
+    worker.build(task, course.weights)
+    for order, rates in zip(course.orders, course.rates, strict=True):
+        worker.train_epoch(order, rates)
+    return worker.save_weights()
+
+
+@pytest.fixture(scope="module")
+def judged(run, folder):
+    """Weight files {(data set, trained in)} and scores {(data set, trained in, judged by)}.
+
+    One process for each framework: it trains on the bits, and judges what all have trained.
+    """
+    files, scores = {}, {}
+    for cell in run.manifest.cells:
+        files["digits", cell.framework] = file = folder / f"{cell}.h5"
+        words = ["weights", "export", run.path, cell.id, "--out", file]
+        done = CliRunner().invoke(main, list(map(str, words)))
+        assert done.exit_code == 0, done.output
+    with ExitStack() as stack:
+        evaluators = {
+            name: stack.enter_context(Evaluator.start(BACKENDS[name], threads=1)) for name in NAMES
+        }
+        for name, evaluator in evaluators.items():
+            files["digit-bits", name] = file = folder / f"{name}-bits.h5"
+            weights = _train_on_bits(evaluator.worker, folder / "digit-bits.h5")
+            save_weights(file, weights, model="lenet5-relu", origin=Origin(framework=name))
+        for judge, evaluator in evaluators.items():
+            for (dataset, trained), file in files.items():
+                request = prepare(
+                    file, frameworks=[judge], dataset=dataset, data_dir=folder, threads=1
+                )
+                scores[dataset, trained, judge] = evaluator.score(request)
+    return files, scores
+
+
+@pytest.fixture(scope="module")
+def scores(judged):
+    return judged[1]
+
+
+def _undecided(logits, other, labels):
+    """Share of the pairs of a positive and a negative that rounding may put in either order, (L,).
+
+    An area under the ROC curve counts pairs in order: one that rounding turns over moves it by
+    more than any rounding. Two sets of logits can differ only about pairs closer than this.
+    """
+    slack = 2 * np.abs(logits - other).max()
+    shares = []
+    for score, label in zip(logits.T, labels.T, strict=True):
+        gaps = np.abs(score[label == 1][:, None] - score[label == 0][None])
+        shares.append((gaps <= slack).mean())
+    return np.array(shares)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "digit-bits"])
+@pytest.mark.parametrize(("trained", "judge"), PAIRS)
+def test_a_network_scores_elsewhere_as_at_home(scores, folder, dataset, trained, judge):
+    home, away = scores[dataset, trained, trained], scores[dataset, trained, judge]
+    assert away.evaluation.correct == home.evaluation.correct
+    assert away.evaluation.loss == pytest.approx(home.evaluation.loss, rel=ROUNDING)
+    scale = np.abs(home.logits).max()
+    assert largest_difference(away.logits, home.logits) <= ROUNDING * scale
+    if dataset == "digit-bits":
+        with open_dataset(folder / "digit-bits.h5", memory_budget=0) as data:
+            labels = data.split("test").labels
+        allowed = 1e-6 + _undecided(home.logits, away.logits, labels)
+        areas = [np.array(score.evaluation.auroc) for score in (home, away)]
+        assert (np.abs(areas[1] - areas[0]) <= allowed).all()
+        assert min(areas[0]) > 0.7  # chance is 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_at_home_it_scores_as_at_the_end_of_its_training(run, scores, name):
+    (cell,) = (cell for cell in run.manifest.cells if cell.framework == name)
+    test, logits = run.read_result(cell).test, run.read_arrays(cell).test_logits
+    score = scores["digits", name, name]
+    assert score.evaluation.correct == test.correct
+    assert largest_difference(score.logits, logits) <= ROUNDING * np.abs(logits).max()
+
+
+def test_the_weights_of_each_framework_are_its_own(scores):
+    """Else the comparisons above would compare nothing."""
+    for dataset in ("digits", "digit-bits"):
+        logits = [scores[dataset, name, NAMES[0]].logits for name in NAMES]
+        assert len({array.tobytes() for array in logits}) == len(NAMES)
+
+
+def test_the_command_in_several_frameworks(bench, judged, folder):
+    files, scores = judged
+    names = NAMES[:2]
+    out = folder / "logits.h5"
+    done = bench(
+        "evaluate", "--weights", files["digit-bits", names[1]], "--framework", ",".join(names),
+        "--dataset", "digit-bits", "--data-dir", folder, "--threads", 1, "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    heading, *rows = (line.split() for line in done.stdout.splitlines()[: len(names) + 1])
+    assert heading[:6] == ["framework", "model", "loss", "correct", "accuracy", "AUROC"]
+    with h5py.File(out) as file:
+        for name, row in zip(names, rows, strict=True):
+            score = scores["digit-bits", names[1], name]
+            judged = score.evaluation
+            assert row[:2] == [name, "lenet5-relu"]
+            assert row[3] == f"{judged.correct}/{judged.examples}"
+            assert float(row[5]) == pytest.approx(judged.mean_auroc, abs=2e-6)
+            difference = largest_difference(file["logits"][name][...], score.logits)
+            assert difference <= ROUNDING * np.abs(score.logits).max()
+    assert 0 < float(rows[1][-1]) < 1e-3
