@@ -186,9 +186,14 @@ class Outcome:
         shares = [cell.test.correct / cell.test.examples for cell in self.trained.values()]
         return min(shares), max(shares)
 
+    @property
+    def mean_auroc_alone(self) -> float:
+        """Mean over the labels, then over the seeds; NaN where none is defined."""
+        return float(_known_mean(np.array([c.mean_auroc for c in self.trained.values()]), 0))
+
     @cached_property
     def mean_auroc(self) -> Estimate:
-        """Mean over the labels, then over the seeds; NaN where none is defined."""
+        """The same with its interval, which takes resampling."""
         values = np.array([cell.mean_auroc for cell in self.trained.values()])
         return self._over_seeds(values, [cell.resampled_mean for cell in self.trained.values()])
 
@@ -199,7 +204,9 @@ class Outcome:
         Without an interval where too few patients have the label: the same few are in every
         sample.
         """
-        cells = list(self.trained.values())
+        cells = [cell for cell in self.trained.values() if cell.test.auroc]
+        if not cells:
+            return ()  # made before AUROCs were recorded
         values = np.array([[math.nan if a is None else a for a in c.test.auroc] for c in cells])
         found = []
         for place in range(values.shape[1]):

@@ -126,8 +126,8 @@ def roc(group: Group) -> Figure:
     from sklearn.metrics import roc_curve  # takes a second to import
 
     count = len(group.labels)
-    columns = min(4, count)
-    lines = math.ceil(count / columns)
+    lines = math.ceil(count / 4)
+    columns = math.ceil(count / lines)
     width = WIDTH if columns > 1 else WIDTH / 2
     figure = Figure(figsize=(width, 1 + lines * width / columns), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
@@ -151,7 +151,8 @@ def roc(group: Group) -> Figure:
                 curves.append(np.interp(false_alarms, false, true))
             if curves:
                 drawn = True
-                _line(axes, false_alarms, np.mean(curves, axis=0), group, place, scale=0.7)
+                found = np.append(0, np.mean(curves, axis=0))
+                _line(axes, np.append(0, false_alarms), found, group, place, scale=0.8)
         if not drawn:
             axes.text(0.5, 0.25, "undefined", ha="center", fontsize=8, color="#555555")
     figure.supxlabel("share of false alarms (1 - specificity)", fontsize=10)

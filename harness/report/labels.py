@@ -98,19 +98,22 @@ def how_made(group: Group) -> str:
         f"Each value is the mean over {len(group.seeds)} seeds. " if len(group.seeds) > 1 else ""
     )
     sentences = [f"{seeds}The intervals are from {RESAMPLES:,} bootstrap samples over {unit}."]
-    missing = [label for p, label in enumerate(group.labels) if p not in _defined(group)]
-    if missing and len(missing) < len(group.labels):
-        sentences.append(
-            f"The mean is over the {len(group.labels) - len(missing)} labels that have an AUROC: "
-            f"it leaves out {join([escape(label) for label in missing])}."
-        )
-    rare = [p for p in _defined(group) if _carriers(group, p) < MINIMUM_CARRIERS]
+    known = _defined(group)
+    rare = [p for p in known if _carriers(group, p) < MINIMUM_CARRIERS]
     if rare:
-        sentences.append(f"A label that fewer than {MINIMUM_CARRIERS} {few} have carries none.")
+        sentences.append(
+            f"A label that fewer than {MINIMUM_CARRIERS} {few} have, or lack, carries none."
+        )
+    missing = [label for p, label in enumerate(group.labels) if p not in known]
+    if missing and known:
+        sentences.append(
+            f"The mean is over the {len(known)} labels that have an AUROC: it leaves out "
+            f"{join([escape(label) for label in missing])}."
+        )
     if rare and len(group.labels) > 1:
         sentences.append(
-            f"**The mean rests on little**: that holds for {len(rare)} of its "
-            f"{len(_defined(group))} labels."
+            f"**The mean rests on little**: {len(rare)} of its {plural(len(known), 'label')} "
+            f"{'is' if len(rare) == 1 else 'are'} that rare."
         )
     return " ".join(sentences)
 

@@ -50,7 +50,7 @@ def headline_table(folder: RunFolder) -> Renderables:
             if not outcome.trained:
                 table.add_row(Text(outcome.title), Text("none", style="red"))
             else:
-                auroc, accuracy = outcome.mean_auroc.value, outcome.accuracy.value
+                auroc, accuracy = outcome.mean_auroc_alone, outcome.accuracy.value
                 shares = {
                     labels.name_of(group): labels.UNDEFINED
                     if math.isnan(auroc)

@@ -71,6 +71,7 @@ def test_headline_has_auroc_before_accuracy(labelled) -> None:
     means = [float(np.mean(test.auroc[:2])) for test in results]
     assert shown["JAX (Flax NNX)"][0].startswith(f"{np.mean(means):.3f} (")
     assert shown["JAX (Flax NNX)"][0].endswith(f"; seeds {min(means):.3f} to {max(means):.3f}")
+    assert "as if the images of one patient had nothing in common" in report
     assert "says little here: never giving any label would get" in report
     assert "Test accuracy" not in report.partition("## How to read this")[0]
 
@@ -111,6 +112,7 @@ def test_label_table_is_that_of_scikit_learn(labelled) -> None:
 def test_without_patients_images_are_drawn(labelled) -> None:
     report = written(labelled(patients=False))
     assert "bootstrap samples over images, because the data set does not say" in report
+    assert "as if the images of one patient" not in report
     assert "patients)" not in report.partition("## What each framework is")[0]
 
 
@@ -134,7 +136,7 @@ def test_few_carriers_have_no_interval_and_weaken_the_mean(labelled) -> None:
     report = written(folder)
     assert "Scores disagree" not in report
     assert rows(report, "Label")["b"] == ["6 of 60 (3 patients)", f"{area:.3f}"]
-    assert "**The mean rests on little**: that holds for 1 of its 2 labels." in report
+    assert "**The mean rests on little**: 1 of its 2 labels is that rare." in report
 
 
 def test_equal_networks_show_no_difference(labelled) -> None:
@@ -257,6 +259,18 @@ def test_lost_and_undefined_scores_are_admitted(labelled) -> None:
     report = written(folder)
     assert rows(report, "Label")["a"][1] == "undefined (scores that are not numbers)"
     assert "| nan" not in report
+
+
+def test_results_from_before_aurocs_were_recorded(make_run: MakeRun) -> None:
+    folder = make_run(frameworks=TWO, classes=("healthy", "ill"))
+    for result in folder.results():
+        if (result.cell.framework, result.cell.seed) != ("torch", 0):
+            assert result.test is not None
+            test = result.test.model_copy(update={"auroc": ()})
+            folder.write_result(result.model_copy(update={"test": test}))
+    shown = rows(written(folder), "Label")["ill"]
+    assert re.match(r"0\.\d{3}", shown[1])
+    assert shown[2] == "—"
 
 
 def test_terminal_and_progress_lines(labelled, make_run: MakeRun) -> None:
