@@ -16,7 +16,7 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.int32]]
 
 
 def read_batch(split: SplitReader, batch: NDArray[np.int64]) -> Batch:
-    """Images uint8 (B, C, H, W) and labels int32 (B,) or (B, L) of the examples ``batch`` (B,)."""
+    """Images uint8 (B, C, H, W), labels int32 (B,) or (B, L), of the examples ``batch`` (B,)."""
     return split.images(batch), split.labels[batch].astype(np.int32)
 
 
