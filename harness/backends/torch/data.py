@@ -23,7 +23,7 @@ class H5Dataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.split)
 
     def __getitem__(self, batch: NDArray) -> tuple[Tensor, Tensor]:
-        """Images uint8 (B, C, H, W), labels int64 (B,) or (B, L), of the examples ``batch`` (B,)."""
+        """Images uint8 (B, C, H, W), labels int64 (B,) or (B, L), of examples ``batch`` (B,)."""
         return torch.from_numpy(self.split.images(batch)), self.labels[batch]
 
 
