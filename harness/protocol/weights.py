@@ -158,7 +158,8 @@ def read_weights(path: Path) -> WeightFile:
                 raise BenchError(f"{path} is not a weight file of schema {_SCHEMA}")
             attributes = dict(file.attrs)
             weights = {name: _array(path, name, item) for name, item in file.items()}
-    except (OSError, RuntimeError, KeyError, ValueError) as error:  # HDF5 raises any on damage
+    # HDF5 raises any of these on damage.
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise BenchError(f"cannot read weights from {path}: {reason}") from error
     try:
@@ -177,8 +178,10 @@ def _array(path: Path, name: str, item: Any) -> NDArray[np.floating]:
 
 def _origin(attributes: Mapping[str, Any]) -> Origin:
     shape, classes, seed = (attributes.get(key) for key in ("image_shape", "classes", "seed"))
-    if shape is not None and (np.shape(shape) != (3,) or shape.dtype.kind not in "iu"):
+    if shape is not None and (np.shape(shape) != (3,) or np.asarray(shape).dtype.kind not in "iu"):
         raise ValueError(f"its image_shape is {shape}, expected three whole numbers (C, H, W)")
+    if seed is not None and (np.shape(seed) != () or np.asarray(seed).dtype.kind not in "iu"):
+        raise ValueError(f"its seed is {seed}, expected a whole number")
     return Origin(
         **{key: _optional_text(attributes.get(key)) for key in ("framework", "dataset", "task")},
         seed=None if seed is None else int(seed),

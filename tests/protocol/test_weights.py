@@ -8,7 +8,14 @@ from harness.errors import BenchError
 from harness.models import MODELS, find_model
 from harness.models.card import Parameter
 from harness.protocol.random import stream
-from harness.protocol.weights import digest, initial_weights, load_weights, save_weights
+from harness.protocol.weights import (
+    Origin,
+    digest,
+    initial_weights,
+    load_weights,
+    read_weights,
+    save_weights,
+)
 
 LENET5 = find_model("lenet5").parameters((1, 28, 28), 10)
 
@@ -141,6 +148,75 @@ def test_a_file_that_does_not_fit(tmp_path, damage, message):
     with pytest.raises(BenchError, match=message) as caught:
         load_weights(path, LENET5)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        Origin(),
+        Origin(dataset="digits", seed=0),
+        Origin(
+            framework="torch",
+            dataset="mine",
+            task="multilabel",
+            seed=2**40,
+            image_shape=(3, 28, 30),
+            classes=("é", "b b"),
+        ),
+    ],
+)
+def test_what_a_file_says_of_its_training_comes_back(tmp_path, origin):
+    path = tmp_path / "w.h5"
+    save_weights(path, initial_weights(LENET5, seed=0), model="lenet5-relu", origin=origin)
+    file = read_weights(path)
+    assert (file.model, file.origin) == ("lenet5-relu", origin)
+    assert list(file.fitting(LENET5)) == [parameter.name for parameter in LENET5]
+
+
+def test_strings_of_fixed_length_as_other_languages_write_them(tmp_path):
+    path = tmp_path / "w.h5"
+    save_weights(path, initial_weights(LENET5, seed=0), model="lenet5")
+    with h5py.File(path, "a") as file:
+        file.attrs["schema"] = np.bytes_("weights/1")
+        file.attrs["model"] = np.bytes_("lenet5-relu")
+        file.attrs["classes"] = np.array(["a", "bc"], "S2")
+    file = read_weights(path)
+    assert (file.model, file.origin.classes) == ("lenet5-relu", ("a", "bc"))
+
+
+def _integers(file):
+    del file["conv1.bias"]
+    file["conv1.bias"] = np.zeros(6, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_integers, "parameter conv1.bias is int64, expected float32 or float64"),
+        (lambda file: file.create_group("inner"), "parameter inner is no array, expected"),
+        (lambda file: file.attrs.modify("image_shape", [28, 28]), "its image_shape is"),
+        (lambda file: file.attrs.modify("image_shape", [1, 2.5, 3]), "its image_shape is"),
+        (lambda file: file.attrs.modify("image_shape", "big"), "its image_shape is"),
+        (lambda file: file.attrs.modify("seed", "lucky"), "its seed is"),
+        (lambda file: file.attrs.modify("seed", [1, 2]), "its seed is"),
+        (lambda file: file.attrs.create("schema", [1, 2]), "not a weight file of schema"),
+    ],
+)
+def test_a_file_that_says_what_cannot_be(tmp_path, damage, message):
+    path = tmp_path / "w.h5"
+    save_weights(path, initial_weights(LENET5, seed=0), model="lenet5")
+    with h5py.File(path, "a") as file:
+        damage(file)
+    with pytest.raises(BenchError, match=message) as caught:
+        read_weights(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    path = tmp_path / "absent" / "w.h5"
+    with pytest.raises(BenchError, match="cannot write"):
+        save_weights(path, initial_weights(LENET5, seed=0), model="lenet5")
 
 
 def test_fans_of_a_convolution():
