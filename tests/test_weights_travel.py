@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,7 +20,7 @@ from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.evaluation import Evaluator, largest_difference, prepare
 from harness.models import find_model
-from harness.protocol.weights import Origin, save_weights
+from harness.protocol.weights import Origin, digest, read_weights, save_weights
 from harness.runner import prepare as prepare_run
 from harness.session import Course
 
@@ -178,3 +180,29 @@ def test_the_command_in_several_frameworks(bench, judged, folder):
             difference = largest_difference(file["logits"][name][...], score.logits)
             assert difference <= ROUNDING * np.abs(score.logits).max()
     assert 0 < float(rows[1][-1]) < 1e-3
+
+
+@pytest.mark.skipif("torch" not in NAMES, reason="needs torch")
+def test_the_plain_pytorch_of_the_docs(python, judged, folder, tmp_path):
+    """Its network computes our logits from our file, and what it writes is that file again."""
+    files, scores = judged
+    text = (Path(__file__).parents[1] / "docs" / "weights.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "lenet5.h5").write_bytes(files["digits", NAMES[-1]].read_bytes())
+    with open_dataset(folder / "digits.h5") as data:
+        pixels = data.split("test").all_images() / np.float32(255)
+        images = (pixels - data.mean.reshape(-1, 1, 1)) / data.std.reshape(-1, 1, 1)
+    np.save(tmp_path / "images.npy", images.astype(np.float32))
+    code = (
+        f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(blocks) + "\nimport numpy as np\n"
+        "with torch.no_grad(): logits = network(torch.from_numpy(np.load('images.npy')))\n"
+        "np.save('logits.npy', logits.numpy())\n"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    ours = scores["digits", NAMES[-1], "torch"].logits
+    difference = largest_difference(np.load(tmp_path / "logits.npy"), ours)
+    assert difference <= ROUNDING * np.abs(ours).max()
+    written, read = (read_weights(tmp_path / name) for name in ("mine.h5", "lenet5.h5"))
+    assert digest(written.weights) == digest(read.weights)
+    assert (written.model, written.origin.image_shape) == (read.model, read.origin.image_shape)
