@@ -161,22 +161,18 @@ def _decode_all(
     stop = Event()
     broken: dict[int, str] = {}
 
-    def work(indices: Sequence[int]) -> tuple[list[int], dict[int, str]]:
-        done: list[int] = []
-        faults: dict[int, str] = {}
+    def work(indices: Sequence[int]) -> None:
         for index in indices:
             if stop.is_set():
-                break
+                return
             try:
-                with files[index].open("rb", buffering=0) as stream:
-                    state = os.fstat(stream.fileno())
-                    content = stream.read()
+                content, state = _content(files[index])
                 image = decode(files[index], content)
             except BrokenImageError as error:
-                faults[index] = error.reason
+                broken[index] = error.reason
                 continue
             except OSError as error:
-                faults[index] = error.strerror or str(error)
+                broken[index] = error.strerror or str(error)
                 continue
             if image.shape != each:
                 raise BenchError(
@@ -186,23 +182,22 @@ def _decode_all(
             os.pwrite(pixels, np.ascontiguousarray(image).data, index * length)
             digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
             records[index] = (digest, state.st_size, state.st_mtime_ns, 0)
-            done.append(index)
-        return done, faults
+            records["done"][index] = 1
 
     def save() -> None:
+        now = records.tobytes()  # before the pixels, so that those of all that it says are there
         os.fsync(pixels)
-        os.pwrite(records_file, records.tobytes(), 0)
+        os.pwrite(records_file, now, 0)
 
     tasks = [waiting[start : start + _TASK] for start in range(0, len(waiting), _TASK)]
     pool = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
     saved = time.monotonic()
     try:
         with bar("decoding", len(files), len(files) - len(waiting)) as advance:
-            for future in as_completed([pool.submit(work, task) for task in tasks]):
-                done, faults = future.result()
-                records["done"][done] = 1
-                broken |= faults
-                advance(len(done) + len(faults))
+            running = {pool.submit(work, task): len(task) for task in tasks}
+            for future in as_completed(running):
+                future.result()
+                advance(running[future])
                 if time.monotonic() - saved > _CHECKPOINT_S:
                     save()
                     saved = time.monotonic()
@@ -216,6 +211,19 @@ def _decode_all(
         save()
     images = Rows(folder / "pixels", each, np.arange(len(files)))
     return Decoded(images, records["sha256"], dict(sorted(broken.items())))
+
+
+def _content(path: Path) -> tuple[bytes, os.stat_result]:
+    """All bytes of a file, and its state, in as few calls as can be: each one yields the lock."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        state = os.fstat(descriptor)
+        content = os.read(descriptor, state.st_size)
+        while len(content) < state.st_size and (more := os.read(descriptor, state.st_size)):
+            content += more
+        return content, state
+    finally:
+        os.close(descriptor)
 
 
 def _read_records(descriptor: int, count: int) -> npt.NDArray[Any]:

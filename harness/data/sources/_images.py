@@ -104,7 +104,8 @@ def read_grey(path: Path, content: bytes, size: tuple[int, int] | None) -> npt.N
     holding Python's lock.
     """
     image = _decoded(path, io.BytesIO(content))
-    return np.asarray(_resized(image.convert("L"), size), dtype=np.uint8)
+    grey = image if image.mode == "L" else image.convert("L")
+    return np.asarray(_resized(grey, size), dtype=np.uint8)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -120,7 +121,9 @@ def _decoded(path: Path, source: Path | io.BytesIO) -> Image.Image:
     """The image upright, in mode L or RGB."""
     try:
         with Image.open(source) as image:
-            ImageOps.exif_transpose(image, in_place=True)
+            image.load()
+            if image.info:  # where EXIF and XMP lie, whatever the format
+                ImageOps.exif_transpose(image, in_place=True)
             return _eight_bit(path, image)
     except _BROKEN as error:
         raise BrokenImageError(path, _reason(error)) from error
@@ -146,6 +149,8 @@ def _eight_bit(path: Path, image: Image.Image) -> Image.Image:
             f"{path}: pixels are {'32-bit integers' if image.mode == 'I' else 'floats'}; "
             "save it as 8-bit grey or RGB first"
         )
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
     if image.mode in ("1", "L"):
         return image.convert("L")
     if image.has_transparency_data:
