@@ -25,7 +25,13 @@ from harness.models.card import Parameter
 from harness.plan import Cell, Group
 from harness.protocol.order import epoch_order, steps_per_epoch
 from harness.protocol.schedule import learning_rates
-from harness.protocol.weights import Weights, digest, initial_weights, save_weights
+from harness.protocol.weights import (
+    Origin,
+    Weights,
+    digest,
+    initial_weights,
+    save_weights,
+)
 from harness.results.folder import CellArrays, RunFolder
 from harness.results.records import CellResult, Epoch, Identity, Phases, Score
 from harness.worker import Worker
@@ -258,6 +264,14 @@ class Session:
             self.folder.weights_path(self.cell),
             self.worker.save_weights(),
             model=self.cell.model,
+            origin=Origin(
+                framework=self.cell.framework,
+                dataset=self.cell.dataset,
+                task=self.entry.task,
+                seed=self.cell.seed,
+                image_shape=self.entry.image_shape,
+                classes=self.entry.classes,
+            ),
         )
         result = CellResult(
             cell=self.cell,

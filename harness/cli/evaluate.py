@@ -43,10 +43,12 @@ def evaluate(
     """
     from harness import paths
     from harness.console import terminal
-    from harness.errors import WorkerError
+    from harness.errors import BenchError, WorkerError
     from harness.evaluation import check_out, prepare, scores, write_logits
 
     if out is not None:
+        if out.exists() and weights.exists() and out.samefile(weights):
+            raise BenchError(f"--out {out} is the weight file itself: choose another name")
         check_out(out, force=force)
     request = prepare(weights, data_dir=paths.data_dir(data_dir), **options)
     if request.remark is not None:
