@@ -190,7 +190,7 @@ def _decode_all(
         os.pwrite(records_file, now, 0)
 
     tasks = [waiting[start : start + _TASK] for start in range(0, len(waiting), _TASK)]
-    pool = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(workers or _cpus())
     saved = time.monotonic()
     try:
         with bar("decoding", len(files), len(files) - len(waiting)) as advance:
@@ -211,6 +211,13 @@ def _decode_all(
         save()
     images = Rows(folder / "pixels", each, np.arange(len(files)))
     return Decoded(images, records["sha256"], dict(sorted(broken.items())))
+
+
+def _cpus() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _content(path: Path) -> tuple[bytes, os.stat_result]:

@@ -383,3 +383,11 @@ def test_whether_all_splits_fit_the_budget_together(small_file):
     for budget, fits in ((images, True), (images - 1, False)):
         with hdf5.open_dataset(small_file, memory_budget=budget) as data:
             assert data.fits_in_memory is fits
+
+
+def test_statistics_of_an_odd_number_of_pixels():
+    images = np.random.default_rng(8).integers(0, 256, (3, 2, 3, 5), dtype=np.uint8)
+    for block in (1, 40, 10_000):
+        mean, std = channel_statistics(images, block_bytes=block)
+        np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 2, 3)), rtol=1e-12)
+        np.testing.assert_allclose(std, (images / 255).std(axis=(0, 2, 3)), rtol=1e-12)
