@@ -45,7 +45,7 @@ run: $(STAMP) compiler julia
 		--datasets digits --seeds 0,1,2 --skip-unavailable --out $(RUN_DIR)
 
 test: $(STAMP) compiler julia lint types
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest --durations=15 -rs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -20,6 +20,19 @@ PYTHONPATH = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONP
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_report_header() -> list[str]:
+    """Which Julia rows the tests below run, and which they skip and why."""
+    lines = []
+    for name in ("knet", "julia"):
+        spec = registry.BACKENDS[name]
+        versions = ", ".join(f"{package} {version}" for package, version in spec.versions().items())
+        missing = spec.missing()
+        lines.append(
+            f"{name}: runs ({versions})" if missing is None else f"{name}: not run, {missing}"
+        )
+    return lines
+
+
 def _environment(**more: str) -> dict[str, str]:
     unwanted = ("FORCE_COLOR", "TTY_COMPATIBLE", "BENCH_DATA_DIR", "PYTEST_ADDOPTS")
     return {key: value for key, value in os.environ.items() if key not in unwanted} | more
