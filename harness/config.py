@@ -29,16 +29,25 @@ def available_cpus() -> tuple[int, ...]:
 class Optimizer(Frozen):
     """The update rule; see ``harness.protocol`` for the formulas every framework must follow."""
 
-    name: Literal["sgd", "adam"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
     """Peak learning rate; the schedule scales it step by step."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """SGD only: v <- momentum v + (g + weight_decay p)."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """SGD: added to the gradient (coupled). Adam: coupled likewise."""
+    """SGD and Adam: added to the gradient (coupled). AdamW: p <- p - rate * weight_decay * p."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
+
+
+class Augmentation(Frozen):
+    """How training images are moved; see ``harness.protocol.augmentation``."""
+
+    flip: bool = False
+    """Mirror every other image left to right, by lot."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Up to so many pixels in each direction."""
 
 
 class Training(Frozen):
@@ -49,6 +58,11 @@ class Training(Frozen):
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
     precision: Literal["float32", "float64"] = "float32"
     optimizer: Optimizer = Optimizer()
+    augmentation: Augmentation = Augmentation()
+    positive_weights: Literal["none", "balanced"] = "none"
+    """Multi-label tasks: ``balanced`` weighs the positives of a label by negatives / positives."""
+    initial_weights: Path | None = None
+    """Weight file to start from; without one the protocol draws them."""
 
 
 class Experiment(Frozen):
@@ -61,6 +75,7 @@ class Experiment(Frozen):
     """Names of data sets, or paths of HDF5 files."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: len(available_cpus()))
+    device: Literal["cpu", "gpu"] = "cpu"
     skip_unavailable: bool = False
     training: Training = Training()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.backends.registry import BackendSpec, choose_backends
-from harness.config import Experiment
+from harness.config import Experiment, Training
 from harness.data.hdf5 import DatasetFile, name_fault, open_dataset
 from harness.data.locate import resolve
 from harness.errors import BenchError
@@ -19,7 +20,7 @@ from harness.paths import data_dir as usual_data_dir
 from harness.plan import Cell, Group, plan
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult
-from harness.session import Observer, SilentObserver, now, run_group
+from harness.session import Observer, SilentObserver, first_weights, now, run_group
 
 
 @dataclass(kw_only=True, eq=False)  # by identity: pytest keeps its plugins in sets
@@ -87,10 +88,11 @@ def prepare(
     for name in experiment.datasets:
         path = resolve(name, data_dir)
         with open_dataset(path) as data:
-            _check_trainable(data, path, experiment.training.batch_size)
+            _check_trainable(data, path, experiment.training)
+            entry = _describe(data, path)
             for card in cards:
                 try:
-                    card.parameters(data.image_shape, len(data.classes))
+                    first_weights(card, entry, experiment.training, seed=0)
                 except BenchError as error:
                     raise BenchError(f"{path}: {error}") from error
             if data.name in entries:
@@ -98,7 +100,7 @@ def prepare(
                     f"{path}: another data set of this run is called '{data.name}' too; "
                     "import one of them under another --name"
                 )
-            entries[data.name] = _describe(data, path)
+            entries[data.name] = entry
 
     experiment = experiment.model_copy(update={"frameworks": tuple(spec.name for spec in specs)})
     groups = tuple(
@@ -122,6 +124,7 @@ def prepare(
         experiment=experiment,
         skipped=skipped,
         datasets=entries,
+        initial_weights_sha256=_sha256(experiment.training.initial_weights),
         cells=cells,
     )
     if resume:
@@ -157,8 +160,14 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
         "--epsilon", repr(optimizer.epsilon),
         "--schedule", training.schedule,
         "--precision", training.precision,
+        "--shift", str(training.augmentation.shift),
+        "--flip" if training.augmentation.flip else "--no-flip",
+        "--positive-weights", training.positive_weights,
         "--threads", str(experiment.threads),
+        "--device", experiment.device,
     ]  # fmt: skip
+    if training.initial_weights is not None:
+        words += ["--initial-weights", str(training.initial_weights)]
     if experiment.skip_unavailable:
         words += ["--skip-unavailable"]
     if data_dir != usual_data_dir():
@@ -166,13 +175,29 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
     return shlex.join(words)
 
 
-def _check_trainable(data: DatasetFile, path: Path, batch_size: int) -> None:
+def _sha256(path: Path | None) -> str | None:
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_trainable(data: DatasetFile, path: Path, training: Training) -> None:
+    batch_size = training.batch_size
     if fault := name_fault(data.name):  # it names files of the run
         raise BenchError(f"{path}: {fault}")
     if batch_size > data.sizes["train"]:
         raise BenchError(
             f"batch size {batch_size} is larger than the {data.sizes['train']} training images "
             f"of {path}: choose a smaller --batch-size"
+        )
+    if training.positive_weights != "none" and data.task != "multilabel":
+        raise BenchError(
+            f"{path}: an image has one label there, and weights for positives are for images with "
+            "several: leave --positive-weights out"
+        )
+    side = min(data.image_shape[1:])
+    if training.augmentation.shift >= side:
+        raise BenchError(
+            f"{path}: a shift of {training.augmentation.shift} pixels leaves nothing of images of "
+            f"{side}: choose a smaller --shift"
         )
 
 

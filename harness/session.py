@@ -21,18 +21,22 @@ from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import WorkerError
 from harness.measure.metrics import evaluate
 from harness.models import find_model
-from harness.models.card import Parameter
+from harness.models.card import ModelCard
 from harness.plan import Cell, Group
+from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order, steps_per_epoch
+from harness.protocol.positives import balancing_weights
 from harness.protocol.schedule import learning_rates
+from harness.protocol.transfer import starting_weights
 from harness.protocol.weights import (
     Origin,
     Weights,
     digest,
     initial_weights,
+    read_weights,
     save_weights,
 )
-from harness.results.folder import CellArrays, RunFolder
+from harness.results.folder import CellArrays, DatasetEntry, RunFolder
 from harness.results.records import CellResult, Epoch, Identity, Phases, Score
 from harness.worker import Worker
 
@@ -64,12 +68,12 @@ class Course:
     """One (steps, batch) an epoch."""
     rates: NDArray[np.float64]
     """(epochs, steps)"""
+    moves: list[NDArray[np.int64] | None]
+    """One (steps, batch, 3) an epoch, or None where images are not moved."""
     weights: Weights
 
     @classmethod
-    def make(
-        cls, parameters: tuple[Parameter, ...], training: Training, examples: int, seed: int
-    ) -> Course:
+    def make(cls, weights: Weights, training: Training, examples: int, seed: int) -> Course:
         steps = steps_per_epoch(examples, training.batch_size)
         peak = training.optimizer.learning_rate
         rates = learning_rates(training.schedule, peak, training.epochs * steps)
@@ -79,7 +83,13 @@ class Course:
                 for epoch in range(training.epochs)
             ],
             rates=rates.reshape(training.epochs, steps),
-            weights=initial_weights(parameters, seed),
+            moves=[
+                epoch_moves(
+                    steps, training.batch_size, seed, epoch, **training.augmentation.model_dump()
+                )
+                for epoch in range(training.epochs)
+            ],
+            weights=weights,
         )
 
     def identity(self, data: str, weights: Weights) -> Identity:
@@ -89,7 +99,12 @@ class Course:
             initial_weights=digest({name: w.astype(np.float32) for name, w in weights.items()}),
             batch_order=hashlib.sha256(b"".join(o.tobytes() for o in self.orders)).hexdigest(),
             learning_rates=hashlib.sha256(self.rates.tobytes()).hexdigest(),
+            augmentation=self._augmentation(),
         )
+
+    def _augmentation(self) -> str:
+        drawn = [moves.tobytes() for moves in self.moves if moves is not None]
+        return hashlib.sha256(b"".join(drawn)).hexdigest() if drawn else "none"
 
 
 def run_group(
@@ -107,8 +122,9 @@ def run_group(
     training = folder.manifest.experiment.training
     entry = folder.manifest.datasets[group[0].dataset]
     card = find_model(group[0].model)
-    parameters = card.parameters(entry.image_shape, len(entry.classes))
-    course = Course.make(parameters, training, entry.train, group[0].seed)
+    weights = first_weights(card, entry, training, group[0].seed)
+    course = Course.make(weights, training, entry.train, group[0].seed)
+    trainable = card.trainable_size(entry.image_shape, len(entry.classes))
     with ExitStack() as stack:
         sessions = [
             Session(
@@ -116,7 +132,7 @@ def run_group(
                 spec=backends[cell.framework],
                 cell=cell,
                 course=course,
-                parameters=sum(parameter.size for parameter in parameters),
+                parameters=trainable,
                 observer=observer,
             )
             for cell in group
@@ -128,6 +144,18 @@ def run_group(
                 yield from session.attempt(session.train_epoch, number)
         for session in sessions:
             yield from session.attempt(session.finish)
+
+
+def first_weights(card: ModelCard, entry: DatasetEntry, training: Training, seed: int) -> Weights:
+    """What training starts from: drawn by the protocol, or from the file that was asked for.
+
+    Raises:
+        BenchError: the file does not fit the network.
+    """
+    if training.initial_weights is None:
+        return initial_weights(card.parameters(entry.image_shape, len(entry.classes)), seed)
+    file = read_weights(training.initial_weights)
+    return starting_weights(file, card, entry.image_shape, len(entry.classes), seed)
 
 
 class Session:
@@ -191,6 +219,8 @@ class Session:
             optimizer=experiment.training.optimizer,
             precision=experiment.training.precision,
             threads=experiment.threads,
+            device=experiment.device,
+            positive_weights=self._positive_weights(experiment.training),
         )
         self.observer.phase_started(self.cell, "importing")
         caches = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cache-"))
@@ -212,7 +242,7 @@ class Session:
         self.identity = self.course.identity(self.entry.sha256, echoed)
         self.observer.phase_started(self.cell, "compiling")
         first_step_s, _ = self.worker.train_epoch(
-            self.course.orders[0][:1], self.course.rates[0][:1]
+            self.course.orders[0][:1], self.course.rates[0][:1], _first_of(self.course.moves[0])
         )
         first_predict_s, _ = self.worker.predict("val")
         self.worker.load_weights(self.course.weights)  # that step was a trial: start over
@@ -227,7 +257,9 @@ class Session:
     def train_epoch(self, number: int) -> None:
         """One round: train, then evaluate on the validation split, timed apart."""
         order = self.course.orders[number]
-        seconds, losses = self.worker.train_epoch(order, self.course.rates[number])
+        seconds, losses = self.worker.train_epoch(
+            order, self.course.rates[number], self.course.moves[number]
+        )
         if losses.shape != (len(order),):
             raise WorkerError(
                 f"{self.spec.name} returned losses of shape {losses.shape} for {len(order)} steps"
@@ -294,6 +326,12 @@ class Session:
         self.worker.stop()
         return result
 
+    def _positive_weights(self, training: Training) -> tuple[float, ...]:
+        if training.positive_weights == "none":
+            return ()
+        with open_dataset(Path(self.entry.path), memory_budget=0) as data:
+            return balancing_weights(data.split("train").labels)
+
     def _predict(self, name: str) -> tuple[float, NDArray[np.floating], SplitReader]:
         """Seconds, logits and the labels and groups of a split."""
         seconds, logits = self.worker.predict(name)
@@ -306,6 +344,10 @@ class Session:
                 f"{self.spec.name} returned logits of shape {logits.shape}, not {wanted}"
             )
         return seconds, logits, split
+
+
+def _first_of(moves: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    return None if moves is None else moves[:1]
 
 
 def _cold_caches(folder: str) -> dict[str, str]:

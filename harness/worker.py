@@ -108,10 +108,13 @@ class Worker:
         return weights
 
     def train_epoch(
-        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
     ) -> tuple[float, NDArray[np.float64]]:
         """Train on ``order`` (steps, batch) at ``rates`` (steps,); seconds and losses (steps,)."""
-        seconds, losses = self._call("train_epoch", order, rates)
+        seconds, losses = self._call("train_epoch", order, rates, moves)
         return seconds, losses
 
     def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:
@@ -125,6 +128,13 @@ class Worker:
         """Logits, loss and gradients of one training batch (B,), nothing updated."""
         logits, loss, gradients = self._call("loss_and_gradients", batch)
         return logits, loss, gradients
+
+    def activation_maps(
+        self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        """Grad-CAM (N, h, w) of images ``rows`` (N,) for the logits ``outputs`` (N,)."""
+        maps: NDArray[np.floating] = self._call("activation_maps", split, rows, outputs)
+        return maps
 
     def facts(self) -> dict[str, str]:
         facts: dict[str, str] = self._call("facts")
@@ -217,10 +227,13 @@ class _Server:
         return self.backend.save_weights()
 
     def train_epoch(
-        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None,
     ) -> tuple[float, NDArray[np.float64]]:
         start = time.perf_counter()
-        losses = self.backend.train_epoch(order, rates)
+        losses = self.backend.train_epoch(order, rates, moves)
         return time.perf_counter() - start, losses
 
     def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:

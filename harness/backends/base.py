@@ -29,6 +29,9 @@ class Task:
     optimizer: Optimizer
     precision: Literal["float32", "float64"]
     threads: int
+    device: Literal["cpu", "gpu"] = "cpu"
+    positive_weights: tuple[float, ...] = ()
+    """Multi-label tasks: what the positives of each label count; none means 1."""
 
 
 class Backend(ABC):
@@ -59,11 +62,16 @@ class Backend(ABC):
 
     @abstractmethod
     def train_epoch(
-        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         """Train on the batches ``order`` (steps, batch) with learning rates ``rates`` (steps,).
 
-        Returns the loss of every step (steps,), before its update, once the device has finished.
+        With ``moves`` (steps, batch, 3), images are moved as ``harness.protocol.augmentation``
+        says. Returns the loss of every step (steps,), before its update, once the device has
+        finished.
         """
 
     @abstractmethod
@@ -76,7 +84,19 @@ class Backend(ABC):
     ) -> tuple[NDArray[np.floating], float, Weights]:
         """Logits (B, classes), loss and gradients of training images ``batch`` (B,), no update.
 
-        For proofs of parity, not for speed.
+        Logits as in evaluation, loss and gradients as in training; running statistics stay as
+        they are. For proofs of parity, not for speed.
+        """
+
+    @abstractmethod
+    def activation_maps(
+        self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        """Which pixels speak for an output: (N, h, w), for images ``rows`` (N,) of a split.
+
+        Grad-CAM (Selvaraju et al. 2017) at the last feature maps A (K, h, w), in evaluation:
+        ReLU of the sum over K of A times the mean gradient in A of the image's logit
+        ``outputs`` (N,).
         """
 
     @abstractmethod

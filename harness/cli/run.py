@@ -32,10 +32,10 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
 @click.option("--seeds", **_LIST, help="One training for each [default: 0].")
 @click.option("--epochs", metavar="N", help="Passes over the training split [default: 20].")
 @click.option("--batch-size", metavar="N", help="Images a step [default: 64].")
-@click.option("--optimizer", metavar="sgd|adam", help="Update rule [default: sgd].")
+@click.option("--optimizer", metavar="sgd|adam|adamw", help="Update rule [default: sgd].")
 @click.option("--lr", metavar="X", help="Peak learning rate [default: 0.05].")
 @click.option("--momentum", metavar="X", help="Of SGD [default: 0.9].")
-@click.option("--weight-decay", metavar="X", help="L2 penalty in the gradient [default: 0].")
+@click.option("--weight-decay", metavar="X", help="In the gradient, or of AdamW [default: 0].")
 @click.option("--beta1", metavar="X", help="Of Adam [default: 0.9].")
 @click.option("--beta2", metavar="X", help="Of Adam [default: 0.999].")
 @click.option("--epsilon", metavar="X", help="Of Adam [default: 1e-8].")
@@ -44,8 +44,21 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
     metavar="constant|cosine|one-cycle",
     help="Of the learning rate [default: one-cycle].",
 )
+@click.option("--flip/--no-flip", default=None, help="Mirror half of the training images.")
+@click.option("--shift", metavar="PIXELS", help="Shift training images by up to so many.")
+@click.option(
+    "--positive-weights",
+    metavar="none|balanced",
+    help="What the positives of a rare label count in the loss [default: none].",
+)
+@click.option(
+    "--initial-weights",
+    metavar="FILE",
+    help="Weight file to start from [default: drawn from the seed].",
+)
 @click.option("--precision", metavar="float32|float64", help="[default: float32]")
 @click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
+@click.option("--device", metavar="cpu|gpu", help="[default: cpu]")
 @click.option(
     "--config",
     "config_path",
@@ -115,6 +128,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         datasets=options["datasets"],
         seeds=options["seeds"],
         threads=options["threads"],
+        device=options["device"],
         skip_unavailable=options["skip_unavailable"] or None,
     ) | {
         "training": given(
@@ -122,7 +136,10 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
             batch_size=options["batch_size"],
             schedule=options["schedule"],
             precision=options["precision"],
+            positive_weights=options["positive_weights"],
+            initial_weights=options["initial_weights"],
         )
+        | {"augmentation": given(flip=options["flip"], shift=options["shift"])}
         | {
             "optimizer": given(
                 name=options["optimizer"],

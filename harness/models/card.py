@@ -7,19 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Initializer = Literal["glorot_uniform", "he_uniform", "zeros"]
+Initializer = Literal["glorot_uniform", "he_uniform", "zeros", "ones"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One trainable array, in canonical layout.
+    """One array of a network, in canonical layout.
 
-    Convolution (O, I, H, W), dense (O, I), bias (O,).
+    Convolution (O, I, H, W), dense (O, I), bias and everything of a batch normalisation (O,).
     """
 
     name: str
     shape: tuple[int, ...]
     initializer: Initializer
+    trainable: bool = True
+    """False for the running statistics of a batch normalisation: no gradient reaches them."""
 
     @property
     def size(self) -> int:
@@ -57,8 +59,12 @@ class ModelCard:
     reference: str
     module: str
     """File under each backend's ``models`` folder."""
-    activation: Literal["tanh", "relu"]
-    pooling: Literal["average", "max"]
+    activation: Literal["tanh", "relu"] = "relu"
+    pooling: Literal["average", "max"] = "max"
+    stem: str = "conv1"
+    """The layer that sees the image."""
+    head: str
+    """The layer whose outputs are the logits."""
     describe: Callable[[tuple[int, int, int], int], tuple[tuple[Parameter, ...], tuple[Layer, ...]]]
     """(image shape (C, H, W), number of classes) -> parameters and layers."""
 
@@ -72,6 +78,11 @@ class ModelCard:
 
     def layers(self, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
         return self.describe(image_shape, classes)[1]
+
+    def trainable_size(self, image_shape: tuple[int, int, int], classes: int) -> int:
+        """How many numbers training moves: what the literature counts as parameters."""
+        parameters = self.parameters(image_shape, classes)
+        return sum(parameter.size for parameter in parameters if parameter.trainable)
 
     def forward_flops(self, image_shape: tuple[int, int, int], classes: int) -> int:
         """Floating-point operations of one forward pass on one image: 2 per multiply-accumulate."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal
 
 from harness.errors import BenchError
+from harness.models.blueprint import Blueprint
 from harness.models.card import Initializer, Layer, ModelCard, Parameter
 
 KERNEL = 5
@@ -26,60 +27,26 @@ def _describe(
     image_shape: tuple[int, int, int],
     classes: int,
 ) -> tuple[tuple[Parameter, ...], tuple[Layer, ...]]:
-    channels, *sides = image_shape
-    if min(sides) < SMALLEST:
+    height, width = image_shape[1:]
+    if min(height, width) < SMALLEST:
         raise BenchError(
             f"LeNet-5 needs images of at least {SMALLEST}x{SMALLEST} pixels, "
-            f"these are {sides[0]}x{sides[1]}: import them with a larger --size"
+            f"these are {height}x{width}: import them with a larger --size"
         )
-    parameters: list[Parameter] = []
-    layers: list[Layer] = []
-
-    def add(name: str, shape: tuple[int, ...], operation: str, output: tuple[int, ...]) -> None:
-        parameters.append(Parameter(name=f"{name}.weight", shape=shape, initializer=weights))
-        parameters.append(Parameter(name=f"{name}.bias", shape=shape[:1], initializer="zeros"))
-        kernel = parameters[-2]
-        positions = 1
-        for side in output[1:]:
-            positions *= side
-        layers.append(
-            Layer(
-                name=name,
-                operation=operation,
-                output_shape=output,
-                macs=kernel.size * positions,
-            )
-        )
-
-    inputs = channels
+    net = Blueprint("LeNet-5", image_shape)
     for place, (outputs, padding) in enumerate(zip(CHANNELS, (PADDING, 0), strict=True), start=1):
-        sides = [side + 2 * padding - KERNEL + 1 for side in sides]
-        add(
-            f"conv{place}",
-            (outputs, inputs, KERNEL, KERNEL),
-            f"{KERNEL}x{KERNEL} convolution, padding {padding}, {activation}",
-            (outputs, *sides),
-        )
-        sides = [side // 2 for side in sides]
-        layers.append(
-            Layer(
-                name=f"pool{place}",
-                operation=f"2x2 {pooling} pooling, stride 2",
-                output_shape=(outputs, *sides),
-            )
-        )
-        inputs = outputs
-    inputs *= sides[0] * sides[1]
-    for place, outputs in enumerate((*FEATURES, classes), start=1):
-        last = place == len(FEATURES) + 1
-        add(
-            f"dense{place}",
-            (outputs, inputs),
-            "dense" if last else f"dense, {activation}",
-            (outputs,),
-        )
-        inputs = outputs
-    return tuple(parameters), tuple(layers)
+        name = f"conv{place}"
+        net.convolution(name, outputs, KERNEL, padding=padding, weights=weights, bias=True)
+        net.layer(name, f"{KERNEL}x{KERNEL} convolution, padding {padding}, {activation}")
+        net.pool()
+        net.layer(f"pool{place}", f"2x2 {pooling} pooling, stride 2")
+    net.flatten()
+    for place, outputs in enumerate(FEATURES, start=1):
+        net.dense(f"dense{place}", outputs, weights=weights)
+        net.layer(f"dense{place}", f"dense, {activation}")
+    net.dense("dense3", classes, weights=weights)
+    net.layer("dense3", "dense")
+    return net.done()
 
 
 def _card(
@@ -96,6 +63,7 @@ def _card(
         module="lenet5",
         activation=activation,
         pooling=pooling,
+        head="dense3",
         describe=partial(_describe, weights, activation, pooling),
     )
 

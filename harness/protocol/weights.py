@@ -75,6 +75,7 @@ def initial_weights(parameters: Sequence[Parameter], seed: int) -> Weights:
 
     * glorot_uniform: U(-a, a), a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)
     * he_uniform: U(-a, a), a = sqrt(6 / fan_in) (He et al. 2015)
+    * zeros, ones: as they say
     """
     return {parameter.name: _draw(parameter, seed) for parameter in parameters}
 
@@ -83,6 +84,8 @@ def _draw(parameter: Parameter, seed: int) -> NDArray[np.float32]:
     match parameter.initializer:
         case "zeros":
             return np.zeros(parameter.shape, np.float32)
+        case "ones":
+            return np.ones(parameter.shape, np.float32)
         case "glorot_uniform":
             bound = np.sqrt(6 / (parameter.fan_in + parameter.fan_out))
         case "he_uniform":

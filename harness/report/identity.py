@@ -18,6 +18,7 @@ ITEMS = {
     "initial_weights": "initial weights",
     "batch_order": "batch order",
     "learning_rates": "learning rates",
+    "augmentation": "moves of the images",
 }
 """Fields of :class:`Identity` and what a person calls them."""
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}

@@ -50,6 +50,8 @@ class Manifest(Record):
     skipped: dict[str, str] = pydantic.Field(default_factory=dict)
     """Frameworks asked for but left out, and why."""
     datasets: dict[str, DatasetEntry]
+    initial_weights_sha256: str | None = None
+    """Of the weight file that training starts from, where there is one."""
     cells: tuple[Cell, ...]
     """In the order in which they were planned."""
 
@@ -165,10 +167,16 @@ class RunFolder:
             BenchError: the run there is of another experiment or other data.
         """
         folder = cls.open(path)
-        for what in ("experiment", "datasets", "cells"):
-            if getattr(folder.manifest, what) != getattr(manifest, what):
+        parts = {
+            "experiment": "experiment",
+            "datasets": "dataset",
+            "initial_weights_sha256": "file of initial weights",
+            "cells": "cell",
+        }
+        for part, what in parts.items():
+            if getattr(folder.manifest, part) != getattr(manifest, part):
                 raise BenchError(
-                    f"{path} holds a run with another {what.removesuffix('s')}: "
+                    f"{path} holds a run with another {what}: "
                     "resume with the options it was started with, or choose another --out"
                 )
         return folder

@@ -64,6 +64,8 @@ class Identity(Record):
     """Of the weights read back from the framework after loading them."""
     batch_order: str
     learning_rates: str
+    augmentation: str = "none"
+    """Of the moves of the training images, where there are any."""
 
 
 class CellResult(Record):

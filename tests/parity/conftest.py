@@ -17,7 +17,9 @@ from harness.data import hdf5
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.models import find_model
+from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order
+from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Weights, initial_weights
 from harness.worker import Worker
 
@@ -37,6 +39,19 @@ class Trace:
     losses: np.ndarray
     """float64 (steps,)"""
     parameters_after_10: Weights
+    maps: np.ndarray
+    """Of the first images, after 10 steps."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all are trained on."""
+
+    dataset: Path
+    batches: np.ndarray
+    """int64 (steps, batch)"""
+    moves: np.ndarray | None = None
+    positive_weights: tuple[float, ...] = ()
 
 
 def write_bits(digits: Path, path: Path) -> Path:
@@ -55,20 +70,51 @@ def write_bits(digits: Path, path: Path) -> Path:
     )
 
 
+def write_small_xrays(phantoms: Path, path: Path) -> Path:
+    """Every other pixel of a few phantoms: several labels an image, batch after batch unlike."""
+    with open_dataset(phantoms) as data:
+        splits = {}
+        for name in hdf5.SPLITS:
+            split = data.split(name)
+            small = np.ascontiguousarray(split.all_images()[:100, :, ::2, ::2])
+            splits[name] = hdf5.Split(small, split.labels[:100])
+        return hdf5.write(
+            path,
+            hdf5.ImageDataset(
+                name="small-xrays", task="multilabel", classes=data.classes, splits=splits
+            ),
+        )
+
+
+def courses(folder: Path) -> dict[str, Course]:
+    digits = resolve("digits", folder)
+    with open_dataset(digits) as data:
+        examples = data.sizes["train"]
+    batches = np.concatenate(
+        [epoch_order(examples, BATCH, seed=0, epoch=epoch) for epoch in range(6)]
+    )[:100]
+    xrays = write_small_xrays(resolve("xray-phantom", folder), folder / "small-xrays.h5")
+    with open_dataset(xrays) as data:
+        positive_weights = balancing_weights(data.split("train").labels)
+    few = epoch_order(100, 8, seed=0, epoch=0)[:10]
+    return {
+        "digits": Course(digits, batches),
+        "digit-bits": Course(write_bits(digits, folder / "digit-bits.h5"), batches),
+        "small-xrays": Course(
+            xrays, few, epoch_moves(*few.shape, 0, 0, flip=True, shift=3), positive_weights
+        ),
+    }
+
+
 @pytest.fixture(scope="session")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
     """``trace(framework, model, precision, optimizer)`` on scikit-learn's digits.
 
-    With ``dataset="digit-bits"`` an image has the labels of the four bits of its digit.
+    With ``dataset="digit-bits"`` an image has the labels of the four bits of its digit; with
+    ``dataset="small-xrays"`` images are moved and the positives of rare labels count more.
     """
     folder: Path = tmp_path_factory.mktemp("parity")
-    digits = resolve("digits", folder)
-    datasets = {"digits": digits, "digit-bits": write_bits(digits, folder / "digit-bits.h5")}
-    with open_dataset(digits) as data:
-        shape, examples = data.image_shape, data.sizes["train"]
-    orders = [epoch_order(examples, BATCH, seed=0, epoch=epoch) for epoch in range(6)]
-    batches = np.concatenate(orders)[:100]
-    rates = np.full(len(batches), RATE)
+    known = courses(folder)
 
     @cache
     def run(
@@ -81,17 +127,24 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
         spec = BACKENDS[framework]
         if (reason := spec.missing()) is not None:
             pytest.skip(f"{framework} {reason}")
-        with open_dataset(datasets[dataset]) as data:
-            classes = len(data.classes)
-        weights = initial_weights(find_model(model).parameters(shape, classes), seed=0)
+        course = known[dataset]
+        with open_dataset(course.dataset) as data:
+            parameters = find_model(model).parameters(data.image_shape, len(data.classes))
+        weights = initial_weights(parameters, seed=0)
         task = Task(
             model=model,
-            dataset=datasets[dataset],
+            dataset=course.dataset,
             optimizer=optimizer,
             precision=precision,
             threads=THREADS,
+            positive_weights=course.positive_weights,
         )
-        steps = rates * (optimizer.learning_rate / RATE)
+        rates = np.full(len(course.batches), optimizer.learning_rate)
+
+        def train(worker: Worker, steps: slice) -> np.ndarray:
+            moves = None if course.moves is None else course.moves[steps]
+            return worker.train_epoch(course.batches[steps], rates[steps], moves)[1]
+
         with Worker(
             spec,
             threads=THREADS,
@@ -100,10 +153,16 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
         ) as worker:
             worker.import_framework()
             worker.build(task, weights)
-            logits, loss, gradients = worker.loss_and_gradients(batches[0])
-            _, first = worker.train_epoch(batches[:10], steps[:10])
+            logits, loss, gradients = worker.loss_and_gradients(course.batches[0])
+            # Looking must change nothing: neither parameters nor running statistics.
+            held = worker.save_weights()
+            assert all(np.array_equal(held[name], weights[name]) for name in weights)
+            losses = train(worker, slice(0, 10))
             after_10 = worker.save_weights()
-            _, rest = worker.train_epoch(batches[10:], steps[10:])
-        return Trace(logits, loss, gradients, np.concatenate([first, rest]), after_10)
+            rows = np.arange(6)
+            maps = worker.activation_maps("train", rows, rows % logits.shape[1])
+            if len(rates) > 10:
+                losses = np.concatenate([losses, train(worker, slice(10, None))])
+        return Trace(logits, loss, gradients, losses, after_10, maps)
 
     return run

@@ -20,7 +20,17 @@ MODELS = ["lenet5", "lenet5-relu"]
 # A cold compilation takes long; the variant with the custom pooling operator is the telling one.
 EAGER = [name for name in OTHERS if name != "torch-compile"]
 PAIRS = [(name, model) for name in EAGER for model in MODELS] + [("torch-compile", "lenet5-relu")]
+XRAY_MODELS = ["xraynet", "resnet18", "densenet121"]
+# As above: of the deep networks a cold compilation takes minutes.
+XRAY_PAIRS = [
+    (name, model)
+    for name in OTHERS
+    for model in XRAY_MODELS
+    if name != "torch-compile" or model == "xraynet"
+]
+GENTLE = Optimizer(learning_rate=0.01)
 ADAM = Optimizer(name="adam", learning_rate=2e-3, weight_decay=1e-2)
+ADAMW = Optimizer(name="adamw", learning_rate=2e-3, weight_decay=0.5)
 SGD_WITH_DECAY = Optimizer(learning_rate=0.05, momentum=0.9, weight_decay=1e-2)
 
 
@@ -57,7 +67,31 @@ def test_several_labels_an_image_agree_to_1e_9(trace: Callable, framework: str) 
     assert largest(found.parameters_after_10, reference.parameters_after_10) < 1e-9
 
 
-@pytest.mark.parametrize("optimizer", [ADAM, SGD_WITH_DECAY], ids=["adam", "sgd"])
+@pytest.mark.parametrize(("framework", "model"), XRAY_PAIRS)
+def test_xray_networks_agree_running_statistics_included(
+    trace: Callable, framework: str, model: str
+) -> None:
+    """With moved images and weights for positives."""
+    course = ("float64", GENTLE, "small-xrays")
+    reference, found = trace(REFERENCE, model, *course), trace(framework, model, *course)
+    assert deviation(found.logits, reference.logits) < 1e-9
+    assert deviation(found.loss, reference.loss) < 1e-9
+    assert largest(found.gradients, reference.gradients) < 1e-9
+    assert not any("running" in name for name in found.gradients)
+    assert largest(found.parameters_after_10, reference.parameters_after_10) < 1e-8
+    assert sum("running" in name for name in found.parameters_after_10) >= 8
+    assert deviation(found.maps, reference.maps) < 1e-8
+
+
+@pytest.mark.parametrize("framework", EAGER)
+def test_class_activation_maps_agree(trace: Callable, framework: str) -> None:
+    reference, found = trace(REFERENCE, "lenet5", "float64"), trace(framework, "lenet5", "float64")
+    assert reference.maps.shape == (6, 5, 5)
+    assert reference.maps.max() > 0
+    assert deviation(found.maps, reference.maps) < 1e-8
+
+
+@pytest.mark.parametrize("optimizer", [ADAM, ADAMW, SGD_WITH_DECAY], ids=["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("framework", ["jax", "knet", "julia"])
 def test_update_rules_agree_with_weight_decay(
     trace: Callable, framework: str, optimizer: Optimizer

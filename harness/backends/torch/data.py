@@ -32,6 +32,25 @@ def loader(dataset: H5Dataset, order: Iterable[NDArray]) -> DataLoader:
     return DataLoader(dataset, sampler=order, batch_size=None)
 
 
+def move(images: Tensor, moves: Tensor) -> Tensor:
+    """Images (B, C, H, W) moved by ``moves`` (B, 3): see ``harness.protocol.augmentation``."""
+    height, width = images.shape[2:]
+    flip, down, right = moves.unsqueeze(-1).unbind(1)  # (B, 1) each
+    rows = torch.arange(height) - down
+    columns = torch.arange(width) - right
+    rows_inside = (rows >= 0) & (rows < height)
+    columns_inside = (columns >= 0) & (columns < width)
+    columns = torch.where(flip == 1, width - 1 - columns, columns)
+    moved = images[
+        torch.arange(len(images))[:, None, None],
+        :,
+        rows.clamp(0, height - 1)[:, :, None],
+        columns.clamp(0, width - 1)[:, None, :],
+    ]  # (B, H, W, C)
+    inside = rows_inside[:, :, None] & columns_inside[:, None, :]
+    return (moved * inside.unsqueeze(-1)).movedim(-1, 1)
+
+
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 (B, C, H, W) to (x / 255 - mean) / std, in the dtype of ``mean`` (C, 1, 1)."""
     return images.to(mean.dtype).div_(255).sub_(mean).div_(std)

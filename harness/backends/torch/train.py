@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,42 +11,53 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.backends.base import EVALUATION_BATCH, Backend, Task
-from harness.backends.torch.data import H5Dataset, loader, normalize
+from harness.backends.torch.data import H5Dataset, loader, move, normalize
 from harness.backends.torch.models import COMPILED_NETWORKS, NETWORKS
-from harness.backends.torch.models.lenet5 import LeNet5
+from harness.backends.torch.models.network import Network
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
+from harness.errors import BenchError
 from harness.models import find_model
 from harness.protocol.weights import Weights
 
 
 class TorchBackend(Backend):
-    """Eager PyTorch on the CPU."""
+    """Eager PyTorch."""
 
-    networks: Mapping[str, type[LeNet5]] = NETWORKS
+    networks: Mapping[str, type[Network]] = NETWORKS
 
     def __init__(self, task: Task) -> None:
         torch.set_num_threads(task.threads)
         self.task = task
+        self.device = find_device(task.device)
         self.dtype = getattr(torch, task.precision)
         self.data = open_dataset(task.dataset)
         self.datasets: dict[str, H5Dataset] = {}
-        self.mean = torch.tensor(self.data.mean, dtype=self.dtype).reshape(-1, 1, 1)
-        self.std = torch.tensor(self.data.std, dtype=self.dtype).reshape(-1, 1, 1)
+        self.mean = self.tensor(self.data.mean).reshape(-1, 1, 1)
+        self.std = self.tensor(self.data.std).reshape(-1, 1, 1)
+        self.positive_weights = (
+            self.tensor(task.positive_weights) if task.positive_weights else None
+        )
         card = find_model(task.model)
         network = self.networks[card.module]
         model = network(card, self.data.image_shape, len(self.data.classes))
-        self.model: nn.Module = model.to(self.dtype)
+        self.model = model.to(self.device, self.dtype)
         self.optimizer = make_optimizer(self.model, task.optimizer)
         self.compute_logits: Callable[[Tensor], Tensor] = self.forward
         self.compute_loss: Callable[[Tensor, Tensor], Tensor] = self.loss
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
-        self.model.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+        with torch.no_grad():
+            for name, held in self.state().items():
+                held.copy_(torch.tensor(weights[name]))
         self.optimizer = make_optimizer(self.model, self.task.optimizer)
 
     def save_weights(self) -> Weights:
-        return {name: p.numpy().copy() for name, p in self.model.state_dict().items()}
+        return {name: to_numpy(held) for name, held in self.state().items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and running statistics by name."""
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(normalize(images, self.mean, self.std))
@@ -55,23 +66,32 @@ class TorchBackend(Backend):
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = self.forward(images)
         if self.data.task == "multilabel":
-            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+            return F.binary_cross_entropy_with_logits(
+                logits, labels.to(logits.dtype), pos_weight=self.positive_weights
+            )
         return F.cross_entropy(logits, labels)
 
     def train_epoch(
-        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         self.model.train()
-        losses = torch.empty(len(order), dtype=self.dtype)
+        losses = torch.empty(len(order), dtype=self.dtype, device=self.device)
         batches = loader(self.dataset("train"), order)
         for step, ((images, labels), rate) in enumerate(zip(batches, rates.tolist(), strict=True)):
             self.optimizer.param_groups[0]["lr"] = rate
+            if moves is not None:
+                images = move(images, torch.from_numpy(moves[step]))
             self.optimizer.zero_grad()
-            loss = self.compute_loss(images, labels)
+            loss = self.compute_loss(images.to(self.device), labels.to(self.device))
             loss.backward()
             self.optimizer.step()
             losses[step] = loss.detach()
-        return losses.double().numpy()
+        if self.device.type == "cuda":  # the clock may be read only when the GPU has finished
+            torch.cuda.synchronize()
+        return losses.double().numpy(force=True)
 
     @torch.inference_mode()
     def predict(self, split: str) -> NDArray[np.floating]:
@@ -80,34 +100,61 @@ class TorchBackend(Backend):
         batches = np.array_split(
             np.arange(len(dataset)), range(EVALUATION_BATCH, len(dataset), EVALUATION_BATCH)
         )
-        logits = [self.compute_logits(images) for images, _ in loader(dataset, batches)]
-        return torch.cat(logits).numpy()
+        logits = [
+            self.compute_logits(images.to(self.device)) for images, _ in loader(dataset, batches)
+        ]
+        return torch.cat(logits).numpy(force=True)
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
+        images, labels = (part.to(self.device) for part in self.dataset("train")[batch])
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.compute_logits(images)
         self.model.train()
         self.model.zero_grad()
-        images, labels = self.dataset("train")[batch]
-        logits = self.compute_logits(images)
+        statistics = {name: held.clone() for name, held in self.model.named_buffers()}
         loss = self.compute_loss(images, labels)
         loss.backward()
+        for name, held in self.model.named_buffers():
+            held.copy_(statistics[name])
         gradients = {
-            name: parameter.grad.numpy().copy()
+            name: to_numpy(parameter.grad)
             for name, parameter in self.model.named_parameters()
             if parameter.grad is not None
         }
-        return logits.detach().numpy(), loss.item(), gradients
+        return to_numpy(logits), loss.item(), gradients
+
+    def activation_maps(
+        self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        self.model.eval()
+        images = normalize(self.dataset(split)[rows][0].to(self.device), self.mean, self.std)
+        with torch.no_grad():
+            maps = self.model.features(images)
+        maps.requires_grad_()
+        logits = self.model.classify(maps)
+        chosen = logits[torch.arange(len(rows)), torch.from_numpy(outputs)].sum()
+        (gradient,) = torch.autograd.grad(chosen, maps)
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        return to_numpy(F.relu((weights * maps).sum(dim=1)))
 
     def facts(self) -> dict[str, str]:
         return {
             "torch": torch.__version__,
             "threads": str(torch.get_num_threads()),
-            "device": "cpu",
+            "device": self.device_name(),
             "CPU capability": torch.backends.cpu.get_cpu_capability(),
             "oneDNN": str(torch.backends.mkldnn.is_available()),
             "MKL": str(torch.backends.mkl.is_available()),
         }
+
+    def device_name(self) -> str:
+        return "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
+
+    def tensor(self, values: Sequence[float] | NDArray[np.floating]) -> Tensor:
+        return torch.tensor(values, dtype=self.dtype, device=self.device)
 
     def dataset(self, split: str) -> H5Dataset:
         if split not in self.datasets:
@@ -133,6 +180,28 @@ class CompiledTorchBackend(TorchBackend):
         return super().facts() | {"torch.compile": "inductor, dynamic=False, channels-last"}
 
 
+def find_device(name: str) -> torch.device:
+    """The processor, or the GPU with single precision left at its full 24 bits.
+
+    Raises:
+        BenchError: no GPU that PyTorch can use.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise BenchError(
+            "PyTorch finds no GPU here: install a build of it for your GPU (pytorch.org says "
+            "which), or leave --device gpu out"
+        )
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda")
+
+
+def to_numpy(tensor: Tensor) -> NDArray[np.floating]:
+    """A copy, on the processor."""
+    return tensor.numpy(force=True).copy()
+
+
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
     """The update rules of ``harness.protocol`` as PyTorch has them."""
     parameters = list(model.parameters())
@@ -144,7 +213,8 @@ def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimiz
             weight_decay=settings.weight_decay,
             fused=True,
         )
-    return torch.optim.Adam(
+    rule = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    return rule(
         parameters,
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from harness.backends.torch.models.network import Network
 from harness.models.card import ModelCard
 
 
-class LeNet5(nn.Module):
-    """Takes (N, C, H, W), gives logits (N, classes)."""
-
+class LeNet5(Network):
     def __init__(self, card: ModelCard, image_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
+        super().__init__(card, image_shape, classes)
         channels, height, width = image_shape
         self.conv1 = nn.Conv2d(channels, 6, kernel_size=5, padding=2)
         self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
@@ -22,9 +21,11 @@ class LeNet5(nn.Module):
         self.activation: nn.Module = {"tanh": nn.Tanh, "relu": nn.ReLU}[card.activation]()
         self.pool: nn.Module = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}[card.pooling](2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
         x = self.convolve_and_pool(self.conv1, x)
-        x = self.convolve_and_pool(self.conv2, x)
+        return self.convolve_and_pool(self.conv2, x)
+
+    def classify(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
         x = self.activation(self.dense1(x))
         x = self.activation(self.dense2(x))

@@ -1,0 +1,35 @@
+"""XrayNet in PyTorch."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.backends.torch.models.network import Network, batch_norm
+from harness.models.card import ModelCard
+
+
+class XrayNet(Network):
+    def __init__(self, card: ModelCard, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(card, image_shape, classes)
+        self.conv1 = nn.Conv2d(image_shape[0], 16, kernel_size=3, padding=1, bias=False)
+        self.bn1 = batch_norm(16)
+        self.conv2 = nn.Conv2d(16, 32, kernel_size=3, padding=1, bias=False)
+        self.bn2 = batch_norm(32)
+        self.conv3 = nn.Conv2d(32, 64, kernel_size=3, padding=1, bias=False)
+        self.bn3 = batch_norm(64)
+        self.conv4 = nn.Conv2d(64, 128, kernel_size=3, padding=1, bias=False)
+        self.bn4 = batch_norm(128)
+        self.pool = nn.MaxPool2d(2)
+        self.fc = nn.Linear(128, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.bn1(self.conv1(x))))
+        x = self.pool(F.relu(self.bn2(self.conv2(x))))
+        x = self.pool(F.relu(self.bn3(self.conv3(x))))
+        maps: Tensor = self.pool(F.relu(self.bn4(self.conv4(x))))
+        return maps
+
+    def classify(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return logits
