@@ -246,6 +246,11 @@ class _Server:
     ) -> tuple[NDArray[np.floating], float, Weights]:
         return self.backend.loss_and_gradients(batch)
 
+    def activation_maps(
+        self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        return self.backend.activation_maps(split, rows, outputs)
+
     def facts(self) -> dict[str, str]:
         facts = self.backend.facts()
         if hasattr(os, "sched_getaffinity"):
