@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision_style import DenseNet121
 
 from harness.backends.base import Task
 from harness.backends.torch.data import normalize
-from harness.backends.torch.models.lenet5 import LeNet5
+from harness.backends.torch.models import NETWORKS
 from harness.backends.torch.train import CompiledTorchBackend, TorchBackend
 from harness.config import Optimizer
 from harness.measure.turns import take_turns
@@ -53,14 +53,25 @@ def bare(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callabl
 
 
 def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], object]:
-    """A DataLoader over tensors and an eager loop, in the style of pytorch/examples' MNIST."""
+    """A DataLoader over tensors and an eager loop, in the style of pytorch/examples' MNIST.
+
+    The network is laid out as PyTorch's tutorials or torchvision do it.
+    """
     split = backend.data.split("train")
     images = normalize(torch.from_numpy(split.all_images()), backend.mean, backend.std)
-    dataset = TensorDataset(images, torch.from_numpy(split.labels).long())
+    labels = torch.from_numpy(split.labels)
+    targets = labels.float() if backend.data.task == "multilabel" else labels.long()
+    dataset = TensorDataset(images, targets)
     train_loader = DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
-    card = find_model(task.model)
-    network = LeNet5(card, backend.data.image_shape, len(backend.data.classes))
-    model = nn.Sequential(network, nn.LogSoftmax(dim=1))
+    shape, classes = backend.data.image_shape, len(backend.data.classes)
+    if task.model == "densenet121":
+        model: nn.Module = DenseNet121(shape[0], classes)
+    else:
+        card = find_model(task.model)
+        model = NETWORKS[card.module](card, shape, classes)
+    criterion = nn.CrossEntropyLoss()
+    if backend.data.task == "multilabel":
+        criterion = nn.BCEWithLogitsLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     device = torch.device("cpu")
     log = Path("/dev/null").open("w")  # noqa: SIM115 - lives as long as the process
@@ -71,7 +82,7 @@ def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], o
             data, target = data.to(device), target.to(device)
             optimizer.zero_grad()
             output = model(data)
-            loss = F.nll_loss(output, target)
+            loss = criterion(output, target)
             loss.backward()
             optimizer.step()
             if batch_idx % 10 == 0:

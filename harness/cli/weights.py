@@ -1,4 +1,4 @@
-"""``bench weights``: the trained weights of a run, as files that any framework can read."""
+"""``bench weights``: trained weights as files that any framework can read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def weights() -> None:
-    """Copy trained weights out of a run; `bench evaluate` judges them in any framework."""
+    """Weight files: out of a run, or from torchvision; every framework reads them alike."""
 
 
 @weights.command()
@@ -32,4 +32,33 @@ def export(run: Path, cell: str, out: Path | None, force: bool) -> None:
     out = out or Path(f"{cell}.weights.h5")
     check_out(out, force=force)
     export_weights(RunFolder.open(run), cell, out)
+    click.echo(out)
+
+
+@weights.command("import")
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--model", required=True, metavar="M", help="resnet18 or densenet121.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write [default: FILE's name with .weights.h5, in the current folder].",
+)
+@click.option("--force", is_flag=True, help="Replace the file where it exists.")
+def import_(source: Path, model: str, out: Path | None, force: bool) -> None:
+    """Make a weight file of a state dict of torchvision's ResNet-18 or DenseNet-121.
+
+    FILE is .safetensors, or what torch.save wrote (read without running any code in it). Training
+    starts from the result with: bench run --initial-weights RESULT
+    """
+    from harness.console import terminal
+    from harness.evaluation import check_out
+    from harness.interchange import import_weights
+
+    out = out or Path(f"{source.stem}.weights.h5")
+    check_out(out, force=force)
+    found = import_weights(source, model, out)
+    terminal.note(
+        f"{found.model}: {found.arrays} arrays, {found.numbers:,} numbers; "
+        f"{found.channels} channels, {found.outputs} outputs"
+    )
     click.echo(out)

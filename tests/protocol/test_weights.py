@@ -41,19 +41,21 @@ def test_a_parameter_is_drawn_alike_whatever_else_there_is():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_values_fill_the_range_of_their_formula(model):
-    parameters = find_model(model).parameters((1, 28, 28), 10)
+    parameters = find_model(model).parameters((1, 32, 32), 10)
     for parameter, (name, array) in zip(
         parameters, initial_weights(parameters, seed=0).items(), strict=True
     ):
         assert parameter.name == name
         assert array.dtype == np.float32
         assert array.shape == parameter.shape
-        if name.endswith(".bias"):
-            assert not array.any()
+        if len(parameter.shape) == 1:
+            ones = not name.endswith((".bias", ".running_mean"))
+            assert np.array_equal(array, np.full(parameter.shape, float(ones)))
             continue
         outputs, inputs, *kernel = parameter.shape
         window = int(np.prod(kernel, dtype=int))
-        fans = inputs * window + (outputs * window if model == "lenet5" else 0)
+        head = name in ("fc.weight", "classifier.weight")
+        fans = inputs * window + (outputs * window if model == "lenet5" or head else 0)
         bound = (6 / fans) ** 0.5
         assert np.abs(array).max() <= np.float32(bound)
         assert np.abs(array).max() > 0.9 * bound

@@ -34,7 +34,7 @@ class Sound(Backend):
     def save_weights(self):
         return dict(self.weights)
 
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         return 1 / (1 + np.arange(len(order), dtype=np.float64))
 
     def predict(self, split):
@@ -43,6 +43,9 @@ class Sound(Backend):
 
     def loss_and_gradients(self, batch):
         return self.predict("train")[batch], 0.5, dict(self.weights)
+
+    def activation_maps(self, split, rows, outputs):
+        return np.ones((len(rows), 4, 4), np.float32)
 
     def facts(self):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -55,62 +58,62 @@ class Sound(Backend):
 class CountsSteps(Sound):
     """Adds 1 to the first bias with every step."""
 
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         self.weights["conv1.bias"] = self.weights["conv1.bias"] + np.float32(len(order))
-        return super().train_epoch(order, rates)
+        return super().train_epoch(order, rates, moves)
 
 
 class Raises(Sound):
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         raise ValueError("the planted fault\nand its second line")
 
 
 class UserError(Sound):
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         raise BenchError("something a person can mend")
 
 
 class FailsInSecondEpoch(Sound):
     epochs = 0
 
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         self.epochs += len(order) > 1  # the trial step, of one batch, does not count
         if self.epochs == 2:
             raise RuntimeError("out of luck")
-        return super().train_epoch(order, rates)
+        return super().train_epoch(order, rates, moves)
 
 
 class FailsWithoutFile(Sound):
     """Works once the file that PLANTED_FILE names is there."""
 
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         if not os.path.exists(os.environ["PLANTED_FILE"]):
             raise RuntimeError("the file is not there yet")
-        return super().train_epoch(order, rates)
+        return super().train_epoch(order, rates, moves)
 
 
 class Exits(Sound):
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         os._exit(7)
 
 
 class Killed(Sound):
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Allocates(Sound):
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         self.kept.append(np.ones(64 * 2**20, np.uint8))
-        return super().train_epoch(order, rates)
+        return super().train_epoch(order, rates, moves)
 
 
 class Talks(Sound):
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         print("stray words on stdout")
         print("stray words on stderr", file=sys.stderr)
         os.write(1, b"stray bytes\n")
-        return super().train_epoch(order, rates)
+        return super().train_epoch(order, rates, moves)
 
 
 class Hangs(Sound):
@@ -122,10 +125,10 @@ class Hangs(Sound):
 class HangsWithFile(Sound):
     """Never ends an epoch once the file that PLANTED_FILE names is there."""
 
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         if os.path.exists(os.environ["PLANTED_FILE"]) and len(order) > 1:
             time.sleep(60)
-        return super().train_epoch(order, rates)
+        return super().train_epoch(order, rates, moves)
 
 
 class AltersWeights(Sound):
@@ -145,12 +148,12 @@ class WrongLogits(Sound):
 
 
 class WrongLosses(Sound):
-    def train_epoch(self, order, rates):
-        return super().train_epoch(order, rates)[:1]
+    def train_epoch(self, order, rates, moves=None):
+        return super().train_epoch(order, rates, moves)[:1]
 
 
 class Diverges(Sound):
-    def train_epoch(self, order, rates):
+    def train_epoch(self, order, rates, moves=None):
         return np.full(len(order), np.nan)
 
     def predict(self, split):

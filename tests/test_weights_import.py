@@ -1,0 +1,229 @@
+"""Weights of torchvision's networks: into our weight file, and from there into training."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import main
+from harness.errors import BenchError
+from harness.interchange import import_weights
+from harness.models import find_model
+from harness.protocol.transfer import starting_weights
+from harness.protocol.weights import initial_weights, load_weights, read_weights, save_weights
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def densenet_of_torchvision():
+    """Laid out as torchvision's, by hand, with nothing of ours; every number moved a little."""
+    path = BENCHMARKS / "torchvision_style.py"
+    spec = importlib.util.spec_from_file_location("torchvision_style", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    torch.manual_seed(0)
+    network = module.DenseNet121(channels=3, classes=1000).eval()
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(0.01 * torch.rand_like(tensor))
+    return network
+
+
+@pytest.fixture(scope="module")
+def densenet():
+    return densenet_of_torchvision()
+
+
+def our_network(name, shape, classes, weights):
+    from harness.backends.torch.models import NETWORKS
+
+    card = find_model(name)
+    network = NETWORKS[card.module](card, shape, classes).eval()
+    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    with torch.no_grad():
+        for key, tensor in held.items():
+            tensor.copy_(torch.from_numpy(weights[key]))
+    return network
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pth", "nested", "old names"])
+def test_densenet_computes_the_same(densenet, tmp_path, form):
+    state = densenet.state_dict()
+    source = tmp_path / ("weights.safetensors" if form == "safetensors" else "weights.pth")
+    match form:
+        case "safetensors":
+            safetensors.save_file(state, source)
+        case "nested":
+            wrapped = {f"module.densenet121.{name}": value for name, value in state.items()}
+            torch.save({"epoch": 3, "state_dict": wrapped}, source)
+        case "old names":
+            dotted = {
+                name.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): value
+                for name, value in state.items()
+            }
+            assert dotted.keys() != state.keys()
+            torch.save(dotted, source)
+        case _:
+            torch.save(state, source)
+    out = tmp_path / "weights.h5"
+    found = import_weights(source, "densenet121", out)
+    assert (found.channels, found.outputs, found.arrays) == (3, 1000, 606)
+    file = read_weights(out)
+    assert file.model == "densenet121"
+    ours = our_network("densenet121", (3, 64, 64), 1000, file.weights)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected, logits = densenet(images), ours(images)
+    assert logits.std() > 1e-3
+    assert torch.allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [64, 224])
+def test_resnet_of_either_stem(tmp_path, side):
+    parameters = find_model("resnet18").parameters((3, side, side), 1000)
+    state = {name: torch.from_numpy(w) for name, w in initial_weights(parameters, 1).items()}
+    counters = {"bn1.num_batches_tracked": torch.tensor(7)}
+    torch.save(state | counters, tmp_path / "resnet.pth")
+    import_weights(tmp_path / "resnet.pth", "resnet18", tmp_path / "resnet.h5")
+    weights = load_weights(tmp_path / "resnet.h5", parameters)
+    assert all(np.array_equal(weights[name], state[name].numpy()) for name in state)
+
+
+def test_half_precision_becomes_single(densenet, tmp_path):
+    half = {name: tensor.half() for name, tensor in densenet.state_dict().items()
+            if tensor.is_floating_point()}  # fmt: skip
+    safetensors.save_file(half, tmp_path / "half.safetensors")
+    import_weights(tmp_path / "half.safetensors", "densenet121", tmp_path / "half.h5")
+    weights = read_weights(tmp_path / "half.h5").weights
+    assert weights["conv0.weight"].dtype == np.float32
+    assert np.array_equal(weights["conv0.weight"], half["features.conv0.weight"].float().numpy())
+
+
+def refused(path: Path, model: str = "densenet121") -> str:
+    out = path.with_suffix(".out")
+    with pytest.raises(BenchError) as error:
+        import_weights(path, model, out)
+    assert not out.exists()
+    return str(error.value)
+
+
+def test_what_is_refused(densenet, tmp_path):
+    state = dict(densenet.state_dict())
+    path = tmp_path / "weights.pth"
+    assert "No such file" in refused(path)
+    path.write_bytes(b"nothing of the kind")
+    assert "no state dict" in refused(path)
+    torch.save(torch.zeros(3), path)
+    assert "holds no state dict" in refused(path)
+    torch.save({**state, "features.extra.weight": torch.zeros(3)}, path)
+    assert "extra.weight is unknown" in refused(path)
+    torch.save({k: v for k, v in state.items() if k != "features.norm5.running_var"}, path)
+    assert "norm5.running_var is missing" in refused(path)
+    torch.save({**state, "features.norm5.weight": torch.zeros(3)}, path)
+    assert "norm5.weight has shape (3,)" in refused(path)
+    torch.save({**state, "features.norm5.weight": torch.full((1024,), torch.nan)}, path)
+    assert "not finite" in refused(path)
+    torch.save({**state, "features.norm5.weight": torch.zeros(1024, dtype=torch.int64)}, path)
+    assert "norm5.weight is int64" in refused(path)
+    torch.save(state, path)
+    assert "is no state dict of ResNet-18" in refused(path, "resnet18")
+    assert "resnet18, densenet121" in refused(path, "lenet5")
+    assert "unknown model 'vgg'" in refused(path, "vgg")
+    broken = tmp_path / "weights.safetensors"
+    assert "No such file" in refused(broken)
+    broken.write_bytes(b"nothing of the kind")
+    assert "cannot read weights" in refused(broken)
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_code_in_a_file_does_not_run(tmp_path, protocol):
+    trace = tmp_path / "trace"
+    code = pickle.dumps({"state_dict": Malicious(trace)}, protocol)
+    (tmp_path / "weights.pth").write_bytes(code)
+    assert "without running the code in it" in refused(tmp_path / "weights.pth")
+    assert not trace.exists()
+    pickle.loads(code)
+    assert trace.exists(), "the file was harmless: this test shows nothing"
+
+
+def test_the_command(densenet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    safetensors.save_file(densenet.state_dict(), "imagenet.safetensors")
+    words = ["weights", "import", "imagenet.safetensors", "--model", "densenet121"]
+    got = CliRunner().invoke(main, words)
+    assert (got.exit_code, got.stdout) == (0, "imagenet.weights.h5\n"), got.output
+    assert "606 arrays" in got.stderr
+    again = CliRunner().invoke(main, words)
+    assert again.exit_code == 2
+    assert "--force" in again.stderr
+    assert CliRunner().invoke(main, [*words, "--force"]).exit_code == 0
+
+
+@pytest.fixture
+def colour_file(tmp_path):
+    """ResNet-18 for colours and 1,000 classes, as a weight file."""
+    parameters = find_model("resnet18").parameters((3, 64, 64), 1000)
+    weights = initial_weights(parameters, seed=9)
+    save_weights(tmp_path / "colour.h5", weights, model="resnet18")
+    return read_weights(tmp_path / "colour.h5")
+
+
+def test_a_start_from_other_colours_and_classes(colour_file):
+    card = find_model("resnet18")
+    drawn = initial_weights(card.parameters((1, 64, 64), 14), seed=3)
+    start = starting_weights(colour_file, card, (1, 64, 64), 14, seed=3)
+    assert list(start) == list(drawn)
+    assert all(start[name].shape == drawn[name].shape for name in drawn)
+    # The head is the protocol's; everything else the file's, colours summed.
+    assert np.array_equal(start["fc.weight"], drawn["fc.weight"])
+    kernels = colour_file.weights["conv1.weight"]
+    assert np.array_equal(start["conv1.weight"], kernels.sum(axis=1, keepdims=True))
+    deep = "layer4.1.conv2.weight"
+    assert np.array_equal(start[deep], colour_file.weights[deep])
+    other = starting_weights(colour_file, card, (1, 64, 64), 14, seed=4)
+    assert not np.array_equal(other["fc.weight"], start["fc.weight"])
+
+
+def test_a_grey_image_gives_what_its_three_equal_colours_give(colour_file):
+    card = find_model("resnet18")
+    grey = starting_weights(colour_file, card, (1, 64, 64), 1000, seed=0)
+    assert np.array_equal(grey["fc.weight"], colour_file.weights["fc.weight"])
+    image = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        of_grey = our_network("resnet18", (1, 64, 64), 1000, grey)(image)
+        of_colours = our_network("resnet18", (3, 64, 64), 1000, colour_file.weights)(
+            image.expand(1, 3, 64, 64)
+        )
+    assert torch.allclose(of_grey, of_colours, rtol=1e-4, atol=1e-4)
+
+
+def test_grey_kernels_spread_over_colours(tmp_path):
+    card = find_model("xraynet")
+    weights = initial_weights(card.parameters((1, 64, 64), 2), seed=0)
+    save_weights(tmp_path / "grey.h5", weights, model="xraynet")
+    start = starting_weights(read_weights(tmp_path / "grey.h5"), card, (3, 64, 64), 2, seed=0)
+    assert np.allclose(start["conv1.weight"].sum(axis=1, keepdims=True), weights["conv1.weight"])
+
+
+def test_a_start_that_does_not_fit(colour_file):
+    with pytest.raises(BenchError, match="weights of 'resnet18', not of 'xraynet'"):
+        starting_weights(colour_file, find_model("xraynet"), (1, 64, 64), 14, seed=0)
+    # Above 64 pixels the stem is another one.
+    with pytest.raises(BenchError, match=r"conv1\.weight has shape .* wants \(64, 1, 7, 7\)"):
+        starting_weights(colour_file, find_model("resnet18"), (1, 96, 96), 14, seed=0)
