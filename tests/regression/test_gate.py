@@ -14,6 +14,7 @@ from harness.plan import Cell
 from harness.results.baseline import (
     CONFIDENCE,
     Baseline,
+    auroc_bounds,
     bounds,
     departure,
     read_baselines,
@@ -74,6 +75,32 @@ def test_too_low_and_too_high_are_named() -> None:
     assert departure(stored, [result(969)]) is None
     assert "below the expected" in (departure(stored, [result(850)]) or "")
     assert "above the expected" in (departure(stored, [result(1000)]) or "")
+
+
+def with_auroc(*areas: float) -> Baseline:
+    update = {"auroc": dict(enumerate(areas)), "auroc_error": 0.01}
+    return baseline(*[700] * len(areas)).model_copy(update=update)
+
+
+def result_with_auroc(*areas: float | None) -> CellResult:
+    scored = result(700)
+    return scored.model_copy(update={"test": scored.test.model_copy(update={"auroc": areas})})
+
+
+def test_auroc_has_its_own_bounds() -> None:
+    stored = with_auroc(0.75)
+    reach = stats.norm.ppf((1 + CONFIDENCE) / 2) * 0.01
+    found = auroc_bounds(stored, seeds=1)
+    assert (found.low, found.high) == (pytest.approx(0.75 - reach), pytest.approx(0.75 + reach))
+    assert departure(stored, [result_with_auroc(0.8, 0.7)]) is None
+    assert "an AUROC of 0.7000 with lenet5 on digits, below" in (
+        departure(stored, [result_with_auroc(0.7)]) or ""
+    )
+    assert "above" in (departure(stored, [result_with_auroc(0.8)]) or "")
+    # A network whose scores are NaN has no area: that must not pass.
+    assert "an AUROC of nan" in (departure(stored, [result_with_auroc(None)]) or "")
+    wider = auroc_bounds(with_auroc(0.74, 0.75, 0.76), seeds=1)
+    assert wider.low < found.low
 
 
 def test_a_failed_cell_and_another_split_are_departures() -> None:

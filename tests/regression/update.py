@@ -25,7 +25,9 @@ def merge(baselines: list[Baseline]) -> list[Baseline]:
         old = merged.get(key, new)
         if (old.training, old.examples) != (new.training, new.examples):
             raise SystemExit(f"{' '.join(key)}: the runs trained differently")
-        merged[key] = old.model_copy(update={"correct": old.correct | new.correct})
+        merged[key] = new.model_copy(
+            update={"correct": old.correct | new.correct, "auroc": old.auroc | new.auroc}
+        )
     return list(merged.values())
 
 
