@@ -89,7 +89,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "row" in metafunc.fixturenames:
         names = [n for n, spec in comparison.backends.items() if _rows_script(spec.family).exists()]
         # Nobody else writes for an engine of our own: it has no public style.
-        names = [n for n in names if metafunc.function.__name__ != "test_peers" or n != "julia"]
+        kind = metafunc.function.__name__
+        names = [n for n in names if kind != "test_peers" or n != "julia"]
+        # Variants of a framework are fed alike, and Julia's rows by blocks of whole batches.
+        names = [n for n in names if kind != "test_feeding" or n in ("torch", "jax")]
         metafunc.parametrize("row", names)
 
 
@@ -97,14 +100,14 @@ def _rows_script(family: str) -> Path:
     return Path(__file__).with_name(f"rows_{family}.py")
 
 
-_ROUNDS = 20
+_ROUNDS = {"overhead": 20, "peers": 20, "feeding": 10}
 _rounds: dict[tuple[str, str], dict[str, list[float]]] = {}
 _ratios: list[str] = []
 
 
 @pytest.fixture
 def in_turns(
-    comparison: Comparison, benchmark: BenchmarkFixture
+    comparison: Comparison, benchmark: BenchmarkFixture, state_ratio: Callable[..., None]
 ) -> Callable[..., dict[str, list[float]]]:
     """Seconds of every round, by row, of one framework's rows, all run in turns in one process.
 
@@ -125,23 +128,32 @@ def in_turns(
                     "model": model,
                     "batch_size": manifest.experiment.training.batch_size,
                     "threads": manifest.experiment.threads,
-                    "rounds": _ROUNDS,
+                    "rounds": _ROUNDS[kind],
                     "kind": kind,
                 },
                 threads=manifest.experiment.threads,
             )
         seconds = _rounds[kind, family]
-        ratio = paired_ratio(seconds[row], seconds[against])
         benchmark.group = f"{kind}, {dataset} {model}, seconds an epoch"
-        benchmark.extra_info |= {"against": against, "time_ratio": ratio._asdict()}
-        _ratios.append(
-            f"{model} on {dataset}: {row} takes {ratio.value:.3f} "
-            f"({ratio.low:.3f} to {ratio.high:.3f}) of the time of {against}: "
-            f"{1 / ratio.value:.2f} times as fast"
-        )
+        state_ratio(f"{model} on {dataset}", seconds, row, against=against)
         return seconds
 
     return measure
+
+
+@pytest.fixture
+def state_ratio(benchmark: BenchmarkFixture) -> Callable[..., None]:
+    """Note in the benchmark and in the summary how long ``row`` took by ``against``."""
+
+    def state(what: str, seconds: dict[str, list[float]], row: str, *, against: str) -> None:
+        ratio = paired_ratio(seconds[row], seconds[against])
+        benchmark.extra_info |= {"against": against, "time_ratio": ratio._asdict()}
+        _ratios.append(
+            f"{what}: {row} takes {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) of the "
+            f"time of {against}: {1 / ratio.value:.2f} times as fast"
+        )
+
+    return state
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

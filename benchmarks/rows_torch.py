@@ -21,6 +21,7 @@ from harness.backends.torch.data import normalize
 from harness.backends.torch.models import NETWORKS
 from harness.backends.torch.train import CompiledTorchBackend, TorchBackend
 from harness.config import Optimizer
+from harness.data.hdf5 import open_dataset
 from harness.measure.turns import take_turns
 from harness.models import find_model
 from harness.protocol.order import epoch_order
@@ -32,6 +33,13 @@ def ours(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callabl
     parameters = card.parameters(backend.data.image_shape, len(backend.data.classes))
     backend.load_weights(initial_weights(parameters, seed=0))
     return lambda: backend.train_epoch(order, rates)
+
+
+def from_disk(task: Task) -> TorchBackend:
+    """A backend that has no memory for the images."""
+    backend = TorchBackend(task)
+    backend.data = open_dataset(task.dataset, memory_budget=0)
+    return backend
 
 
 def bare(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callable[[], object]:
@@ -99,10 +107,17 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
         precision="float32",
         threads=threads,
     )
-    eager, compiled = TorchBackend(task), CompiledTorchBackend(task)
+    eager = TorchBackend(task)
     order = epoch_order(len(eager.data.split("train")), batch_size, seed=0, epoch=0)
     rates = np.full(len(order), 0.01)
-    rows = {"torch": ours(eager, order, rates), "torch-compile": ours(compiled, order, rates)}
+    rows = {"torch": ours(eager, order, rates)}
+    if kind == "feeding":
+        rows["torch, from memory"] = rows["torch"]
+        rows["torch"] = ours(from_disk(task), order, rates)
+        print(json.dumps(take_turns(rows, rounds=rounds)))
+        return
+    compiled = CompiledTorchBackend(task)
+    rows["torch-compile"] = ours(compiled, order, rates)
     if kind == "overhead":
         rows["torch, bare"] = bare(eager, order, rates)
         rows["torch-compile, bare"] = bare(compiled, order, rates)
