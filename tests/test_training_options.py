@@ -17,7 +17,7 @@ from harness.protocol.weights import initial_weights, load_weights, save_weights
 from harness.results.folder import RunFolder
 
 DOCS = Path(__file__).parents[1] / "docs"
-PARAMETERS = find_model("xraynet").parameters((1, 16, 16), 2)
+PARAMETERS = find_model("xraynet").parameters((1, 32, 32), 2)
 
 pytestmark = pytest.mark.skipif(BACKENDS["torch"].missing() is not None, reason="needs PyTorch")
 
@@ -32,7 +32,7 @@ def films(tmp_path_factory):
         for split in hdf5.SPLITS:
             labels = (random.random((40, 2)) < 0.3).astype(np.uint8)
             labels = labels if task == "multilabel" else labels[:, 0]
-            splits[split] = hdf5.Split(random.integers(0, 256, (40, 1, 16, 16), np.uint8), labels)
+            splits[split] = hdf5.Split(random.integers(0, 256, (40, 1, 32, 32), np.uint8), labels)
         dataset = hdf5.ImageDataset(name=name, task=task, classes=("one", "two"), splits=splits)
         hdf5.write(folder / f"{name}.h5", dataset)
     return folder
@@ -94,7 +94,7 @@ def test_training_starts_from_the_file(bench, films, tmp_path):
     got, folder = bench("--initial-weights", "start.h5", "--lr", "1e-12")
     assert got.exit_code == 0, got.output
     _, weights = trained(folder)
-    assert np.allclose(weights["conv4.weight"], start["conv4.weight"], atol=1e-6)
+    assert np.allclose(weights["conv5.weight"], start["conv5.weight"], atol=1e-6)
     assert len(folder.manifest.initial_weights_sha256) == 64
     # A run that goes on must start from the same numbers.
     save_weights(tmp_path / "start.h5", initial_weights(PARAMETERS, seed=78), model="xraynet")
@@ -112,11 +112,11 @@ def refusal(got):
 def test_what_a_person_can_mend(bench, tmp_path):
     got, _ = bench("--positive-weights", "balanced", dataset="classes")
     assert "leave --positive-weights out" in refusal(got)
-    got, _ = bench("--shift", "16")
+    got, _ = bench("--shift", "32")
     assert "choose a smaller --shift" in refusal(got)
     got, _ = bench("--initial-weights", "nowhere.h5")
     assert "nowhere.h5: No such file" in refusal(got)
-    lenet = find_model("lenet5").parameters((1, 16, 16), 2)
+    lenet = find_model("lenet5").parameters((1, 32, 32), 2)
     save_weights(tmp_path / "lenet.h5", initial_weights(lenet, 0), model="lenet5")
     got, _ = bench("--initial-weights", "lenet.h5")
     assert "weights of 'lenet5', not of 'xraynet'" in refusal(got)

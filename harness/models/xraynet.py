@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.models.blueprint import Blueprint
 from harness.models.card import Layer, ModelCard, Parameter
 
-CHANNELS = (16, 32, 64, 128)
+CHANNELS = (8, 16, 32, 48, 64)
 
 
 def _describe(
@@ -27,7 +27,7 @@ def _describe(
 
 XRAYNET = ModelCard(
     name="xraynet",
-    title="XrayNet (four convolutions with batch normalisation)",
+    title="XrayNet (five convolutions with batch normalisation)",
     reference="this project; batch normalisation: Ioffe & Szegedy, ICML 2015",
     module="xraynet",
     head="fc",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from scipy import stats
 
 from harness.config import Training
@@ -35,7 +35,7 @@ class Baseline(Record):
     """Images in the test split."""
     correct: dict[int, int]
     """Seed -> test images classified correctly; with several labels, all of them."""
-    auroc: dict[int, float] = {}
+    auroc: dict[int, float] = Field(default_factory=dict)
     """Seed -> AUROC, of several labels the mean over those that have one."""
     auroc_error: float = 0.0
     """Its bootstrap standard error over patients, mean of the seeds."""

@@ -12,24 +12,26 @@ from harness.models.card import ModelCard
 class XrayNet(Network):
     def __init__(self, card: ModelCard, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(card, image_shape, classes)
-        self.conv1 = nn.Conv2d(image_shape[0], 16, kernel_size=3, padding=1, bias=False)
-        self.bn1 = batch_norm(16)
-        self.conv2 = nn.Conv2d(16, 32, kernel_size=3, padding=1, bias=False)
-        self.bn2 = batch_norm(32)
-        self.conv3 = nn.Conv2d(32, 64, kernel_size=3, padding=1, bias=False)
-        self.bn3 = batch_norm(64)
-        self.conv4 = nn.Conv2d(64, 128, kernel_size=3, padding=1, bias=False)
-        self.bn4 = batch_norm(128)
+        self.conv1 = nn.Conv2d(image_shape[0], 8, kernel_size=3, padding=1, bias=False)
+        self.bn1 = batch_norm(8)
+        self.conv2 = nn.Conv2d(8, 16, kernel_size=3, padding=1, bias=False)
+        self.bn2 = batch_norm(16)
+        self.conv3 = nn.Conv2d(16, 32, kernel_size=3, padding=1, bias=False)
+        self.bn3 = batch_norm(32)
+        self.conv4 = nn.Conv2d(32, 48, kernel_size=3, padding=1, bias=False)
+        self.bn4 = batch_norm(48)
+        self.conv5 = nn.Conv2d(48, 64, kernel_size=3, padding=1, bias=False)
+        self.bn5 = batch_norm(64)
         self.pool = nn.MaxPool2d(2)
-        self.fc = nn.Linear(128, classes)
+        self.fc = nn.Linear(64, classes)
 
     def features(self, x: Tensor) -> Tensor:
         x = self.pool(F.relu(self.bn1(self.conv1(x))))
         x = self.pool(F.relu(self.bn2(self.conv2(x))))
         x = self.pool(F.relu(self.bn3(self.conv3(x))))
-        maps: Tensor = self.pool(F.relu(self.bn4(self.conv4(x))))
-        return maps
+        x = self.pool(F.relu(self.bn4(self.conv4(x))))
+        return F.relu(self.bn5(self.conv5(x)))
 
     def classify(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(self.pool(x).mean(dim=(2, 3)))
         return logits
