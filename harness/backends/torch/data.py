@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from harness.data.ahead import read_ahead
 from harness.data.hdf5 import SplitReader
 
 
@@ -27,9 +28,13 @@ class H5Dataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(self.split.images(batch)), self.labels[batch]
 
 
-def loader(dataset: H5Dataset, order: Iterable[NDArray]) -> DataLoader:
-    """Batches in the given ``order`` (steps, B); the sampler hands over one row at a time."""
-    return DataLoader(dataset, sampler=order, batch_size=None)
+def loader(dataset: H5Dataset, order: Iterable[NDArray]) -> Iterable[tuple[Tensor, Tensor]]:
+    """Batches in the given ``order`` (steps, B); the sampler hands over one row at a time.
+
+    What comes from the disk is read one batch ahead.
+    """
+    batches = DataLoader(dataset, sampler=order, batch_size=None)
+    return batches if dataset.split.in_memory else read_ahead(batches)
 
 
 def move(images: Tensor, moves: Tensor) -> Tensor:

@@ -26,10 +26,11 @@ class XrayNet(Network):
         self.fc = nn.Linear(64, classes)
 
     def features(self, x: Tensor) -> Tensor:
-        x = self.pool(F.relu(self.bn1(self.conv1(x))))
-        x = self.pool(F.relu(self.bn2(self.conv2(x))))
-        x = self.pool(F.relu(self.bn3(self.conv3(x))))
-        x = self.pool(F.relu(self.bn4(self.conv4(x))))
+        # ReLU keeps the order of values, so after the pooling it has a quarter of the work.
+        x = F.relu(self.pool(self.bn1(self.conv1(x))))
+        x = F.relu(self.pool(self.bn2(self.conv2(x))))
+        x = F.relu(self.pool(self.bn3(self.conv3(x))))
+        x = F.relu(self.pool(self.bn4(self.conv4(x))))
         return F.relu(self.bn5(self.conv5(x)))
 
     def classify(self, x: Tensor) -> Tensor:
