@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from harness.backends.registry import BackendSpec
 from harness.config import Training, available_cpus
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import WorkerError
+from harness.measure.examples import Examples, choose
 from harness.measure.metrics import evaluate
 from harness.models import find_model
 from harness.models.card import ModelCard
@@ -107,6 +108,34 @@ class Course:
         return hashlib.sha256(b"".join(drawn)).hexdigest() if drawn else "none"
 
 
+@dataclass
+class Showcase:
+    """Test images that the report shows of a group; the first cell to finish chooses them."""
+
+    chosen: Examples | None = None
+
+    @classmethod
+    def of(cls, folder: RunFolder, group: Group) -> Showcase | None:
+        """What a finished cell of the group has kept already.
+
+        None for all seeds but the run's first: their pictures would say the same again.
+        """
+        first = group[0]
+        if first.seed != folder.manifest.experiment.seeds[0]:
+            return None
+        for cell in folder.manifest.cells:
+            if cell.model_copy(update={"framework": first.framework}) != first:
+                continue
+            result = folder.read_result(cell)
+            if result is None or result.status != "ok":
+                continue
+            arrays = folder.read_arrays(cell)
+            if arrays is not None and arrays.example_rows is not None:
+                assert arrays.example_outputs is not None
+                return cls(Examples(arrays.example_rows, arrays.example_outputs))
+        return cls()
+
+
 def run_group(
     folder: RunFolder,
     backends: Mapping[str, BackendSpec],
@@ -125,6 +154,8 @@ def run_group(
     weights = first_weights(card, entry, training, group[0].seed)
     course = Course.make(weights, training, entry.train, group[0].seed)
     trainable = card.trainable_size(entry.image_shape, len(entry.classes))
+    adapted = adapted_weights(weights, training)
+    showcase = Showcase.of(folder, group)
     with ExitStack() as stack:
         sessions = [
             Session(
@@ -133,6 +164,8 @@ def run_group(
                 cell=cell,
                 course=course,
                 parameters=trainable,
+                adapted=adapted,
+                showcase=showcase,
                 observer=observer,
             )
             for cell in group
@@ -158,6 +191,18 @@ def first_weights(card: ModelCard, entry: DatasetEntry, training: Training, seed
     return starting_weights(file, card, entry.image_shape, len(entry.classes), seed)
 
 
+def adapted_weights(weights: Weights, training: Training) -> tuple[str, ...]:
+    """Names of ``weights`` that are not as in the file that training starts from."""
+    if training.initial_weights is None:
+        return ()
+    file = read_weights(training.initial_weights).weights
+    return tuple(
+        name
+        for name, array in weights.items()
+        if name not in file or not np.array_equal(np.asarray(file[name], array.dtype), array)
+    )
+
+
 class Session:
     """One cell on its way from a new process to a result."""
 
@@ -169,6 +214,8 @@ class Session:
         cell: Cell,
         course: Course,
         parameters: int,
+        adapted: tuple[str, ...],
+        showcase: Showcase | None,
         observer: Observer,
     ) -> None:
         self.folder = folder
@@ -176,6 +223,8 @@ class Session:
         self.cell = cell
         self.course = course
         self.parameters = parameters
+        self.adapted = adapted
+        self.showcase = showcase
         self.observer = observer
         self.ended = False
         self.phases: Phases | None = None
@@ -201,6 +250,7 @@ class Session:
                 epochs=tuple(self.epochs),
                 identity=self.identity,
                 parameters=self.parameters,
+                adapted=self.adapted,
             )
         if result is not None:
             self.ended = True
@@ -280,9 +330,11 @@ class Session:
         self.observer.epoch_ended(self.cell, number + 1, epoch)
 
     def finish(self) -> CellResult:
-        """Evaluate on the test split, keep predictions and weights, end the worker."""
+        """Evaluate on the test split, keep predictions, examples and weights, end the worker."""
         seconds, logits, split = self._predict("test")
         test = evaluate(self.entry.task, logits, split.labels)
+        peak_rss_bytes = self.worker.peak_rss_bytes()  # of the work measured, not of what follows
+        examples = self._examples(logits, split)
         self.folder.write_arrays(
             self.cell,
             CellArrays(
@@ -290,6 +342,7 @@ class Session:
                 test_logits=logits,
                 test_labels=split.labels,
                 test_groups=split.group,
+                **self._shown(examples),
             ),
         )
         save_weights(
@@ -320,11 +373,42 @@ class Session:
             ),
             identity=self.identity,
             parameters=self.parameters,
+            adapted=self.adapted,
             facts=self.worker.facts(),
-            peak_rss_bytes=self.worker.peak_rss_bytes(),
+            peak_rss_bytes=peak_rss_bytes,
         )
         self.worker.stop()
+        if self.showcase is not None:
+            self.showcase.chosen = examples
         return result
+
+    def _examples(self, logits: NDArray[np.floating], split: SplitReader) -> Examples | None:
+        """Those of the group; where it has none yet, chosen by what this cell answers."""
+        if self.showcase is None:
+            return None
+        if self.showcase.chosen is not None:
+            return self.showcase.chosen
+        chosen = choose(self.entry.task, logits, split.labels, split.group)
+        return chosen if len(chosen.rows) else None
+
+    def _shown(self, examples: Examples | None) -> dict[str, NDArray[Any]]:
+        """The examples' pixels and class-activation maps, as fields of :class:`CellArrays`."""
+        if examples is None:
+            return {}
+        maps = self.worker.activation_maps("test", examples.rows, examples.outputs)
+        if maps.ndim != 3 or len(maps) != len(examples.rows):
+            raise WorkerError(
+                f"{self.spec.name} returned activation maps of shape {maps.shape} "
+                f"for {len(examples.rows)} images"
+            )
+        with open_dataset(Path(self.entry.path), memory_budget=0) as data:
+            images = data.split("test").images(examples.rows)
+        return {
+            "example_rows": examples.rows,
+            "example_outputs": examples.outputs,
+            "example_images": images,
+            "example_maps": maps,
+        }
 
     def _positive_weights(self, training: Training) -> tuple[float, ...]:
         if training.positive_weights == "none":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness.config import parse_experiment
+from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
 from harness.models import find_model
-from harness.protocol.weights import digest, initial_weights, load_weights
+from harness.protocol.weights import digest, initial_weights, load_weights, save_weights
 from harness.results.folder import RunFolder
 from harness.runner import prepare
 
@@ -37,11 +41,39 @@ class Recorder:
         self.resumed.append(resumed)
 
 
+MAPS = """
+import numpy as np
+from planted import Sound
+
+class OtherMind(Sound):
+    def predict(self, split):
+        return super().predict(split)[:, [1, 0, 2]]
+    def activation_maps(self, split, rows, outputs):
+        return 2 * super().activation_maps(split, rows, outputs)
+
+class FailsInMaps(Sound):
+    def activation_maps(self, split, rows, outputs):
+        raise ValueError("no maps today")
+
+class WrongMaps(Sound):
+    def activation_maps(self, split, rows, outputs):
+        return np.ones((len(rows), 4))
+"""
+
+
 @pytest.fixture
-def compare(planted, small_file, tmp_path):
+def compare(planted, small_file, tmp_path, monkeypatch):
     """Prepares a comparison of planted backends; ``recorder`` is its observer."""
 
-    def compare(*frameworks, epochs=2, seeds=(0,), resume=False, batch_size=8, **settings):
+    (tmp_path / "maps.py").write_text(MAPS)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    for name in ("OtherMind", "FailsInMaps", "WrongMaps"):
+        spec = replace(planted["sound"], name=name.lower(), factory=f"maps:{name}")
+        monkeypatch.setitem(planted, spec.name, spec)
+
+    def compare(
+        *frameworks, epochs=2, seeds=(0,), resume=False, batch_size=8, out="run", **settings
+    ):
         experiment = parse_experiment(
             {
                 "frameworks": frameworks,
@@ -53,9 +85,9 @@ def compare(planted, small_file, tmp_path):
             | settings,
             where="test",
         )
-        out = tmp_path / "run"
+        folder = tmp_path / out
         return prepare(
-            experiment, out=out, data_dir=tmp_path, resume=resume, observer=Recorder(out)
+            experiment, out=folder, data_dir=tmp_path, resume=resume, observer=Recorder(folder)
         )
 
     return compare
@@ -118,7 +150,7 @@ def test_the_trial_step_is_undone(compare):
 def test_the_same_numbers_reach_every_framework(compare):
     sound, talks = (r.identity for r in train(compare("sound", "talks")).values())
     assert sound == talks
-    assert len(set(sound.model_dump().values())) == 4
+    assert len(set(sound.model_dump().values())) == 5
 
 
 @pytest.mark.parametrize(
@@ -180,6 +212,81 @@ def test_resume_trains_only_what_is_missing(compare, monkeypatch, tmp_path):
     assert comparison.observer.resumed == [True, False, False, False]
     first = "sound-lenet5-small-s0"
     assert after[first] == before[first]
+
+
+EXAMPLES = ("example_rows", "example_outputs", "example_images")
+
+
+def examples(comparison, cell):
+    arrays = comparison.folder.read_arrays(cell)
+    return [getattr(arrays, name) for name in EXAMPLES]
+
+
+def test_the_first_to_finish_chooses_the_examples_of_all(compare, small_file):
+    comparison = compare("failsinsecondepoch", "sound", "othermind", seeds=(3, 4))
+    train(comparison)
+    _, sound, other = comparison.groups[0]
+    rows, outputs, images = examples(comparison, sound)
+    # Class 0 is answered always; of equals the first errors of each class and the first hits.
+    assert rows.tolist() == [1, 2, 4, 5, 0, 3]
+    assert outputs.tolist() == [0] * 6
+    with open_dataset(small_file) as data:
+        np.testing.assert_array_equal(images, data.split("test").images(rows))
+    for mine, theirs in zip((rows, outputs, images), examples(comparison, other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    arrays = comparison.folder.read_arrays(other)
+    assert arrays.test_logits.argmax(axis=1).tolist() == [1] * 12
+    np.testing.assert_array_equal(arrays.example_maps, np.full((6, 4, 4), 2, np.float32))
+    later = [cell for cell in comparison.groups[1] if cell.framework == "sound"]
+    assert examples(comparison, *later) == [None] * 3, "one seed is enough"
+
+
+def test_resume_shows_what_a_finished_cell_has_chosen(compare, monkeypatch, tmp_path):
+    flag = tmp_path / "flag"
+    monkeypatch.setenv("PLANTED_FILE", str(flag))
+    train(compare("failswithoutfile", "othermind"))
+    flag.touch()
+    comparison = compare("failswithoutfile", "othermind", resume=True)
+    train(comparison)
+    late, first = comparison.cells
+    for mine, theirs in zip(examples(comparison, late), examples(comparison, first), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert set(examples(comparison, late)[1].tolist()) == {1}, "it would have shown 0 itself"
+
+
+def test_a_cell_without_numbers_leaves_the_choice_to_the_next(compare):
+    comparison = compare("diverges", "sound")
+    train(comparison)
+    diverged, sound = comparison.cells
+    assert examples(comparison, diverged) == [None] * 3
+    assert len(examples(comparison, sound)[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("failsinmaps", "ValueError: no maps today"),
+        ("wrongmaps", "wrongmaps returned activation maps of shape (6, 4) for 6 images"),
+    ],
+)
+def test_a_fault_in_the_maps_fails_the_cell(compare, name, message):
+    comparison = compare(name, "sound")
+    failed, sound = train(comparison).values()
+    assert (failed.status, failed.error) == ("failed", message)
+    assert len(failed.epochs) == 2
+    assert sound.status == "ok"
+    assert len(examples(comparison, sound.cell)[0]) == 6
+    assert comparison.folder.read_arrays(failed.cell) is None
+
+
+def test_what_differs_from_a_file_of_initial_weights_is_recorded(compare, tmp_path):
+    card = find_model("lenet5")
+    weights = initial_weights(card.parameters((3, 12, 12), 5), seed=9)
+    save_weights(tmp_path / "start.h5", weights, model="lenet5")
+    training = {"epochs": 1, "batch_size": 8, "initial_weights": str(tmp_path / "start.h5")}
+    (result,) = train(compare("sound", training=training)).values()
+    assert result.adapted == ("conv1.weight", "dense3.weight", "dense3.bias")
+    assert next(iter(train(compare("sound", out="drawn")).values())).adapted == ()
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,48 @@ def aurocs(scores: NDArray[np.floating], labels: NDArray[Any]) -> tuple[float | 
         return float(roc_auc_score(label, score))
 
     return tuple(area(score, label) for score, label in zip(scores.T, labels.T, strict=True))
+
+
+class Answered(NamedTuple):
+    """How one label, or one of several classes, is answered."""
+
+    positives: int
+    """Images that have it."""
+    given: int
+    """Images that are said to have it."""
+    f1: float | None
+    """2 TP / (2 TP + FP + FN): 0 where it is never given. None without positives."""
+
+
+def answered(
+    answers: NDArray[np.int64], labels: NDArray[Any], outputs: int
+) -> tuple[Answered, ...]:
+    """Of every class or label; ``answers`` as :func:`predictions` gives them."""
+    if labels.ndim == 1:
+        return tuple(_answered(answers == place, labels == place) for place in range(outputs))
+    columns = zip(answers.T, labels.T, strict=True)
+    return tuple(_answered(given == 1, label == 1) for given, label in columns)
+
+
+def macro_f1(scores: tuple[Answered, ...]) -> float | None:
+    """Mean F1 of those that have one."""
+    return mean_auroc(tuple(score.f1 for score in scores))
+
+
+def micro_f1(answers: NDArray[np.int64], labels: NDArray[Any]) -> float | None:
+    """F1 of all labels (N, outputs) counted together; None without any positive."""
+    return _answered(answers.ravel() == 1, labels.ravel() == 1).f1
+
+
+def _answered(given: NDArray[np.bool_], label: NDArray[np.bool_]) -> Answered:
+    from sklearn.metrics import f1_score
+
+    f1 = float(f1_score(label, given, zero_division=0)) if label.any() else None
+    return Answered(int(label.sum()), int(given.sum()), f1)
+
+
+def confusion(answers: NDArray[np.int64], labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Images by class (rows) and answer (columns), (classes, classes); no answer is left out."""
+    from sklearn.metrics import confusion_matrix
+
+    return np.asarray(confusion_matrix(labels, answers, labels=np.arange(classes)), np.int64)

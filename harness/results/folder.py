@@ -69,16 +69,25 @@ class CellArrays(Record):
     """uint8 (examples,), or for multi-label tasks (examples, classes)"""
     test_groups: np.ndarray | None = None
     """int64 (examples,): which images are of one patient, where the data set says so."""
+    example_rows: np.ndarray | None = None
+    """int64 (n,): test images that the report shows; of the run's first seed only."""
+    example_outputs: np.ndarray | None = None
+    """int64 (n,): what each is shown for; see ``harness.measure.examples``."""
+    example_images: np.ndarray | None = None
+    """uint8 (n, C, H, W)"""
+    example_maps: np.ndarray | None = None
+    """float32 or float64 (n, h, w): Grad-CAM of those images for those outputs."""
 
 
-def write_atomically(path: Path, content: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write ``content`` beside ``path``, flush it to disk and rename: never half a file.
 
     Raises:
         BenchError: the folder cannot be written to, or the disk is full.
     """
-    with _replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(content)
+    data = content.encode() if isinstance(content, str) else content
+    with _replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -82,6 +82,9 @@ class CellResult(Record):
     test: Score | None = None
     identity: Identity | None = None
     parameters: int = 0
+    """Trainable ones."""
+    adapted: tuple[str, ...] = ()
+    """Parameters that do not start as in the file of initial weights; see ``protocol.transfer``."""
     peak_rss_bytes: int = 0
     """Largest resident set of the worker process."""
     facts: dict[str, str] = {}

@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
-from harness.measure.metrics import evaluate, mean_auroc, predictions
+from harness.measure.metrics import (
+    answered,
+    confusion,
+    evaluate,
+    macro_f1,
+    mean_auroc,
+    micro_f1,
+    predictions,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -78,3 +86,47 @@ def test_labels_are_given_above_zero_and_nan_is_no_answer():
 def test_large_multilabel_logits_do_not_overflow():
     got = evaluate("multilabel", np.array([[1e4, -1e4]]), np.array([[0, 0]], np.uint8))
     assert got.loss == 5e3
+
+
+def test_f1_and_confusion_are_scikit_learns():
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 4, 300).astype(np.uint8)
+    answers = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 4, 300))
+    found = answered(answers, labels, 4)
+    assert [score.f1 for score in found] == pytest.approx(f1_score(labels, answers, average=None))
+    assert macro_f1(found) == pytest.approx(f1_score(labels, answers, average="macro"))
+    assert [score.positives for score in found] == np.bincount(labels).tolist()
+    assert [score.given for score in found] == np.bincount(answers).tolist()
+    counts = confusion(answers, labels, 4)
+    assert counts[1, 2] == ((labels == 1) & (answers == 2)).sum()
+    assert counts.sum() == 300
+
+
+def test_f1_of_labels():
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 2, (100, 3)).astype(np.uint8)
+    answers = rng.integers(0, 2, (100, 3))
+    found = answered(answers, labels, 3)
+    assert [score.f1 for score in found] == pytest.approx(f1_score(labels, answers, average=None))
+    assert micro_f1(answers, labels) == pytest.approx(f1_score(labels, answers, average="micro"))
+
+
+def test_f1_is_0_where_nothing_is_given_and_undefined_without_positives():
+    labels = np.array([[1, 0, 0], [1, 0, 0]], np.uint8)
+    answers = np.array([[0, 1, 0], [0, 0, 0]])
+    found = answered(answers, labels, 3)
+    assert [(s.positives, s.given, s.f1) for s in found] == [
+        (2, 0, 0.0),
+        (0, 1, None),
+        (0, 0, None),
+    ]
+    assert macro_f1(found) == 0
+    assert micro_f1(answers, labels) == 0
+    assert micro_f1(answers, 0 * labels) is None
+    assert macro_f1(found[1:]) is None
+
+
+def test_no_answer_is_wrong_in_f1_and_not_in_the_matrix():
+    labels, answers = np.array([0, 0, 1], np.uint8), np.array([0, -1, 1])
+    assert [score.f1 for score in answered(answers, labels, 2)] == pytest.approx([2 / 3, 1])
+    assert confusion(answers, labels, 3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]

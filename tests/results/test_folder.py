@@ -59,6 +59,26 @@ def test_round_trip(run):
     assert names(run.path / "cells") == [f"{CELL.id}.h5", f"{CELL.id}.json"]
 
 
+def test_examples_are_kept_with_the_arrays_and_folders_without_them_are_read(run):
+    run.write_arrays(CELL, ARRAYS)
+    assert run.read_arrays(CELL).example_maps is None
+    examples = {
+        "example_rows": np.array([1, 0]),
+        "example_outputs": np.array([2, 0]),
+        "example_images": np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2),
+        "example_maps": np.ones((2, 1, 1), np.float32),
+    }
+    run.write_arrays(CELL, ARRAYS.model_copy(update=examples))
+    kept = run.read_arrays(CELL)
+    for name, array in examples.items():
+        np.testing.assert_array_equal(getattr(kept, name), array, strict=True)
+
+
+def test_bytes_are_written_as_they_are(tmp_path):
+    write_atomically(tmp_path / "a.png", b"\x89PNG\r\n")
+    assert (tmp_path / "a.png").read_bytes() == b"\x89PNG\r\n"
+
+
 def test_numbers_that_are_not_finite_come_back(run):
     epoch = EPOCH.model_copy(update={"loss": float("nan"), "val_loss": float("inf")})
     run.write_result(RESULT.model_copy(update={"epochs": (epoch,)}))
