@@ -16,8 +16,9 @@ def _describe(
         net.convolution(f"conv{place}", outputs, 3, padding=1)
         net.batch_norm(f"bn{place}")
         net.layer(f"conv{place}", "3x3 convolution, padding 1, batch normalisation, relu")
-        net.pool()
-        net.layer(f"pool{place}", "2x2 max pooling, stride 2")
+        if place < len(CHANNELS):
+            net.pool()
+            net.layer(f"pool{place}", "2x2 max pooling, stride 2")
     net.average_image()
     net.layer("average", "global average pooling")
     net.dense("fc", classes)
