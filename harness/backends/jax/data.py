@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import jax.numpy as jnp
@@ -20,19 +20,49 @@ def read_batch(split: SplitReader, batch: NDArray[np.int64]) -> Batch:
     return split.images(batch), split.labels[batch].astype(np.int32)
 
 
-def stream(split: SplitReader, order: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
+def move(images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Images (B, C, H, W) moved by ``moves`` (B, 3): see ``harness.protocol.augmentation``.
+
+    In NumPy, while JAX computes the step before: one copy of a rectangle an image.
+    """
+    height, width = images.shape[2:]
+    moved = np.zeros_like(images)
+    for target, source, (flip, down, right) in zip(moved, images, moves.tolist(), strict=True):
+        rows, source_rows = _overlap(height, down)
+        columns, source_columns = _overlap(width, right)
+        source = source[:, :, ::-1] if flip else source
+        target[:, rows, columns] = source[:, source_rows, source_columns]
+    return moved
+
+
+def _overlap(size: int, shift: int) -> tuple[slice, slice]:
+    """What a shifted line of ``size`` pixels fills, and with which part of it."""
+    shift = max(-size, min(shift, size))
+    return slice(max(shift, 0), size + min(shift, 0)), slice(max(-shift, 0), size - max(shift, 0))
+
+
+def stream(
+    split: SplitReader,
+    order: NDArray[np.int64],
+    moves: NDArray[np.int64] | None = None,
+) -> Iterator[Batch]:
     """Batches in the given ``order`` (steps, B), one read ahead when they come from the disk.
 
-    A split in memory needs no thread: JAX dispatches a step and returns, so the next batch is
-    gathered while the last one is computed.
+    Their images are moved by ``moves`` (steps, B, 3), if any. A split in memory needs no thread:
+    JAX dispatches a step and returns, so the next batch is gathered while the last one is computed.
     """
+
+    def batch(step: int) -> Batch:
+        images, labels = read_batch(split, order[step])
+        return images if moves is None else move(images, moves[step]), labels
+
     if split.in_memory:
-        yield from (read_batch(split, batch) for batch in order)
+        yield from map(batch, range(len(order)))
         return
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = None
-        for batch in order:
-            ready, ahead = ahead, pool.submit(read_batch, split, batch)
+        for step in range(len(order)):
+            ready, ahead = ahead, pool.submit(batch, step)
             if ready is not None:
                 yield ready.result()
         if ahead is not None:

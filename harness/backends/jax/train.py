@@ -18,26 +18,31 @@ from numpy.typing import NDArray
 from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.jax.data import normalize, read_batch, stream
 from harness.backends.jax.models import NETWORKS, SPACE_TO_DEPTH_NETWORKS
-from harness.backends.jax.models.lenet5 import LeNet5
+from harness.backends.jax.models.network import Network
 from harness.config import Optimizer
 from harness.data.hdf5 import SplitReader, open_dataset
+from harness.errors import BenchError
 from harness.models import find_model
 from harness.protocol.weights import Weights
 
 
 class TrainState(NamedTuple):
     parameters: nnx.State
+    statistics: nnx.State
+    """Running means and variances; empty without batch normalisation."""
     optimizer: optax.OptState
 
 
 class JaxBackend(Backend):
-    """JAX on the CPU, one call of a jitted step per batch."""
+    """One call of a jitted step per batch."""
 
-    networks: Mapping[str, type[LeNet5]] = NETWORKS
+    networks: Mapping[str, type[Network]] = NETWORKS
 
     def __init__(self, task: Task) -> None:
         jax.config.update("jax_enable_x64", task.precision == "float64")
+        self.device = find_device(task.device)
         self.dtype = jnp.dtype(task.precision)
+        self.positive_weights = np.array(task.positive_weights, self.dtype)
         self.data = open_dataset(task.dataset)
         self.splits: dict[str, SplitReader] = {}
         card = find_model(task.model)
@@ -51,41 +56,71 @@ class JaxBackend(Backend):
                 dtype=self.dtype,
             )
         )
-        self.graph = nnx.graphdef(self.model)
+        self.model.eval()
+        self.evaluation = nnx.graphdef(self.model)
+        self.model.train()
+        self.training = nnx.graphdef(self.model)
         self.transformation = make_optimizer(task.optimizer)
         self.state: TrainState
         self.jitted_step = jax.jit(self.train_step, donate_argnums=0)
         self.jitted_forward = jax.jit(self.forward)
         self.jitted_gradient = jax.jit(jax.value_and_grad(self.loss, has_aux=True))
+        self.jitted_maps = jax.jit(self.maps)
 
-    def forward(self, parameters: nnx.State, images: Array) -> Array:
+    def normalize(self, images: Array) -> Array:
         mean, std = (jnp.asarray(v, self.dtype) for v in (self.data.mean, self.data.std))
-        return nnx.merge(self.graph, parameters)(normalize(images, mean, std))
+        return normalize(images, mean, std)
 
-    def loss(self, parameters: nnx.State, images: Array, labels: Array) -> tuple[Array, Array]:
-        logits = self.forward(parameters, images)
+    def forward(self, parameters: nnx.State, statistics: nnx.State, images: Array) -> Array:
+        """Logits in evaluation."""
+        model = nnx.merge(self.evaluation, parameters, statistics)
+        return model(self.normalize(images))
+
+    def loss(
+        self, parameters: nnx.State, statistics: nnx.State, images: Array, labels: Array
+    ) -> tuple[Array, nnx.State]:
+        """Loss in training, and the running statistics after it."""
+        # A copy of the variables: its statistics are written to, the step's arguments stay.
+        model = nnx.merge(self.training, parameters, statistics, copy=True)
+        logits = model(self.normalize(images))
         if self.data.task == "multilabel":
-            losses = optax.sigmoid_binary_cross_entropy(logits, labels.astype(self.dtype))
+            losses = binary_cross_entropy(logits, labels.astype(self.dtype), self.positive_weights)
         else:
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean(), logits
+        return losses.mean(), nnx.state(model, nnx.BatchStat)
+
+    def maps(
+        self, parameters: nnx.State, statistics: nnx.State, images: Array, outputs: Array
+    ) -> Array:
+        """Grad-CAM (N, h, w)."""
+        model = nnx.merge(self.evaluation, parameters, statistics)
+        features = model.features(self.normalize(images))
+
+        def chosen(features: Array) -> Array:
+            return jnp.take_along_axis(model.classify(features), outputs[:, None], axis=1).sum()
+
+        weights = jax.grad(chosen)(features).mean(axis=(1, 2), keepdims=True)
+        return nnx.relu((weights * features).sum(axis=-1))
 
     def train_step(
         self, state: TrainState, images: Array, labels: Array, rate: Array
     ) -> tuple[TrainState, Array]:
         gradient = jax.value_and_grad(self.loss, has_aux=True)
-        (loss, _), gradients = gradient(state.parameters, images, labels)
+        (loss, statistics), gradients = gradient(state.parameters, state.statistics, images, labels)
         updates, optimizer = self.transformation.update(
             gradients, state.optimizer, state.parameters
         )
         parameters = jax.tree.map(lambda p, u: p - rate * u, state.parameters, updates)
-        return TrainState(parameters, optimizer), loss
+        return TrainState(parameters, statistics, optimizer), loss
 
     def train_epoch(
-        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         losses = []
-        batches = stream(self.split("train"), order)
+        batches = stream(self.split("train"), order, moves)
         for (images, labels), rate in zip(batches, rates.astype(self.dtype), strict=True):
             self.state, loss = self.jitted_step(self.state, images, labels, rate)
             losses.append(loss)
@@ -100,34 +135,45 @@ class JaxBackend(Backend):
             rows = np.arange(start, start + EVALUATION_BATCH)
             # The last batch repeats the last image, so that one shape is compiled, not two.
             images, _ = read_batch(reader, np.minimum(rows, len(reader) - 1))
-            logits.append(self.jitted_forward(self.state.parameters, images))
+            logits.append(self.jitted_forward(*self.variables(), images))
         return np.concatenate(jax.device_get(logits))[: len(reader)]
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
-        flat = dict(
-            self.model.from_canonical(name, jnp.array(value, self.dtype))
-            for name, value in weights.items()
-        )
-        leaves: dict[Any, Any] = {path: nnx.Param(value) for path, value in flat.items()}
-        parameters = nnx.State.from_flat_path(leaves)
-        self.state = TrainState(parameters, self.transformation.init(parameters))
+        kinds: dict[type[nnx.Variable], dict[Any, Any]] = {nnx.Param: {}, nnx.BatchStat: {}}
+        types = dict(nnx.to_flat_state(nnx.state(self.model)))
+        for name, value in weights.items():
+            # A copy: JAX may use the memory as it is, and the step gives it away.
+            path, value = self.model.from_canonical(name, np.array(value, self.dtype))
+            kind = type(types[path])
+            kinds[kind][path] = kind(value)
+        parameters, statistics = (nnx.State.from_flat_path(flat) for flat in kinds.values())
+        state = TrainState(parameters, statistics, self.transformation.init(parameters))
+        # Where the state is, there JAX computes; without the device it would take a GPU if any.
+        self.state = jax.device_put(state, self.device)
 
     def save_weights(self) -> Weights:
-        return self._canonical(self.state.parameters)
+        return self._canonical(*self.variables())
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
         images, labels = read_batch(self.split("train"), batch)
-        (loss, logits), gradients = self.jitted_gradient(self.state.parameters, images, labels)
+        logits = self.jitted_forward(*self.variables(), images)
+        (loss, _), gradients = self.jitted_gradient(*self.variables(), images, labels)
         return np.asarray(logits), float(loss), self._canonical(gradients)
+
+    def activation_maps(
+        self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        images, _ = read_batch(self.split(split), rows)
+        return np.array(self.jitted_maps(*self.variables(), images, outputs))
 
     def facts(self) -> dict[str, str]:
         return {
             "jax": jax.__version__,
             "flax": flax.__version__,
             "optax": optax.__version__,
-            "device": jax.devices()[0].device_kind,
+            "device": self.device.device_kind,
             "x64": str(jax.config.read("jax_enable_x64")),
         }
 
@@ -136,17 +182,51 @@ class JaxBackend(Backend):
             self.splits[name] = self.data.split(name)
         return self.splits[name]
 
-    def _canonical(self, tree: nnx.State) -> Weights:
-        flat = nnx.to_flat_state(tree)
-        named = dict(self.model.to_canonical(path, leaf[...]) for path, leaf in flat)
+    def variables(self) -> tuple[nnx.State, nnx.State]:
+        return self.state.parameters, self.state.statistics
+
+    def _canonical(self, *states: nnx.State) -> Weights:
         # Copies: the state's own buffers are donated to the next step.
-        return {name: np.array(value) for name, value in named.items()}
+        return dict(
+            self.model.to_canonical(path, np.array(leaf[...]))
+            for state in states
+            for path, leaf in nnx.to_flat_state(state)
+        )
 
 
 class SpaceToDepthJaxBackend(JaxBackend):
     """The same step around the networks that work on 2x2 blocks of pixels."""
 
     networks = SPACE_TO_DEPTH_NETWORKS
+
+
+def find_device(name: str) -> jax.Device:
+    """The processor, or the GPU with single precision left at its full 24 bits.
+
+    Raises:
+        BenchError: no GPU that JAX can use.
+    """
+    try:
+        device = jax.devices(name)[0]
+    except RuntimeError:
+        raise BenchError(
+            "JAX finds no GPU here: install a build of it for your GPU (docs.jax.dev says which), "
+            "or leave --device gpu out"
+        ) from None
+    if name == "gpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+    return device
+
+
+def binary_cross_entropy(
+    logits: Array, labels: Array, positive_weights: NDArray[np.floating]
+) -> Array:
+    """Losses (B, L) of 0/1 ``labels``; positives count ``positive_weights`` (L,), or 1 if empty."""
+    if not positive_weights.size:
+        losses: Array = optax.sigmoid_binary_cross_entropy(logits, labels)
+        return losses
+    positives = jnp.asarray(positive_weights) * labels
+    return -positives * nnx.log_sigmoid(logits) - (1 - labels) * nnx.log_sigmoid(-logits)
 
 
 def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
@@ -156,6 +236,8 @@ def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
         if settings.name == "sgd"
         else optax.scale_by_adam(settings.beta1, settings.beta2, settings.epsilon)
     )
-    if settings.weight_decay:
-        return optax.chain(optax.add_decayed_weights(settings.weight_decay), rule)
-    return rule
+    if not settings.weight_decay:
+        return rule
+    decay = optax.add_decayed_weights(settings.weight_decay)
+    # AdamW's decay is of the weights alone; otherwise it is part of the gradient.
+    return optax.chain(rule, decay) if settings.name == "adamw" else optax.chain(decay, rule)
