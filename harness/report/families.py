@@ -46,19 +46,27 @@ class Extra:
     rows: tuple[str, ...]
     title: str
     files: tuple[str, ...]
+    module: str | None = None
+    """The file of the only model card that it is for."""
     shown: bool = True
     """False: too much to read in a report, which then only lists the files."""
 
 
 FAMILIES: dict[str, Family] = {
     "torch": Family(
-        model=("harness/backends/torch/models/{module}.py",),
+        model=(
+            "harness/backends/torch/models/{module}.py",
+            "harness/backends/torch/models/network.py",
+        ),
         training=("harness/backends/torch/train.py",),
         data=("harness/backends/torch/data.py",),
         versions=("torch",),
     ),
     "jax": Family(
-        model=("harness/backends/jax/models/{module}.py",),
+        model=(
+            "harness/backends/jax/models/{module}.py",
+            "harness/backends/jax/models/network.py",
+        ),
         training=("harness/backends/jax/train.py",),
         data=("harness/backends/jax/data.py",),
         versions=("jax", "flax", "optax"),
@@ -86,11 +94,13 @@ EXTRAS: tuple[Extra, ...] = (
             "harness/backends/torch/models/lenet5_compiled.py",
             "harness/backends/torch/pooling.py",
         ),
+        module="lenet5",
     ),
     Extra(
         rows=("jax-s2d",),
         title="convolution and pooling computed on 2x2 blocks of pixels",
         files=("harness/backends/jax/models/lenet5_s2d.py",),
+        module="lenet5",
     ),
     Extra(
         rows=("knet", "julia"),

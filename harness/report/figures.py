@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from harness.report import answers, examples, pictures
 from harness.report.comparison import Group, Outcome, Trained
 from harness.report.labels import name_of
 from harness.report.text import number
@@ -33,6 +35,8 @@ PHASES = {
 }
 POINTS = 150
 """Longest curve that is still drawn step by step; longer ones are averaged down to this."""
+MOST_CLASSES = 20
+"""Larger confusion matrices cannot be read in a figure."""
 BINS = 10
 """Points of a reliability curve."""
 WIDTH = 8.0
@@ -55,10 +59,11 @@ STYLE: Any = {
 }
 
 
-def draw(group: Group) -> dict[str, str]:
+def draw(group: Group) -> dict[str, str | bytes]:
     """SVG text by kind: 'curves', 'speed' and 'startup'; nothing for a group without results.
 
-    'roc' and 'calibration' as well where there are AUROCs and predictions.
+    'roc' and 'calibration' as well where there are AUROCs and predictions, 'confusion' where there
+    are more than two classes; and 'examples', a PNG, where test images were kept.
     """
     if not group.finished:
         return {}
@@ -69,10 +74,14 @@ def draw(group: Group) -> dict[str, str]:
     }
     if group.labels and any(_ranked(outcome) for outcome in group.finished):
         kinds |= {"roc": roc, "calibration": calibration}
+    if has_confusion(group):
+        kinds["confusion"] = confusion
+    shown = examples.shown(group)
+    pixels = {} if shown is None else {"examples": pictures.draw(shown, STYLE)}
     with mpl.rc_context():
         mpl.rcdefaults()  # a person's own style must not change a report
         mpl.rcParams.update(STYLE)
-        return {kind: _svg(figure(group)) for kind, figure in kinds.items()}
+        return {kind: _svg(figure(group)) for kind, figure in kinds.items()} | pixels
 
 
 def curves(group: Group) -> Figure:
@@ -190,6 +199,49 @@ def calibration(group: Group) -> Figure:
     axes.set_ylabel("share that is positive")
     _legend_of_frameworks(figure, group)
     return figure
+
+
+def has_confusion(group: Group) -> bool:
+    """Whether there is a confusion matrix that a figure can show."""
+    classes = len(group.entry.classes)
+    shown = group.entry.task == "multiclass" and 2 < classes <= MOST_CLASSES
+    return shown and bool(answers.answering(group))
+
+
+def confusion(group: Group) -> Figure:
+    """One matrix a framework: colour for the share of a class, numbers for the images."""
+    outcomes = answers.answering(group)
+    classes = [_title(name) for name in group.entry.classes]
+    columns = min(3, len(outcomes))
+    lines = math.ceil(len(outcomes) / columns)
+    side = 0.8 + min(4.0, max(2.2, 0.24 * len(classes)))
+    figure = Figure(figsize=(max(4.2, side * columns), 0.6 + side * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    places = range(len(classes))
+    for axes in panels.flat[len(outcomes) :]:
+        axes.set_visible(False)
+    for axes, outcome in zip(panels.flat, outcomes, strict=False):
+        counts = answers.confusion(group, outcome)
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title("\n".join(textwrap.wrap(outcome.title, 26)), fontsize=9)
+        axes.set_xticks(places, classes, fontsize=7, rotation=0 if _are_short(classes) else 90)
+        axes.set_yticks(places, classes, fontsize=7)
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        for true, given in np.argwhere(counts):
+            dark = share[true, given] > 0.5
+            axes.text(
+                given, true, f"{counts[true, given]}", ha="center", va="center",
+                fontsize=6, color="white" if dark else "#222222",
+            )  # fmt: skip
+    figure.supxlabel("answer", fontsize=10)
+    figure.supylabel("true class", fontsize=10)
+    return figure
+
+
+def _are_short(names: Sequence[str]) -> bool:
+    return max(map(len, names)) <= 3
 
 
 def _ranked(outcome: Outcome) -> list[tuple[NDArray[np.floating[Any]], NDArray[np.uint8]]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from harness.config import Training
 from harness.measure.statistics import CONFIDENCE, MINIMUM_CARRIERS, RESAMPLES, Estimate, carriers
 from harness.report.comparison import Group, Outcome, Trained
 from harness.report.published import Study, studies
@@ -118,16 +119,23 @@ def how_made(group: Group) -> str:
     return " ".join(sentences)
 
 
-def what_differs(group: Group) -> str:
+def what_differs(group: Group, training: Training) -> str:
     """One row a fact, one column for the run and each study."""
     beside = published(group)
     entry = group.entry
     _, height, width = entry.image_shape
     counts = f"{entry.train:,} training, {entry.val:,} validation, {entry.test:,} test"
     total = entry.train + entry.val + entry.test
+    title = escape(group.card.title if group.card else group.model)
+    start = (
+        "from scratch, weights drawn at random"
+        if training.initial_weights is None
+        else "from weights of a file (see the settings)"
+    )
     rows = [
-        ["network", escape(group.card.title if group.card else group.model)]
+        ["network", f"{title}, all of it trained {start}"]
         + [escape(study.model) for study in beside],
+        ["data", escape(group.dataset)] + [escape(study.data) for study in beside],
         ["image", f"{height} x {width} pixels"] + [escape(study.image) for study in beside],
         ["images", f"{total:,} in all: {counts}"] + [escape(study.images) for study in beside],
         ["split", escape(entry.split)] + [escape(study.split) for study in beside],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.paths import cards_dir
 
@@ -15,6 +16,7 @@ class Study:
 
     name: str
     source: str
+    data: str
     model: str
     image: str
     images: str
@@ -32,9 +34,14 @@ def studies(labels: Sequence[str]) -> list[Study]:
     return [
         study
         for path in sorted((cards_dir() / "reference").glob("*.toml"))
-        for study in (Study(**s) for s in tomllib.loads(path.read_text("utf-8"))["studies"])
+        for study in _read(path)
         if set(map(_plain, study.auroc)) == wanted
     ]
+
+
+def _read(path: Path) -> list[Study]:
+    file = tomllib.loads(path.read_text("utf-8"))
+    return [Study(data=file["title"], **study) for study in file["studies"]]
 
 
 def _plain(label: str) -> str:

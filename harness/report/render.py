@@ -13,7 +13,16 @@ from harness import __version__
 from harness.backends.registry import BACKENDS, BackendSpec
 from harness.errors import BenchError
 from harness.measure.statistics import CONFIDENCE, RESAMPLES
-from harness.report import figures, labels, sources, tables, text, verdict
+from harness.report import (
+    answers,
+    examples,
+    figures,
+    labels,
+    sources,
+    tables,
+    text,
+    verdict,
+)
 from harness.report.comparison import MINIMUM_ROUNDS, SIGNIFICANCE, Group, Run, title_of
 from harness.report.families import FAMILIES, NOTES
 from harness.report.identity import TOLERANCE, findings
@@ -26,6 +35,8 @@ FIGURES = {
     "startup": "Seconds that each framework takes once, before its first steady epoch",
     "roc": "ROC curves of each framework, {labels}",
     "calibration": "Reliability of each framework's probabilities",
+    "confusion": "Confusion matrix of each framework: true class by row, answer by column",
+    "examples": "Test images, each with the class-activation map of each framework over it",
 }
 """Kinds of figure and what their text for readers without pictures says."""
 
@@ -45,8 +56,8 @@ def render(path: Path) -> Path:
     content = _markdown(run, [{kind: name for kind, (name, _) in files.items()} for files in drawn])
     try:
         for files in drawn:
-            for name, svg in files.values():
-                write_atomically(path / name, svg)
+            for name, drawing in files.values():
+                write_atomically(path / name, drawing)
         write_atomically(path / "results.csv", csv)
         # Last, so that a report never shows figures that are not there.
         write_atomically(path / "report.md", content)
@@ -55,10 +66,13 @@ def render(path: Path) -> Path:
     return path / "report.md"
 
 
-def _figures(group: Group) -> dict[str, tuple[str, str]]:
-    """Path below the run's folder and SVG text, by kind."""
+def _figures(group: Group) -> dict[str, tuple[str, str | bytes]]:
+    """Path below the run's folder and SVG text or bytes of a PNG, by kind."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{group.dataset}-{group.model}")
-    return {kind: (f"figures/{stem}-{kind}.svg", svg) for kind, svg in figures.draw(group).items()}
+    return {
+        kind: (f"figures/{stem}-{kind}.{'svg' if isinstance(drawing, str) else 'png'}", drawing)
+        for kind, drawing in figures.draw(group).items()
+    }
 
 
 def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
@@ -76,7 +90,13 @@ def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
         run=run,
         manifest=run.manifest,
         sections=[
-            {"group": group, "figures": _links(group, names)}
+            {
+                "group": group,
+                "figures": _links(group, names),
+                "confused": _confused(group),
+                "two_classes": group.entry.task == "multiclass" and len(group.entry.classes) == 2,
+                "examples": examples.shown(group),
+            }
             for group, names in zip(run.groups, drawn, strict=True)
         ],
         findings=findings(run),
@@ -93,6 +113,8 @@ def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
         fence=text.fence,
         confidence=round(100 * CONFIDENCE),
         resamples=RESAMPLES,
+        answers=answers,
+        examples=examples,
         labels=labels,
         tables=tables,
         verdict=verdict,
@@ -109,6 +131,14 @@ def _links(group: Group, names: dict[str, str]) -> dict[str, str]:
         kind: f"![{text.escape(f'{FIGURES[kind].format(**words)}: {group.title}')}]({name})"
         for kind, name in names.items()
     }
+
+
+def _confused(group: Group) -> str:
+    """The table on answers of one class out of several; nothing where there are none."""
+    if group.entry.task == "multilabel" or not answers.answering(group):
+        return ""
+    two = len(group.entry.classes) == 2
+    return answers.two_classes(group) if two else answers.several_classes(group)
 
 
 def _notes(run: Run) -> list[str]:
@@ -152,7 +182,7 @@ def _code(run: Run) -> dict[str, Any]:
     rows = {spec.name: spec for family in shown for spec in families[family]}
     return {
         "parts": parts,
-        "extras": sources.extras(rows),
+        "extras": sources.extras(rows, modules),
         "families": {family: _column(family, families[family]) for family in shown},
         "notes": [FAMILIES[family].idiom_note for family in shown],
     }

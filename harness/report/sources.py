@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -65,10 +65,16 @@ def whole(parts: Iterable[Part], family: str) -> int | None:
     return _sum(tuple(dict.fromkeys(s for files in own for s in files))) if all(own) else None
 
 
-def extras(rows: Mapping[str, BackendSpec], roots: Mapping[str, Path] = ROOTS) -> list[Part]:
-    """What some of ``rows`` have besides the files of their family."""
+def extras(
+    rows: Mapping[str, BackendSpec],
+    modules: Collection[str],
+    roots: Mapping[str, Path] = ROOTS,
+) -> list[Part]:
+    """What some of ``rows`` have besides the files of their family for networks of ``modules``."""
     found = []
     for extra in EXTRAS:
+        if extra.module is not None and extra.module not in modules:
+            continue
         present = [rows[row] for row in extra.rows if row in rows]
         files = _read(extra.files, roots) if present else ()
         if files:

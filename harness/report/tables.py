@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.backends.registry import BACKENDS
+from harness.config import Augmentation
 from harness.measure.statistics import CONFIDENCE
+from harness.models.card import Layer, Parameter
 from harness.report import labels
 from harness.report.comparison import Group, Outcome, Run, paired_speed, title_of
 from harness.report.families import FAMILIES
@@ -20,6 +22,7 @@ from harness.report.text import (
     capitalised,
     code,
     escape,
+    join,
     number,
     p_value,
     percent,
@@ -46,6 +49,11 @@ PHASES = {
 }
 """Fields of :class:`Phases` and what a person calls them."""
 assert set(PHASES) == set(Phases.model_fields)
+OPTIMIZERS = {"sgd": "SGD with momentum", "adam": "Adam", "adamw": "AdamW"}
+POSITIVES = {
+    "none": "1",
+    "balanced": "balanced: negatives over positives of its label in the training split",
+}
 
 
 def headline(run: Run, group: Group) -> str:
@@ -203,13 +211,14 @@ def accuracy_pairs(group: Group) -> str:
 def hyperparameters(run: Run) -> str:
     experiment = run.manifest.experiment
     training, optimizer = experiment.training, experiment.training.optimizer
+    decay = "decoupled, times the rate" if optimizer.name == "adamw" else "added to the gradient"
     rows = [
         ("epochs", str(training.epochs)),
         ("batch size", str(training.batch_size)),
-        ("optimiser", {"sgd": "SGD with momentum", "adam": "Adam"}[optimizer.name]),
+        ("optimiser", OPTIMIZERS[optimizer.name]),
         ("peak learning rate", f"{optimizer.learning_rate:g}"),
         ("learning-rate schedule", training.schedule),
-        ("weight decay (added to the gradient)", f"{optimizer.weight_decay:g}"),
+        (f"weight decay ({decay})", f"{optimizer.weight_decay:g}"),
     ]
     if optimizer.name == "sgd":
         rows.append(("momentum", f"{optimizer.momentum:g}"))
@@ -219,11 +228,58 @@ def hyperparameters(run: Run) -> str:
             ("epsilon", f"{optimizer.epsilon:g}"),
         ]
     rows += [
+        ("training images", moves(training.augmentation)),
+        ("initial weights", initial_weights(run)),
+    ]
+    if any(entry.task == "multilabel" for entry in run.manifest.datasets.values()):
+        rows.append(("weight of a positive in the loss", POSITIVES[training.positive_weights]))
+    rows += [
         ("precision", training.precision),
+        ("device", {"cpu": "processor (CPU)", "gpu": "GPU"}[experiment.device]),
         ("threads for each framework", str(experiment.threads)),
         ("seeds", ", ".join(map(str, experiment.seeds))),
     ]
     return table(["Setting", "Value"], rows)
+
+
+def moves(augmentation: Augmentation) -> str:
+    """What happens to training images, in words."""
+    found = ["half of them mirrored left to right, by lot"] if augmentation.flip else []
+    if augmentation.shift:
+        pixels = plural(augmentation.shift, "pixel")
+        found.append(f"shifted by up to {pixels} in each direction, black comes in")
+    return "; ".join(found) or "as they are, not moved"
+
+
+def initial_weights(run: Run) -> str:
+    """What training starts from."""
+    file = run.manifest.experiment.training.initial_weights
+    if file is None:
+        return "drawn by the protocol from the seed"
+    sha256 = run.manifest.initial_weights_sha256
+    return f"file {code(file.name)}" + (f", SHA-256 {code(sha256)}" if sha256 else "")
+
+
+def adapted(run: Run, group: Group) -> str:
+    """A sentence on what does not start as the file of initial weights has it; or nothing."""
+    if run.manifest.experiment.training.initial_weights is None or group.card is None:
+        return ""
+    results = [cell.result for o in group.finished for cell in o.trained.values()]
+    names = list(dict.fromkeys(name for result in results for name in result.adapted))
+    if not names:
+        return "All parameters start as the file of initial weights has them."
+    head = [code(name) for name in names if name.startswith(f"{group.card.head}.")]
+    stem = [code(name) for name in names if name.startswith(f"{group.card.stem}.")]
+    found = []
+    if head:
+        found.append(
+            f"{join(head)} {'was' if len(head) == 1 else 'were'} drawn anew from the seed, because "
+            "the file has a head for other outputs"
+        )
+    if stem:
+        how = "summed over" if group.entry.image_shape[0] == 1 else "spread evenly over"
+        found.append(f"{join(stem)} was {how} the colours, because the file sees other images")
+    return f"Of the file of initial weights, {'; '.join(found)}. The rest starts as in the file."
 
 
 def identity_summary(group: Group) -> str:
@@ -234,7 +290,9 @@ def identity_summary(group: Group) -> str:
         own = [check for check in found if check.item == item]
         comparable = [check for check in own if check.comparable]
         same = [check for check in comparable if check.identical]
-        if not comparable:
+        if all(digest == "none" for check in own for digest in check.digests.values()):
+            verdict = "none: nothing to compare"
+        elif not comparable:
             verdict = "nothing to compare: one framework only"
         elif len(same) == len(comparable):
             verdict = f"identical: yes ({plural(len(same), 'seed')})"
@@ -261,6 +319,8 @@ def identity_digests(group: Group) -> str:
 
 def _digest(check: Check, outcome: Outcome) -> str:
     digest = check.digests.get(outcome.framework)
+    if digest == "none":
+        return digest
     return code(digest[:DIGEST]) if digest else NOTHING
 
 
@@ -323,31 +383,55 @@ def layers(group: Group) -> str:
     """The network's layers, parameters and multiply-accumulate operations for one image."""
     assert group.card is not None
     shape, classes = group.entry.image_shape, len(group.entry.classes)
-    parameters = group.card.parameters(shape, classes)
     found = group.card.layers(shape, classes)
-    rows = []
-    for layer in found:
-        own = [p.size for p in parameters if p.name.rpartition(".")[0] == layer.name]
-        rows.append(
-            [
-                code(layer.name),
-                escape(layer.operation),
-                " x ".join(map(str, layer.output_shape)),
-                f"{sum(own):,}",
-                f"{layer.macs:,}",
-            ]
-        )
-    rows.append(
+    sizes = _trainable_sizes(group.card.parameters(shape, classes), found)
+    rows = [
         [
-            "**total**",
-            "",
-            "",
-            f"**{sum(p.size for p in parameters):,}**",
-            f"**{sum(layer.macs for layer in found):,}**",
+            code(layer.name),
+            escape(layer.operation),
+            " x ".join(map(str, layer.output_shape)),
+            f"{size:,}",
+            f"{layer.macs:,}",
         ]
+        for layer, size in zip(found, sizes, strict=True)
+    ]
+    macs = sum(layer.macs for layer in found)
+    rows.append(["**total**", "", "", f"**{sum(sizes):,}**", f"**{macs:,}**"])
+    header = ["Layer", "Operation", "Output", "Trainable parameters"]
+    return table([*header, "Multiply-accumulates an image"], rows, align="lllrr")
+
+
+def _trainable_sizes(parameters: Sequence[Parameter], layers: Sequence[Layer]) -> list[int]:
+    """Trainable numbers in every row of the table of layers.
+
+    Parameters come in the order of the rows. One belongs to the row that it is named after; what
+    is named after none, such as a batch normalisation, to the next row if that begins with one,
+    else to the row of the parameter before it.
+    """
+    sizes = [0] * len(layers)
+    here = 0
+    for parameter in parameters:
+        own = [n for n, row in enumerate(layers) if parameter.name.startswith(f"{row.name}.")]
+        following = layers[here + 1].operation if here + 1 < len(layers) else ""
+        if own:
+            here = own[0]
+        elif following.startswith("batch normalisation"):
+            here += 1
+        sizes[here] += parameter.size * parameter.trainable
+    return sizes
+
+
+def running_statistics(group: Group) -> str:
+    """A sentence on what a network holds besides trainable parameters; or nothing."""
+    assert group.card is not None
+    parameters = group.card.parameters(group.entry.image_shape, len(group.entry.classes))
+    held = sum(parameter.size for parameter in parameters if not parameter.trainable)
+    if not held:
+        return ""
+    return (
+        f"Besides the trainable parameters there are {held:,} running statistics of batch "
+        "normalisation, which no gradient reaches. "
     )
-    header = ["Layer", "Operation", "Output", "Parameters", "Multiply-accumulates an image"]
-    return table(header, rows, align="lllrr")
 
 
 def dataset(name: str, entry: DatasetEntry) -> str:

@@ -311,5 +311,12 @@ def _identity(group: Group) -> list[str]:
     if not comparable:
         return []
     if all(check.identical for check in comparable):
-        return ["Every framework got identical data, initial weights, batches and learning rates."]
+        return [f"Every framework got identical data, initial weights, {_batches(group)}."]
     return ["**But not everything was held identical: read the warnings first.**"]
+
+
+def _batches(group: Group) -> str:
+    cells = [cell for outcome in group.finished for cell in outcome.trained.values()]
+    if all(cell.identity.augmentation == "none" for cell in cells):
+        return "batches and learning rates"
+    return "batches, moves of the images and learning rates"

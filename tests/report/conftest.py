@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.config import parse_experiment
+from harness.measure.examples import Examples, choose
 from harness.measure.metrics import evaluate
 from harness.plan import Cell, plan
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
@@ -54,6 +55,14 @@ class MadeUp:
     """Labels that no test image has."""
     quality: dict[str, float] = field(default_factory=dict)
     """Of a framework with several labels or two classes: how far positives stand out."""
+    examples: bool = False
+    """Whether test images and maps were kept, of the first seed."""
+    adapted: tuple[str, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    deciding: Examples | None = None
+    """What the first cell has chosen."""
+    image_shape: tuple[int, int, int] = (1, 28, 28)
 
     def scored(self, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
         """Logits and labels of several labels, or of two classes."""
@@ -128,6 +137,7 @@ class MadeUp:
             test=test,
             identity=Identity(**identity),
             parameters=61706,
+            adapted=self.adapted,
             peak_rss_bytes=(300 + cell.seed) * 2**20,
             facts={"threads": "2", cell.framework: "0.0.0-made-up"}
             | self.facts.get(cell.framework, {}),
@@ -135,7 +145,25 @@ class MadeUp:
         arrays = CellArrays(step_losses=losses, test_logits=logits, test_labels=labels)
         if self.patients:
             arrays = arrays.model_copy(update={"test_groups": np.arange(EXAMPLES) // 2})
+        if self.examples and cell.seed == self.seeds[0]:
+            arrays = arrays.model_copy(update=self.shown(cell, arrays))
         return result, arrays
+
+    def shown(self, cell: Cell, arrays: CellArrays) -> dict[str, np.ndarray]:
+        """Maps whose largest value is 4; those of another framework than torch differ by 1."""
+        chosen = choose(self.task, arrays.test_logits, arrays.test_labels, arrays.test_groups)
+        if self.deciding is None:
+            self.deciding = chosen
+        maps = np.zeros((len(self.deciding.rows), 3, 3), np.float32)
+        maps[:, 1, 1] = 4
+        maps[:, 0, 2] = cell.framework != "torch"
+        pixels = np.random.default_rng(7).integers(0, 256, (len(maps), *self.image_shape))
+        return {
+            "example_rows": self.deciding.rows,
+            "example_outputs": self.deciding.outputs,
+            "example_images": pixels.astype(np.uint8),
+            "example_maps": maps,
+        }
 
 
 MakeRun = Callable[..., RunFolder]
@@ -154,7 +182,8 @@ def make_run(tmp_path: Path) -> MakeRun:
                 "datasets": made.datasets,
                 "seeds": made.seeds,
                 "threads": 1,
-                "training": {"epochs": made.epochs},
+                "device": made.device,
+                "training": {"epochs": made.epochs} | made.training,
             },
             where="test",
         )
@@ -170,7 +199,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             train=TRAIN,
             val=EXAMPLES,
             test=EXAMPLES,
-            image_shape=(1, 28, 28),
+            image_shape=made.image_shape,
             classes=made.classes,
             task=made.task,
             source=json.dumps([{"file": "made_up.csv", "sha256": digest("source")}]),
@@ -184,6 +213,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             experiment=experiment,
             skipped=made.skipped,
             datasets=dict.fromkeys(made.datasets, entry),
+            initial_weights_sha256=digest("start") if "initial_weights" in made.training else None,
             cells=tuple(cell for group in groups for cell in group),
         )
         environment = {

@@ -13,6 +13,7 @@ from harness.report.sources import ROOTS, extras, parts, whole
 
 FILES = {
     "harness/backends/torch/models/lenet5.py": "a = 1\n",
+    "harness/backends/torch/models/network.py": "e = 1\n",
     "harness/backends/torch/train.py": "b = 1\nc = 2\n",
     "harness/backends/torch/data.py": "d = 1\n",
     "harness/backends/jax/data.py": "def (:\n",
@@ -24,6 +25,8 @@ FILES = {
     "julia/src/standard/one.jl": "d = 1\n",
     "julia/src/standard/two.jl": "e = 1\nf = 2\n",
 }
+
+MODULES = {card.module: card.title for card in MODELS.values()}
 
 
 @pytest.fixture
@@ -47,11 +50,11 @@ def test_parts_are_those_with_all_their_files(roots: dict[str, Path]) -> None:
         "julia/src/models/layers.jl",
     ]
     assert [source.language.fence for source in model.sources["julia"]] == ["julia", "julia"]
-    assert (model.lines("torch"), model.lines("julia")) == (1, 3)
+    assert (model.lines("torch"), model.lines("julia")) == (2, 3)
     assert training.lines("torch") == 2
     assert training.lines("julia") is None, "optimizers.jl is not there"
     assert data.lines("julia") == 1
-    assert whole(found, "torch") == 4
+    assert whole(found, "torch") == 5
     assert whole(found, "julia") is None
 
 
@@ -69,40 +72,53 @@ def test_a_file_that_cannot_be_read_is_shown_uncounted(roots: dict[str, Path]) -
 
 
 def test_extras_are_those_of_the_rows(roots: dict[str, Path]) -> None:
-    assert extras({"torch": BACKENDS["torch"]}, roots) == []
-    (engine,) = extras({"julia": BACKENDS["julia"]}, roots)
+    assert extras({"torch": BACKENDS["torch"]}, ["lenet5"], roots) == []
+    (engine,) = extras({"julia": BACKENDS["julia"]}, ["lenet5"], roots)
     assert engine.title.startswith("only in Julia (standard library): ")
     assert engine.lines("julia") == 3
     assert not engine.shown
 
 
+def test_extras_for_one_network_stand_only_beside_it() -> None:
+    rows = {name: BACKENDS[name] for name in ("torch-compile", "jax-s2d")}
+    assert len(extras(rows, ["lenet5", "xraynet"])) == 2
+    assert extras(rows, ["xraynet"]) == []
+
+
+def test_a_network_that_a_family_lacks_is_left_empty(roots: dict[str, Path]) -> None:
+    found = parts(("torch", "julia"), {"lenet5": "LeNet-5", "other": "Other"}, roots)
+    other = next(part for part in found if part.title == "model: Other")
+    assert set(other.sources) == {"julia"}
+    assert other.lines("torch") is None
+    assert whole(found, "torch") is None
+    assert parts(("torch",), {"absent": "Absent"}, roots)[0].title == "training"
+
+
 def test_extras_of_several_rows_name_those_of_the_run() -> None:
     both = {name: BACKENDS[name] for name in ("knet", "julia")}
-    titles = [part.title for part in extras(both)]
+    titles = [part.title for part in extras(both, MODULES)]
     assert titles[0].startswith("in Julia (Knet.jl) and Julia (standard library): calling Julia")
     assert titles[1].startswith("only in Julia (Knet.jl): ")
-    driver, _ = extras({"julia": BACKENDS["julia"]})
+    driver, _ = extras({"julia": BACKENDS["julia"]}, MODULES)
     assert driver.title.startswith("in Julia (standard library): calling Julia")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_every_part(family: str) -> None:
-    modules = {card.module: card.title for card in MODELS.values()}
-    found = parts((family,), modules)
-    assert len(found) == len(modules) + 2
+    found = parts((family,), MODULES)
+    assert len(found) == len(MODULES) + 2
     assert (whole(found, family) or 0) > 50
 
 
 def test_the_tables_know_every_row() -> None:
     assert set(FAMILIES) == {spec.family for spec in BACKENDS.values()}
     assert {row for extra in EXTRAS for row in extra.rows} | set(NOTES) <= set(BACKENDS)
-    assert len(extras(BACKENDS)) == len(EXTRAS)
+    assert len(extras(BACKENDS, MODULES)) == len(EXTRAS)
 
 
 def test_the_julia_package_is_accounted_for() -> None:
     """Whatever is added to it is counted somewhere, or only ties the rest together."""
-    modules = {card.module: card.title for card in MODELS.values()}
-    found = [*parts(("julia",), modules), *extras(BACKENDS)]
+    found = [*parts(("julia",), MODULES), *extras(BACKENDS, MODULES)]
     listed = {file.path for part in found for files in part.sources.values() for file in files}
     there = {
         f"julia/{path.relative_to(ROOTS['julia']).as_posix()}"
