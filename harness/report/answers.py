@@ -132,7 +132,8 @@ def notes(group: Group) -> str:
         found.append(
             "A label is given where its logit is above 0, a probability of one half; no threshold "
             "was tuned. A label that is never given has an F1 of 0, one without positives in the "
-            "test split has none and is left out of the macro mean."
+            "test split has none and is left out of the macro mean; the micro figure counts how "
+            "often it is given in vain."
         )
     else:
         found.append("The answer is the class of the highest logit; no threshold was tuned.")

@@ -142,9 +142,15 @@ def how_chosen(found: Shown) -> str:
     )
     return (
         f"Chosen by rule from what the framework that finished first answered (seed {found.seed}): "
-        f"{rule}.{patients} They show what errors look like, not how often they "
+        f"{rule}.{patients} {_cells(found)} They show what errors look like, not how often they "
         f"happen.{synthetic}"
     )
+
+
+def _cells(found: Shown) -> str:
+    assert found.first.example_maps is not None
+    pixels = " x ".join(map(str, found.images.shape[2:]))
+    return f"A map has {_size(found.first.example_maps)} cells, spread over {pixels} pixels."
 
 
 def difference(found: Shown) -> str:
@@ -182,5 +188,5 @@ def largest_difference(one: CellArrays, other: CellArrays) -> str:
     return number(float(apart.max()), 2)
 
 
-def _size(maps: NDArray[np.float64]) -> str:
+def _size(maps: NDArray[np.floating]) -> str:
     return f"{maps.shape[1]} x {maps.shape[2]}"

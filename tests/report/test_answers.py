@@ -139,7 +139,7 @@ def test_examples_are_shown_with_truth_and_probabilities(kept) -> None:
     assert found["1"][1] == " and ".join([", ".join(truth[:-1]), truth[-1]] if truth[1:] else truth)
     assert len(found) == 2 + len(one.example_rows)
     assert "**where a score comes from, not whether it is right**" in report
-    assert "No patient is shown twice." in report
+    assert "No patient is shown twice. A map has 3 x 3 cells, spread over 28 x 28 pixels." in report
     assert "synthetic" not in report.partition("## How each framework does it")[0]
     # 1 out of a maximum of 4, as the made-up maps are.
     assert "relative to the larger of the two maps' maxima: 0.25 for JAX (Flax NNX)." in report

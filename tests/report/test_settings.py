@@ -39,6 +39,7 @@ def test_the_usual_settings(make_run: MakeRun) -> None:
     assert setting(report, "weight decay (added to the gradient)") == "0"
     assert setting(report, "moves of the images") == "none: nothing to compare"
     assert "weight of a positive" not in report
+    assert "positives counted more" not in report
     assert "file of initial weights" not in report
     assert "batches and learning rates." in report.splitlines()[2]
 
@@ -65,6 +66,7 @@ def test_every_setting_that_is_not_usual(make_run: MakeRun) -> None:
     )
     assert setting(report, "weight of a positive in the loss").startswith("balanced: negatives")
     assert setting(report, "device") == "GPU"
+    assert "probabilities\nare higher than the labels are frequent" in report
     sha256 = folder.manifest.initial_weights_sha256
     assert setting(report, "initial weights") == f"file `imagenet.h5`, SHA-256 `{sha256}`"
     assert (
