@@ -146,7 +146,7 @@ class JaxBackend(Backend):
             path, value = self.model.from_canonical(name, np.array(value, self.dtype))
             kind = type(types[path])
             kinds[kind][path] = kind(value)
-        parameters, statistics = (nnx.State.from_flat_path(flat) for flat in kinds.values())
+        parameters, statistics = (nnx.from_flat_state(flat) for flat in kinds.values())
         state = TrainState(parameters, statistics, self.transformation.init(parameters))
         # Where the state is, there JAX computes; without the device it would take a GPU if any.
         self.state = jax.device_put(state, self.device)

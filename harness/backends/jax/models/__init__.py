@@ -10,6 +10,7 @@ from harness.backends.jax.models.lenet5_s2d import SpaceToDepthLeNet5
 from harness.backends.jax.models.network import Network
 from harness.backends.jax.models.resnet18 import ResNet18
 from harness.backends.jax.models.xraynet import XrayNet
+from harness.backends.jax.models.xraynet_s2d import SpaceToDepthXrayNet
 
 NETWORKS: Mapping[str, type[Network]] = {
     "lenet5": LeNet5,
@@ -17,4 +18,9 @@ NETWORKS: Mapping[str, type[Network]] = {
     "resnet18": ResNet18,
     "densenet121": DenseNet121,
 }
-SPACE_TO_DEPTH_NETWORKS: Mapping[str, type[Network]] = {**NETWORKS, "lenet5": SpaceToDepthLeNet5}
+# Of the deep networks the stem is too small a part for blocks to pay: they are the plain ones.
+SPACE_TO_DEPTH_NETWORKS: Mapping[str, type[Network]] = {
+    **NETWORKS,
+    "lenet5": SpaceToDepthLeNet5,
+    "xraynet": SpaceToDepthXrayNet,
+}

@@ -29,16 +29,25 @@ class SpaceToDepthLeNet5(LeNet5):
         x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
         # What pooling drops from an odd side is not computed in the first place.
         height, width = ((side - 4) // 2 * 2 + 4 for side in x.shape[1:3])
-        y = lax.conv_general_dilated(
-            _blocks_to_channels(x[:, :height, :width]),
-            _block_kernel(kernel),
-            window_strides=(1, 1),
-            padding="VALID",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        y = self.activation(y.reshape(*y.shape[:3], 4, bias.size) + bias)
+        y = self.activation(convolve_blocks(x[:, :height, :width], kernel) + bias)
         reduce = jnp.max if self.pool.func is nnx.max_pool else jnp.mean
         return reduce(y, axis=3)
+
+
+def convolve_blocks(x: Array, kernel: Array) -> Array:
+    """A convolution of even-sided (N, H, W, I) without padding: (N, h, w, 4, O).
+
+    The fourth axis is the place in a 2x2 block of the output, row by row; ``kernel`` is
+    (K, K, I, O) with an odd K.
+    """
+    y = lax.conv_general_dilated(
+        _blocks_to_channels(x),
+        _block_kernel(kernel),
+        window_strides=(1, 1),
+        padding="VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return y.reshape(*y.shape[:3], 4, kernel.shape[-1])
 
 
 def _blocks_to_channels(x: Array) -> Array:
@@ -49,7 +58,10 @@ def _blocks_to_channels(x: Array) -> Array:
 
 
 def _block_kernel(kernel: Array) -> Array:
-    """(5, 5, I, O) to (3, 3, 4 I, 4 O): the kernel placed at each of the four block positions."""
+    """(5, 5, I, O) to (3, 3, 4 I, 4 O): the kernel placed at each of the four block positions.
+
+    And so for other odd sides: 3 becomes 2.
+    """
     placed = jnp.stack(
         [
             jnp.pad(kernel, ((row, 1 - row), (column, 1 - column), (0, 0), (0, 0)))
@@ -58,6 +70,7 @@ def _block_kernel(kernel: Array) -> Array:
         ],
         axis=3,
     )  # (6, 6, I, 4, O)
-    _, _, inputs, positions, outputs = placed.shape
-    placed = placed.reshape(3, 2, 3, 2, inputs, positions * outputs)
-    return placed.transpose(0, 2, 1, 3, 4, 5).reshape(3, 3, 4 * inputs, positions * outputs)
+    side, _, inputs, positions, outputs = placed.shape
+    side //= 2
+    placed = placed.reshape(side, 2, side, 2, inputs, positions * outputs)
+    return placed.transpose(0, 2, 1, 3, 4, 5).reshape(side, side, 4 * inputs, positions * outputs)

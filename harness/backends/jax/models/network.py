@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
@@ -83,7 +84,8 @@ class BatchNorm(nnx.Module):
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:
-            mean, var = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+            pixels = tuple(range(x.ndim - 1))
+            mean, var = x.mean(axis=pixels), x.var(axis=pixels)
             count = x.size // x.shape[-1]
             self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
             self.var[...] = 0.9 * self.var[...] + 0.1 * var * (count / (count - 1))
@@ -141,4 +143,9 @@ def max_pool(x: Array, window: int, *, stride: int, padding: int = 0) -> Array:
         for row in range(window)
         for column in range(window)
     )
-    return reduce(lambda best, pixel: jnp.where(pixel > best, pixel, best), pixels)
+    return first_largest(pixels)
+
+
+def first_largest(values: Iterable[Array]) -> Array:
+    """Element by element; the gradient goes to the first of those that are equal."""
+    return reduce(lambda best, value: jnp.where(value > best, value, best), values)

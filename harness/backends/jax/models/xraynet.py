@@ -26,12 +26,16 @@ class XrayNet(Network):
         self.fc = dense(64, classes, dtype=dtype)
 
     def features(self, x: Array) -> Array:
-        x = max_pool(nnx.relu(self.bn1(self.conv1(x))), 2, stride=2)
-        x = max_pool(nnx.relu(self.bn2(self.conv2(x))), 2, stride=2)
-        x = max_pool(nnx.relu(self.bn3(self.conv3(x))), 2, stride=2)
-        x = max_pool(nnx.relu(self.bn4(self.conv4(x))), 2, stride=2)
+        # ReLU keeps the order of values, so after the pooling it has a quarter of the work.
+        x = self.stem(x)
+        x = nnx.relu(max_pool(self.bn2(self.conv2(x)), 2, stride=2))
+        x = nnx.relu(max_pool(self.bn3(self.conv3(x)), 2, stride=2))
+        x = nnx.relu(max_pool(self.bn4(self.conv4(x)), 2, stride=2))
         return nnx.relu(self.bn5(self.conv5(x)))
 
+    def stem(self, x: Array) -> Array:
+        return nnx.relu(max_pool(self.bn1(self.conv1(x)), 2, stride=2))
+
     def classify(self, x: Array) -> Array:
-        logits: Array = self.fc(max_pool(x, 2, stride=2).mean(axis=(1, 2)))
+        logits: Array = self.fc(x.mean(axis=(1, 2)))
         return logits
