@@ -16,6 +16,8 @@ module Standard
 
     include("standard/engine.jl")
     include("pipeline.jl")
+
+    meets(::BatchNorm) = true
 end
 
 Bridge.register("standard", Standard)

@@ -3,11 +3,13 @@
 mutable struct Pipeline{T}
     engine::Engine{T}
     network
-    parameters::Vector{Pair{String,Any}}
+    arrays::Vector{Pair{String,Any}}  # by name: parameters, and running statistics
+    parameters::Vector{Param}
     settings::NamedTuple
     rules::Vector{Any}
     mean::Vector{Float64}
     std::Vector{Float64}
+    positive_weights::Vector{Float64}
     splits::Dict{String,Images{T}}
 end
 
@@ -16,7 +18,7 @@ const CURRENT = Ref{Union{Nothing,Pipeline}}(nothing)
 "Make the network of a model card and an engine to train it with."
 function build(
     module_name, activation, pooling, width, height, channels, classes, precision,
-    mean, std, optimizer_name, momentum, beta1, beta2, epsilon, weight_decay,
+    mean, std, positive_weights, optimizer_name, momentum, beta1, beta2, epsilon, weight_decay,
 )
     T = Dict("float32" => Float32, "float64" => Float64)[precision]
     shape = (width, height, channels)
@@ -25,37 +27,37 @@ function build(
         name = optimizer_name, momentum = momentum, beta1 = beta1, beta2 = beta2,
         epsilon = epsilon, weight_decay = weight_decay,
     )
+    found = arrays(network)
     CURRENT[] = Pipeline{T}(
-        Engine{T}(), network, parameters(network), settings, [], copy(mean), copy(std),
-        Dict{String,Images{T}}(),
+        Engine{T}(), network, found, [param for (_, param) in found if param isa Param], settings,
+        [], copy(mean), copy(std), copy(positive_weights), Dict{String,Images{T}}(),
     )
     reset_optimizer()
     return nothing
 end
 
-"Names of the parameters, in the order of the forward pass, one a line."
-parameter_names() = join(first.(CURRENT[].parameters), '\n')
-
-function parameter(name)
-    for (found, param) in CURRENT[].parameters
-        found == name && return param
+"A parameter, or running statistics, by the name that the model card gives it."
+function named_array(name)
+    for (found, array) in CURRENT[].arrays
+        found == name && return array
     end
     error("the network has no parameter $name")
 end
 
-set_parameter(name, array) = (from_canonical!(value(parameter(name)), array); nothing)
-get_parameter(name, out) = (canonical!(out, value(parameter(name))); nothing)
+set_parameter(name, given) = (from_canonical!(value(named_array(name)), given); nothing)
+get_parameter(name, out) = (canonical!(out, value(named_array(name))); nothing)
 get_gradient(name, out) =
-    (canonical!(out, gradient(CURRENT[].engine, parameter(name))); nothing)
+    (canonical!(out, gradient(CURRENT[].engine, named_array(name))); nothing)
 
 "Forget velocities and moments."
 function reset_optimizer()
     now = CURRENT[]
-    now.rules = [optimizer(now.settings, value(param)) for (_, param) in now.parameters]
+    now.rules = [optimizer(now.settings, value(param)) for param in now.parameters]
     return nothing
 end
 
-images(now::Pipeline{T}, pixels, labels) where {T} = Images{T}(pixels, labels, now.mean, now.std)
+images(now::Pipeline{T}, pixels, labels) where {T} =
+    Images{T}(pixels, labels, now.mean, now.std, now.positive_weights)
 
 "Use these pixels (W, H, C, N) and labels (N,) as a split; the caller keeps them alive."
 function hand_over(split, pixels, labels)
@@ -73,35 +75,61 @@ forget(split) = (delete!(CURRENT[].splits, split); nothing)
 can_read_files() = Int(has_hdf5())
 
 """
-    train(split, order, rates, losses)
+    train(split, order, rates, moves, losses)
 
 Train on the batches `order` (batch, steps), indices from 0, with learning rates `rates` (steps,),
-and write the loss of every step, before its update, to `losses` (steps,).
+and write the loss of every step, before its update, to `losses` (steps,). Images are moved by
+`moves` (3, batch, steps); when it is empty, they are not.
 """
-function train(split, order, rates, losses)
+function train(split, order, rates, moves, losses)
     now = CURRENT[]
-    train!(now, now.splits[split], order, rates, losses)
+    train!(now, now.splits[split], order, rates, moves, losses)
     return nothing
 end
 
-function train!(now::Pipeline, images::Images, order, rates, losses)
+function train!(now::Pipeline, images::Images, order, rates, moves, losses)
     indices = Vector{Int}(undef, size(order, 1))
     for step in axes(order, 2)
         indices .= view(order, :, step) .+ 1
-        losses[step] = loss_and_gradients!(now.engine, now.network, Batch(images, indices))
-        for ((_, param), rule) in zip(now.parameters, now.rules)
+        batch = Batch(images, indices, isempty(moves) ? nothing : view(moves, :, :, step))
+        losses[step] = loss_and_gradients!(now.engine, now.network, batch)
+        for (param, rule) in zip(now.parameters, now.rules)
             update!(value(param), gradient(now.engine, param), rates[step], rule)
         end
     end
 end
 
-"Loss of one batch (indices from 0) and its scores; the gradients wait for `get_gradient`."
+"""
+Loss of one batch (indices from 0) and its scores in evaluation; the gradients wait for
+`get_gradient`. Running statistics stay as they are.
+"""
 function differentiate(split, batch, scores)
     now = CURRENT[]
     chosen = Batch(now.splits[split], batch .+ 1)
     scores!(scores, now.engine, now.network, chosen)
-    return Float64(loss_and_gradients!(now.engine, now.network, chosen))
+    statistics = [array => copy(array) for (_, array) in now.arrays if array isa Array]
+    loss = loss_and_gradients!(now.engine, now.network, chosen)
+    foreach(((array, before),) -> copyto!(array, before), statistics)
+    return Float64(loss)
 end
+
+const MAPS = Ref{Array}()
+
+"""
+Grad-CAM (Selvaraju et al. 2017) of the images `rows` of a split for the scores `outputs`, both
+counted from 0. Returns height and width of the maps, which wait for `get_activation_maps`.
+"""
+function activation_maps(split, rows, outputs)
+    now = CURRENT[]
+    batch = Batch(now.splits[split], rows .+ 1)
+    maps, slopes = maps_and_slopes(now.engine, now.network, batch, outputs .+ 1)
+    width, height = size(maps)[1:2]
+    weights = sum(slopes; dims = (1, 2)) ./ (width * height)
+    MAPS[] = max.(dropdims(sum(weights .* maps; dims = 3); dims = 3), 0)
+    return "$height $width"
+end
+
+get_activation_maps(out) = (copyto!(out, MAPS[]); nothing)
 
 "Scores (classes, count) of `count` images of a split from the one of index `first` on, from 0."
 function predict(split, first, scores)
@@ -117,16 +145,16 @@ function rehearse()
     order, scores = zeros(Int, 4, 1), zeros(Float32, 2, 4)
     for (f, pool) in (("tanh", "average"), ("relu", "max"))
         build(
-            "lenet5", f, pool, 12, 12, 1, 2, "float32", [0.5], [0.5], "sgd",
+            "lenet5", f, pool, 12, 12, 1, 2, "float32", [0.5], [0.5], Float64[], "sgd",
             0.9, 0.9, 0.999, 1e-8, 0.0,
         )
-        for (name, param) in CURRENT[].parameters
+        for (name, param) in CURRENT[].arrays
             array = zeros(Float32, reverse(size(value(param))))
             get_parameter(name, array)
             set_parameter(name, array)
         end
         hand_over("train", pixels, labels)
-        train("train", order, zeros(1), zeros(1))
+        train("train", order, zeros(1), zeros(Int, 0, 0, 0), zeros(1))
         predict("train", 0, scores)
     end
     facts()

@@ -17,11 +17,15 @@
     @test agree((x, w) -> tanh.(w * x), numbers(5, 3), numbers(4, 5))
     @test agree(x -> nll(x, [3, 1, 4]), numbers(4, 3))
     @test agree(x -> bce(x, [1.0 0 1; 0 0 1]), 3 .* numbers(2, 3))
+    @test agree(x -> bce(x, [1.0 0 1; 0 0 1], [2.5, 0.5]), 3 .* numbers(2, 3))
+    @test agree(average, image)
     # Two uses of one array: gradients add up.
     @test agree((x, w) -> conv4(w, x; padding = 1) .+ x, numbers(4, 4, 2, 2), numbers(3, 3, 2, 2))
     twice(x, w) = conv4(w, x) .+ conv4(w, x)
     @test agree(twice, numbers(4, 4, 2, 2), numbers(3, 3, 2, 2))
-    normalized(x, g, b) = batchnorm(x, BatchNorm{Float64}(g, b, zeros(3), ones(3)))
+    joined(x, w) = cat(x, conv4(w, x; padding = 1), x; dims = 3)
+    @test agree(joined, numbers(4, 3, 2, 2), numbers(3, 3, 2, 5))
+    normalized(x, g, b) = batchnorm(x, g, b, zeros(3), ones(3))
     @test agree(normalized, image, 1 .+ numbers(3), numbers(3); tolerance = 1e-6)
     shared(x, g, b) = normalized(x, g, b) .+ x
     @test agree(shared, image, 1 .+ numbers(3), numbers(3); tolerance = 1e-6)
@@ -69,13 +73,51 @@ end
         end
     end
     @testset "batch statistics" begin
-        layer, x = BatchNorm{Float64}(2), numbers(3, 3, 2, 4)
-        y = batchnorm(Variable(tape(4), x), layer).value
+        layer, x = BatchNorm(Float64, 2), numbers(3, 3, 2, 4)
+        y = layer(Variable(tape(4), x)).value
         plane = x[:, :, 2, :]
         centred = plane .- sum(plane) / 36
         @test y[:, :, 2, :] ≈ centred ./ sqrt(sum(abs2, centred) / 36 + 1e-5)
-        @test layer.mean[2] ≈ 0.1 * sum(plane) / 36
-        @test layer.variance[2] ≈ 0.9 + 0.1 * sum(abs2, centred) / 35
+        @test layer.running_mean[2] ≈ 0.1 * sum(plane) / 36
+        @test layer.running_var[2] ≈ 0.9 + 0.1 * sum(abs2, centred) / 35
+    end
+    @testset "evaluation uses the running statistics and leaves them" begin
+        layer, x = BatchNorm(Float64, 2), numbers(3, 3, 2, 4)
+        layer.running_mean .= (0.5, -1.0)
+        layer.running_var .= (4.0, 0.25)
+        still = tape(4)
+        still.recording = false
+        y = layer(Variable(still, x)).value
+        @test y[:, :, 2, :] ≈ (x[:, :, 2, :] .+ 1) ./ sqrt(0.25 + 1e-5)
+        @test layer.running_mean == [0.5, -1.0] && layer.running_var == [4.0, 0.25]
+    end
+    @testset "positives of a label that count more" begin
+        scores, labels, weights = [0.3 -2.0; 1.5 0.1], [1.0 0; 1 1], [3.0, 0.5]
+        p = 1 ./ (1 .+ exp.(-scores))
+        losses = -(labels .* weights .* log.(p) .+ (1 .- labels) .* log.(1 .- p))
+        t = tape(2)
+        @test bce(Variable(t, scores), labels, weights) ≈ sum(losses) / 4
+        @test_throws DimensionMismatch bce(Variable(t, scores), labels, [3.0])
+    end
+    @testset "channels side by side" begin
+        t = tape(2)
+        x, y = Variable(t, numbers(2, 3, 1, 2)), Variable(t, numbers(2, 3, 4, 2))
+        @test cat(x, y; dims = 3).value == cat(x.value, y.value; dims = 3)
+        @test_throws DimensionMismatch cat(x, Variable(t, numbers(2, 2, 4, 2)); dims = 3)
+        @test_throws ArgumentError cat(x, y; dims = 1)
+    end
+    @testset "moved images" begin
+        pixels = reshape(UInt8.(1:24), 4, 3, 1, 2)
+        images = PipelineBench.Images{Float64}(pixels, UInt8[0, 1], [0.0], [1.0])
+        moves = [1 0; 0 1; 0 -2]  # the first is mirrored, the second goes down 1 and left 2
+        x = zeros(4, 3, 1, 2)
+        PipelineBench.inputs!(x, PipelineBench.Batch(images, [1, 2], moves))
+        @test x[:, :, 1, 1] * 255 ≈ pixels[end:-1:1, :, 1, 1]
+        shifted = zeros(4, 3)
+        shifted[1:2, 2:3] = pixels[3:4, 1:2, 1, 2]
+        @test x[:, :, 1, 2] * 255 ≈ shifted
+        PipelineBench.inputs!(x, PipelineBench.Batch(images, [1, 2], [0 0; 9 0; 0 -9]))
+        @test all(iszero, x)
     end
     @testset "what was overwritten cannot be used" begin
         x = Variable(tape(), numbers(2, 2, 1, 1))

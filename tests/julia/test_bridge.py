@@ -27,7 +27,7 @@ bridge = LibjuliaBridge(find_julia(), [julia_dir()])
 BUILD = """
 bridge.call(
     "standard.build", "lenet5", "tanh", "average", 12, 12, 1, 3, "float64",
-    np.array([0.5]), np.array([0.25]), "sgd", 0.9, 0.9, 0.999, 1e-8, 0.0,
+    np.array([0.5]), np.array([0.25]), np.empty(0), "sgd", 0.9, 0.9, 0.999, 1e-8, 0.0,
 )
 """
 Run = Callable[..., str]
@@ -114,7 +114,7 @@ for label, last in ((0, 4), (0, -1), (3, 3)):
         order = np.array([[0, 1, 2, last]])
         labels = np.full(4, label, np.uint8)
         bridge.call("standard.hand_over", "all", pixels, labels)
-        bridge.call("standard.train", "all", order, rates, losses)
+        bridge.call("standard.train", "all", order, rates, np.empty((0, 0, 0), np.int64), losses)
     except WorkerError as error:
         print(str(error).replace("(", " ").replace(":", "").split()[1])
 """

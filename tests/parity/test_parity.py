@@ -28,7 +28,7 @@ XRAY_PAIRS = [
     for model in XRAY_MODELS
     if name != "torch-compile" or model == "xraynet"
 ]
-GENTLE = Optimizer(learning_rate=0.01)
+GENTLE = Optimizer(learning_rate=0.002)
 ADAM = Optimizer(name="adam", learning_rate=2e-3, weight_decay=1e-2)
 ADAMW = Optimizer(name="adamw", learning_rate=2e-3, weight_decay=0.5)
 SGD_WITH_DECAY = Optimizer(learning_rate=0.05, momentum=0.9, weight_decay=1e-2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import util
 from typing import ClassVar
@@ -14,7 +14,9 @@ from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
 from harness.data.hdf5 import SplitReader, open_dataset
+from harness.errors import BenchError
 from harness.models import find_model
+from harness.models.card import Parameter
 from harness.paths import julia_dir
 from harness.protocol.weights import Weights
 
@@ -33,6 +35,8 @@ class JuliaBackend(Backend):
         cls.bridge = LibjuliaBridge(find_julia(), [julia_dir()])
 
     def __init__(self, task: Task) -> None:
+        if task.device != "cpu":
+            raise BenchError("the Julia rows run on the processor only: leave --device gpu out")
         self.dtype = np.dtype(task.precision)
         self.path = task.dataset
         self.data = open_dataset(self.path)
@@ -43,10 +47,7 @@ class JuliaBackend(Backend):
             self.data = open_dataset(self.path, memory_budget=0)
         card = find_model(task.model)
         channels, height, width = self.data.image_shape
-        self.shapes = {
-            parameter.name: parameter.shape
-            for parameter in card.parameters(self.data.image_shape, len(self.data.classes))
-        }
+        self.parameters = card.parameters(self.data.image_shape, len(self.data.classes))
         rule = task.optimizer
         self.call(
             "build",
@@ -60,6 +61,7 @@ class JuliaBackend(Backend):
             task.precision,
             np.array(self.data.mean, np.float64),
             np.array(self.data.std, np.float64),
+            np.array(task.positive_weights, np.float64),
             rule.name,
             rule.momentum,
             rule.beta1,
@@ -77,22 +79,28 @@ class JuliaBackend(Backend):
         self.call("reset_optimizer")
 
     def save_weights(self) -> Weights:
-        return self._arrays("get_parameter")
+        return self._arrays("get_parameter", self.parameters)
 
     def train_epoch(
-        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         losses = np.empty(len(order))
+        if moves is None:
+            moves = np.empty((*order.shape, 0), np.int64)
         split = self.split("train")
         if self.in_julia(split):
-            self.call("train", "train", np.ascontiguousarray(order), rates, losses)
+            batches = np.ascontiguousarray(order)
+            self.call("train", "train", batches, rates, np.ascontiguousarray(moves), losses)
             return losses
         for start in range(0, len(order), _BLOCK):
             steps = slice(start, start + _BLOCK)
             block = order[steps]
             with self.handed_over(split, block.ravel()) as name:
                 rows = np.arange(block.size).reshape(block.shape)
-                self.call("train", name, rows, rates[steps], losses[steps])
+                self.call("train", name, rows, rates[steps], moves[steps], losses[steps])
         return losses
 
     def predict(self, split: str) -> NDArray[np.floating]:
@@ -114,7 +122,18 @@ class JuliaBackend(Backend):
         with self.handed_over(self.split("train"), batch) as name:
             loss = self.call("differentiate", name, np.arange(len(batch)), scores)
         assert isinstance(loss, float)
-        return scores, loss, self._arrays("get_gradient")
+        trained = [parameter for parameter in self.parameters if parameter.trainable]
+        return scores, loss, self._arrays("get_gradient", trained)
+
+    def activation_maps(
+        self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        with self.handed_over(self.split(split), rows) as name:
+            size = self.call("activation_maps", name, np.arange(len(rows)), outputs)
+        assert isinstance(size, str)
+        maps = np.empty((len(rows), *map(int, size.split())), self.dtype)
+        self.call("get_activation_maps", maps)
+        return maps
 
     def facts(self) -> dict[str, str]:
         told = self.call("facts")
@@ -145,8 +164,8 @@ class JuliaBackend(Backend):
         yield "rows"
         self.call("forget", "rows")
 
-    def _arrays(self, getter: str) -> Weights:
-        arrays = {name: np.empty(shape, self.dtype) for name, shape in self.shapes.items()}
+    def _arrays(self, getter: str, parameters: Iterable[Parameter]) -> Weights:
+        arrays = {p.name: np.empty(p.shape, self.dtype) for p in parameters}
         for name, array in arrays.items():
             self.call(getter, name, array)
         return {**arrays}

@@ -3,7 +3,7 @@ The networks of `PipelineBench` on Knet.jl: its operations, AutoGrad's gradients
 """
 module PipelineBenchKnet
 
-using Knet: Knet, @diff, Param, conv4, grad, mat, nll, pool, relu, value
+using Knet: Knet, @diff, Param, bnmoments, conv4, grad, mat, nll, pool, relu, value
 using LinearAlgebra: BLAS
 using PipelineBench:
     PipelineBench, Batch, Bridge, Images, has_hdf5, inputs!, read_split,
@@ -28,7 +28,7 @@ end
 
 function inputs(batch::Batch{T}) where {T}
     x = Array{T}(undef, size(batch.images.pixels)[1:3]..., length(batch))
-    return inputs!(x, batch.images, batch.indices)
+    return inputs!(x, batch)
 end
 
 function targets(batch::Batch)
@@ -36,23 +36,49 @@ function targets(batch::Batch)
     return targets!(Array{T}(undef, shape), batch.images, batch.indices)
 end
 
-cross_entropy(scores, classes::Vector{Int}) = nll(scores, classes)
+cross_entropy(scores, classes::Vector{Int}, _) = nll(scores, classes)
 
 # Knet's own `bce` takes one label an image.
-function cross_entropy(s, labels::Matrix)
-    losses = max.(0, s) .- labels .* s .+ log.(1 .+ exp.(-abs.(s)))
+function cross_entropy(s, labels::Matrix, positive_weights)
+    # max(0, s) - y s + log(1 + exp(-|s|)), with weight w for a positive
+    positive = isempty(positive_weights) ? labels : labels .* positive_weights
+    small = log.(1 .+ exp.(-abs.(s)))
+    losses = positive .* (max.(0, -s) .+ small) .+ (1 .- labels) .* (max.(0, s) .+ small)
     return sum(losses) / length(losses)
+end
+
+# Knet's running variance is the biased one of the batch. Here its moments take the batch's whole
+# (momentum 1), and the protocol's running statistics are made of them.
+function batchnorm(x, scale, shift, running_mean, running_var)
+    T, shape = eltype(running_mean), (1, 1, length(running_mean), 1)
+    params = vcat(scale, shift)
+    if !Knet.training()
+        moments = bnmoments(; mean = reshape(running_mean, shape), var = reshape(running_var, shape))
+        return Knet.batchnorm(x, moments, params; training = false)
+    end
+    moments = bnmoments(; momentum = one(T), mean = zeros(T, shape), var = zeros(T, shape))
+    y = Knet.batchnorm(x, moments, params; training = true)
+    count = length(value(x)) ÷ length(running_mean)
+    running_mean .+= T(0.1) .* (vec(moments.mean) .- running_mean)
+    running_var .+= T(0.1) .* (vec(moments.var) .* T(count / max(1, count - 1)) .- running_var)
+    return y
 end
 
 function loss_and_gradients!(engine::Engine, network, batch::Batch)
     x, y = inputs(batch), targets(batch)
-    engine.tape = @diff cross_entropy(network(x), y)
+    engine.tape = @diff cross_entropy(network(x), y, batch.images.positive_weights)
     return value(engine.tape)
 end
 
 gradient(engine::Engine, p::Param) = grad(engine.tape, p)
 
 scores!(out, ::Engine, network, batch::Batch) = copyto!(out, network(inputs(batch)))
+
+function maps_and_slopes(::Engine, network, batch::Batch, outputs)
+    maps = Param(features(network, inputs(batch)))
+    tape = @diff sum(classify(network, maps)[output, n] for (n, output) in enumerate(outputs))
+    return value(maps), grad(tape, maps)
+end
 
 include(joinpath(dirname(pathof(PipelineBench)), "pipeline.jl"))
 

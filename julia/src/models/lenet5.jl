@@ -20,8 +20,11 @@ function LeNet5(T, (width, height, channels), classes; f, pool)
     )
 end
 
-function (net::LeNet5)(x)
+function features(net::LeNet5, x)
     x = net.pool(net.conv1(x))
-    x = net.pool(net.conv2(x))
-    return net.dense3(net.dense2(net.dense1(x)))
+    return net.pool(net.conv2(x))
 end
+
+classify(net::LeNet5, maps) = net.dense3(net.dense2(net.dense1(maps)))
+
+(net::LeNet5)(x) = classify(net, features(net, x))

@@ -1,54 +1,41 @@
-"""
-    BatchNorm(channels)
-
-Scale and shift, and the running statistics that evaluation uses (Ioffe & Szegedy 2015).
-"""
-mutable struct BatchNorm{T}
-    gamma::Param{T,1}
-    beta::Param{T,1}
-    mean::Vector{T}
-    variance::Vector{T}
-end
-
-BatchNorm{T}(channels::Int) where {T} = BatchNorm{T}(
-    Param(ones(T, channels)), Param(zeros(T, channels)), zeros(T, channels), ones(T, channels),
-)
-
 const EPSILON = 1e-5
 const MOMENTUM = 0.1
 
 """
-    batchnorm(x, layer)
+    batchnorm(x, scale, shift, running_mean, running_var)
 
 Normalise every channel of images (W, H, C, N) over the whole batch, all threads together: with
 its own mean and variance while training, with the running ones otherwise. The running variance
 takes the unbiased one of the batch.
 """
-function batchnorm(x::Variable{T,4}, layer::BatchNorm{T}) where {T}
+function batchnorm(
+    x::Variable{T,4}, gamma::Param{T,1}, beta::Param{T,1}, running_mean::Vector{T},
+    running_var::Vector{T},
+) where {T}
     input, tape = read(x), x.tape
     y = fresh(x, size(input))
     if !tape.recording
-        scale = layer.gamma.value ./ sqrt.(layer.variance .+ T(EPSILON))
-        normalize!(y.value, input, layer.mean, scale, layer.beta.value)
+        scale = gamma.value ./ sqrt.(running_var .+ T(EPSILON))
+        normalize!(y.value, input, running_mean, scale, beta.value)
         return y
     end
     channels, count = size(input, 3), size(input, 1) * size(input, 2) * tape.images
     mean = gather!(tape, sums(input)) ./ count
     variance = gather!(tape, sums(input, mean)) ./ count
     if tape.member == 1
-        layer.mean .+= T(MOMENTUM) .* (mean .- layer.mean)
+        running_mean .+= T(MOMENTUM) .* (mean .- running_mean)
         unbiased = variance .* (count / max(1, count - 1))
-        layer.variance .+= T(MOMENTUM) .* (unbiased .- layer.variance)
+        running_var .+= T(MOMENTUM) .* (unbiased .- running_var)
     end
     inverse = 1 ./ sqrt.(variance .+ EPSILON)
     mean_, inverse_ = T.(mean), T.(inverse)
-    normalize!(y.value, input, mean_, layer.gamma.value .* inverse_, layer.beta.value)
+    normalize!(y.value, input, mean_, gamma.value .* inverse_, beta.value)
     return record!(y) do
         own = slopes(y.gradient, input, mean_, inverse_)
-        gradient!(tape, layer.beta) .+= own[1:channels]
-        gradient!(tape, layer.gamma) .+= own[channels+1:end]
+        gradient!(tape, beta) .+= own[1:channels]
+        gradient!(tape, gamma) .+= own[channels+1:end]
         all = gather!(tape, own) ./ count
-        back_normalize!(x, y.gradient, mean_, inverse_, layer.gamma.value, T.(all))
+        back_normalize!(x, y.gradient, mean_, inverse_, gamma.value, T.(all))
     end
 end
 

@@ -45,14 +45,9 @@ end
 "Whether the columns are the image itself."
 pointwise(w::Window) = w.kernel == (1, 1) && w.padding == (0, 0) && w.stride == (1, 1)
 
-function columns!(tape::Tape, pixels::Int, taps::Int)
-    length(tape.columns) < pixels * taps && resize!(tape.columns, pixels * taps)
-    return tape.columns
-end
-
 function convolve!(y::Array{T,4}, w::Array{T,4}, x::Array{T,4}, window, tape) where {T}
     pixels, taps, outputs = prod(window.output), prod(size(w)[1:3]), size(w, 4)
-    columns = columns!(tape, pixels, taps)
+    columns = room!(tape.columns, pixels * taps)
     inputs = stride(x, 4)
     GC.@preserve y w x columns for n in 1:size(x, 4)
         image = pointer(x, (n - 1) * inputs + 1)
@@ -72,7 +67,7 @@ function convolve_back!(dy::Array{T,4}, kernel::Param{T,4}, x::Variable{T,4}, wi
     w, input, tape = kernel.value, x.value, x.tape
     dw = gradient!(tape, kernel)
     pixels, taps, outputs = prod(window.output), prod(size(w)[1:3]), size(w, 4)
-    columns = columns!(tape, pixels, taps)
+    columns = room!(tape.columns, pixels * taps)
     inputs = stride(input, 4)
     direct = pointwise(window)
     dx, keep = x.differentiable ? gradient!(x) : (input, one(T))

@@ -15,6 +15,7 @@ include("pooling.jl")
 include("elementwise.jl")
 include("dense.jl")
 include("batchnorm.jl")
+include("concatenation.jl")
 include("loss.jl")
 
 const SLICE = 16  # images: LeNet-5's arrays for them fit the second-level cache of a core
@@ -37,7 +38,7 @@ function Engine{T}() where {T}
     return Engine{T}(team, [Tape{T}(team, member) for member in 1:team.size], zeros(T, team.size))
 end
 
-engine_name() = "standard library and BLAS (no packages)"
+engine_name() = "standard library and BLAS"
 
 "Slices of `1:count` for one member of the team: neighbours, all of one size but the last."
 function slices(team::Team, member::Int, count::Int)
@@ -55,7 +56,7 @@ function input!(tape::Tape{T}, batch::Batch{T}, slice) where {T}
     reset!(tape, length(slice))
     pixels = batch.images.pixels
     x = borrow!(tape.arena, T, (size(pixels)[1:3]..., length(slice)))
-    inputs!(x, batch.images, view(batch.indices, slice))
+    inputs!(x, batch, slice)
     return Variable(tape, x; differentiable = false)
 end
 
@@ -79,7 +80,8 @@ function loss_and_gradients!(engine::Engine{T}, network, batch::Batch{T}) where 
         cut = meets(network) ? shares : slices
         for slice in cut(engine.team, member, length(batch))
             x = input!(tape, batch, slice)
-            loss += cross_entropy(network(x), labels!(tape, batch, slice))
+            y = labels!(tape, batch, slice)
+            loss += cross_entropy(network(x), y, batch.images.positive_weights)
             backward!(tape)
         end
         engine.losses[member] = loss
@@ -107,8 +109,29 @@ function scores!(out::Matrix{T}, engine::Engine{T}, network, batch::Batch{T}) wh
     return out
 end
 
+"""
+    maps_and_slopes(engine, network, batch, outputs) -> maps, slopes
+
+The last feature maps (W, H, K, N) in evaluation, and there the gradient of score `outputs[n]` of
+every image n.
+"""
+function maps_and_slopes(engine::Engine{T}, network, batch::Batch{T}, outputs) where {T}
+    tape = engine.tapes[1]
+    tape.recording = false
+    found = read(features(network, input!(tape, batch, 1:length(batch))))
+    tape.recording = true
+    maps = Variable(tape, found)
+    scores = classify(network, maps)
+    slopes, _ = gradient!(scores)
+    fill!(slopes, zero(T))
+    for (n, output) in enumerate(outputs)
+        slopes[output, n] = one(T)
+    end
+    backward!(tape)
+    return maps.value, maps.gradient
+end
+
 "Whether threads meet inside the network, so that all must be in the same layer."
 meets(network) = any(name -> meets(getfield(network, name)), fieldnames(typeof(network)))
-meets(::BatchNorm) = true
-meets(::Union{Param,Function,Number,Tuple{Vararg{Number}},Symbol}) = false
-meets(layers::Union{Tuple,AbstractVector}) = any(meets, layers)
+meets(::Union{Param,Function,Number,Nothing}) = false
+meets(layers::Tuple) = any(meets, layers)

@@ -1,23 +1,31 @@
-cross_entropy(scores, classes::Vector{Int}) = nll(scores, classes)
-cross_entropy(scores, labels::Matrix) = bce(scores, labels)
+cross_entropy(scores, classes::Vector{Int}, _) = nll(scores, classes)
+cross_entropy(scores, labels::Matrix, positive_weights) = bce(scores, labels, positive_weights)
 
 """
-    bce(scores, labels)
+    bce(scores, labels, weights = [])
 
-Binary cross-entropy of scores (labels, images) against 0 and 1; the share of this slice in the
-mean over the whole batch and all labels.
+Binary cross-entropy of scores (labels, images) against 0 and 1, a positive of label l counting
+`weights[l]`, or 1 when there are none; the share of this slice in the mean over the whole batch and
+all labels.
 """
-function bce(scores::Variable{T,2}, labels::Matrix{T}) where {T}
+function bce(scores::Variable{T,2}, labels::Matrix{T}, weights = T[]) where {T}
     s = read(scores)
     size(s) == size(labels) ||
         throw(DimensionMismatch("labels of size $(size(labels)) for scores of size $(size(s))"))
     d, _ = gradient!(scores)
     total = zero(T)
     share = one(T) / (scores.tape.images * size(s, 1))
-    @inbounds for i in eachindex(s)
-        small = exp(-abs(s[i]))  # never overflows
-        total += max(s[i], zero(T)) - s[i] * labels[i] + log1p(small)
-        d[i] = (ifelse(s[i] > 0, one(T), small) / (1 + small) - labels[i]) * share
+    isempty(weights) || length(weights) == size(s, 1) ||
+        throw(DimensionMismatch("$(length(weights)) weights for $(size(s, 1)) labels"))
+    @inbounds for n in axes(s, 2), l in axes(s, 1)
+        small = exp(-abs(s[l, n]))  # never overflows
+        positive = labels[l, n] * (isempty(weights) ? one(T) : weights[l])
+        negative = 1 - labels[l, n]
+        # -log of the probability of a positive, and of a negative
+        total += positive * (max(-s[l, n], zero(T)) + log1p(small))
+        total += negative * (max(s[l, n], zero(T)) + log1p(small))
+        probability = ifelse(s[l, n] > 0, one(T), small) / (1 + small)
+        d[l, n] = (negative * probability - positive * (1 - probability)) * share
     end
     return total * share
 end

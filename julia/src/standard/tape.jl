@@ -33,6 +33,7 @@ mutable struct Param{T,N}
 end
 
 value(p::Param) = p.value
+value(array::Array) = array
 Base.size(p::Param, axes...) = size(p.value, axes...)
 
 "Arrays that direct convolutions work in, of one thread."
