@@ -21,12 +21,13 @@ MODELS = ["lenet5", "lenet5-relu"]
 EAGER = [name for name in OTHERS if name != "torch-compile"]
 PAIRS = [(name, model) for name in EAGER for model in MODELS] + [("torch-compile", "lenet5-relu")]
 XRAY_MODELS = ["xraynet", "resnet18", "densenet121"]
-# As above: of the deep networks a cold compilation takes minutes.
+# As above: of the deep networks a cold compilation takes minutes; and for jax-s2d they are jax's.
+VARIANTS = ("torch-compile", "jax-s2d")
 XRAY_PAIRS = [
     (name, model)
     for name in OTHERS
     for model in XRAY_MODELS
-    if name != "torch-compile" or model == "xraynet"
+    if name not in VARIANTS or model == "xraynet"
 ]
 GENTLE = Optimizer(learning_rate=0.002)
 ADAM = Optimizer(name="adam", learning_rate=2e-3, weight_decay=1e-2)

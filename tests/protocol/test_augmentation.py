@@ -54,14 +54,27 @@ def moved(image, flip, down, right):
     return out
 
 
-def test_torch_follows_the_formula():
+def by_torch(images, moves):
     torch = pytest.importorskip("torch")
     from harness.backends.torch.data import move
 
+    return move(torch.from_numpy(images), torch.from_numpy(moves)).numpy()
+
+
+def by_jax(images, moves):
+    pytest.importorskip("jax")
+    from harness.backends.jax.data import move
+
+    return move(images, moves)
+
+
+# Julia's is tested in julia/test, and by the losses of the parity tests.
+@pytest.mark.parametrize("move", [by_torch, by_jax])
+def test_backends_follow_the_formula(move):
     random = np.random.default_rng(0)
     images = random.integers(1, 256, (40, 2, 6, 7), dtype=np.uint8)
     moves = draw(steps=1, batch=40, shift=8)[0]  # some leave nothing of their image
-    found = move(torch.from_numpy(images), torch.from_numpy(moves)).numpy()
+    found = move(images, moves)
     expected = np.stack([moved(image, *m) for image, m in zip(images, moves, strict=True)])
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from harness.data.ahead import read_ahead
 from harness.data.hdf5 import SplitReader
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int32]]
@@ -56,17 +56,8 @@ def stream(
         images, labels = read_batch(split, order[step])
         return images if moves is None else move(images, moves[step]), labels
 
-    if split.in_memory:
-        yield from map(batch, range(len(order)))
-        return
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead = None
-        for step in range(len(order)):
-            ready, ahead = ahead, pool.submit(batch, step)
-            if ready is not None:
-                yield ready.result()
-        if ahead is not None:
-            yield ahead.result()
+    batches = map(batch, range(len(order)))
+    return batches if split.in_memory else read_ahead(batches)
 
 
 def normalize(images: Array, mean: Array, std: Array) -> Array:
