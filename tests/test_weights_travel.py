@@ -20,7 +20,13 @@ from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.evaluation import Evaluator, largest_difference, prepare
 from harness.models import find_model
-from harness.protocol.weights import Origin, digest, read_weights, save_weights
+from harness.protocol.weights import (
+    Origin,
+    digest,
+    initial_weights,
+    read_weights,
+    save_weights,
+)
 from harness.runner import prepare as prepare_run
 from harness.session import Course
 
@@ -63,13 +69,14 @@ def run(folder):
 
 
 def _train_on_bits(worker, path):
-    """Two epochs of LeNet-5 with ReLU and max pooling."""
+    """Two epochs of a network with running statistics: they must travel too."""
     training = Training(epochs=2)
     with open_dataset(path, memory_budget=0) as data:
-        parameters = find_model("lenet5-relu").parameters(data.image_shape, data.outputs)
-        course = Course.make(parameters, training, data.sizes["train"], seed=0)
+        parameters = find_model("xraynet").parameters(data.image_shape, data.outputs)
+        weights = initial_weights(parameters, seed=0)
+        course = Course.make(weights, training, data.sizes["train"], seed=0)
     task = Task(
-        model="lenet5-relu", dataset=path, optimizer=training.optimizer, precision="float32",
+        model="xraynet", dataset=path, optimizer=training.optimizer, precision="float32",
         threads=1,
     )  # fmt: skip
     worker.build(task, course.weights)
@@ -97,7 +104,7 @@ def judged(run, folder):
         for name, evaluator in evaluators.items():
             files["digit-bits", name] = file = folder / f"{name}-bits.h5"
             weights = _train_on_bits(evaluator.worker, folder / "digit-bits.h5")
-            save_weights(file, weights, model="lenet5-relu", origin=Origin(framework=name))
+            save_weights(file, weights, model="xraynet", origin=Origin(framework=name))
         for judge, evaluator in evaluators.items():
             for (dataset, trained), file in files.items():
                 request = prepare(
@@ -174,7 +181,7 @@ def test_the_command_in_several_frameworks(bench, judged, folder):
         for name, row in zip(names, rows, strict=True):
             score = scores["digit-bits", names[1], name]
             judged = score.evaluation
-            assert row[:2] == [name, "lenet5-relu"]
+            assert row[:2] == [name, "xraynet"]
             assert row[3] == f"{judged.correct}/{judged.examples}"
             assert float(row[5]) == pytest.approx(judged.mean_auroc, abs=2e-6)
             difference = largest_difference(file["logits"][name][...], score.logits)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.measure import metrics
-from harness.report.comparison import Group, Run, title_of, took_turns
+from harness.report.comparison import Closeness, Group, Run, title_of, took_turns
 from harness.report.text import code, escape, join, number, plural, shorten
 from harness.results.records import Identity
 
@@ -181,6 +181,7 @@ def _far_apart(run: Run, group: Group) -> Iterator[str]:
     precision = run.manifest.experiment.training.precision
     tolerance = TOLERANCE[precision]
     reference = group.reference
+    drifted: dict[str, list[Closeness]] = {}
     for close in group.closeness():
         where = f"{escape(title_of(close.framework))}, {escape(group.title)}, seed {close.seed}"
         if close.steps and math.isnan(close.largest_difference):
@@ -192,13 +193,19 @@ def _far_apart(run: Run, group: Group) -> Iterator[str]:
                 f"relative, more than {tolerance:g}."
             )
         elif close.largest_difference > tolerance and reference is not None:
-            yield (
-                f"{where}: within the first {close.steps} steps the training losses differ "
-                f"from those of {escape(reference.title)} by up to "
-                f"{number(close.largest_difference)} relative, more than the {tolerance:g} "
-                f"expected in {precision}. Either training amplified rounding, or the two do not "
-                "compute the same."
-            )
+            drifted.setdefault(close.framework, []).append(close)
+    for framework, found in drifted.items():
+        assert reference is not None
+        worst = max(found, key=lambda close: close.largest_difference)
+        seeds = [str(close.seed) for close in found]
+        yield (
+            f"{escape(title_of(framework))}, {escape(group.title)}, "
+            f"{'seed' if len(seeds) == 1 else 'seeds'} {join(seeds)}: within the first "
+            f"{worst.steps} steps the training losses differ from those of "
+            f"{escape(reference.title)} by up to {number(worst.largest_difference)} relative, more "
+            f"than the {tolerance:g} expected in {precision}. Either training amplified rounding, "
+            "as Adam does, or the two do not compute the same."
+        )
 
 
 def _failures(run: Run, group: Group) -> Iterator[str]:
