@@ -141,7 +141,7 @@ BACKENDS: dict[str, BackendSpec] = {
             title="JAX (space-to-depth)",
             family="jax",
             factory="harness.backends.jax.train:SpaceToDepthJaxBackend",
-            summary="the same network; convolution and pooling computed on 2x2 blocks of pixels",
+            summary="the same step; convolutions of few channels, and their pooling, on 2x2 blocks",
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
         ),

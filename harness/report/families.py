@@ -103,6 +103,12 @@ EXTRAS: tuple[Extra, ...] = (
         module="lenet5",
     ),
     Extra(
+        rows=("jax-s2d",),
+        title="the first convolution and its pooling computed on 2x2 blocks of pixels",
+        files=("harness/backends/jax/models/xraynet_s2d.py",),
+        module="xraynet",
+    ),
+    Extra(
         rows=("knet", "julia"),
         title="calling Julia from Python, the price of another language",
         files=(
