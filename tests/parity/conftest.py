@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Course:
     """int64 (steps, batch)"""
     moves: np.ndarray | None = None
     positive_weights: tuple[float, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def write_bits(digits: Path, path: Path) -> Path:
@@ -101,7 +102,15 @@ def courses(folder: Path) -> dict[str, Course]:
         "digits": Course(digits, batches),
         "digit-bits": Course(write_bits(digits, folder / "digit-bits.h5"), batches),
         "small-xrays": Course(
-            xrays, few, epoch_moves(*few.shape, 0, 0, flip=True, shift=3), positive_weights
+            xrays,
+            few,
+            epoch_moves(*few.shape, 0, 0, flip=True, shift=3),
+            positive_weights,
+            # Of the deep networks XLA compiles for minutes, and ten steps need no fast code.
+            {
+                "XLA_FLAGS": "--xla_backend_optimization_level=0 "
+                "--xla_llvm_disable_expensive_passes=true"
+            },
         ),
     }
 
@@ -149,7 +158,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
             spec,
             threads=THREADS,
             cpus=available_cpus(),
-            environment={"TORCHINDUCTOR_CACHE_DIR": str(folder)},
+            environment={"TORCHINDUCTOR_CACHE_DIR": str(folder)} | course.environment,
         ) as worker:
             worker.import_framework()
             worker.build(task, weights)
