@@ -97,6 +97,15 @@ EXTRAS: tuple[Extra, ...] = (
         module="lenet5",
     ),
     Extra(
+        rows=("torch-compile",),
+        title="a max pooling that suits the compiler",
+        files=(
+            "harness/backends/torch/models/xraynet_compiled.py",
+            "harness/backends/torch/pooling.py",
+        ),
+        module="xraynet",
+    ),
+    Extra(
         rows=("jax-s2d",),
         title="convolution and pooling computed on 2x2 blocks of pixels",
         files=("harness/backends/jax/models/lenet5_s2d.py",),

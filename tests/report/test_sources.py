@@ -81,8 +81,9 @@ def test_extras_are_those_of_the_rows(roots: dict[str, Path]) -> None:
 
 def test_extras_for_one_network_stand_only_beside_it() -> None:
     rows = {name: BACKENDS[name] for name in ("torch-compile", "jax-s2d")}
-    assert len(extras(rows, ["lenet5", "xraynet"])) == 2
-    assert extras(rows, ["xraynet"]) == []
+    assert len(extras(rows, ["lenet5", "xraynet"])) == 4
+    assert len(extras(rows, ["xraynet"])) == 2
+    assert extras(rows, ["resnet18"]) == []
 
 
 def test_a_network_that_a_family_lacks_is_left_empty(roots: dict[str, Path]) -> None:

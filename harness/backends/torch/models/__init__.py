@@ -10,6 +10,7 @@ from harness.backends.torch.models.lenet5_compiled import CompiledLeNet5
 from harness.backends.torch.models.network import Network
 from harness.backends.torch.models.resnet18 import ResNet18
 from harness.backends.torch.models.xraynet import XrayNet
+from harness.backends.torch.models.xraynet_compiled import CompiledXrayNet
 
 NETWORKS: Mapping[str, type[Network]] = {
     "lenet5": LeNet5,
@@ -17,4 +18,8 @@ NETWORKS: Mapping[str, type[Network]] = {
     "resnet18": ResNet18,
     "densenet121": DenseNet121,
 }
-COMPILED_NETWORKS: Mapping[str, type[Network]] = {**NETWORKS, "lenet5": CompiledLeNet5}
+COMPILED_NETWORKS: Mapping[str, type[Network]] = {
+    **NETWORKS,
+    "lenet5": CompiledLeNet5,
+    "xraynet": CompiledXrayNet,
+}

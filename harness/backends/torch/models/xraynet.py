@@ -22,7 +22,7 @@ class XrayNet(Network):
         self.bn4 = batch_norm(48)
         self.conv5 = nn.Conv2d(48, 64, kernel_size=3, padding=1, bias=False)
         self.bn5 = batch_norm(64)
-        self.pool = nn.MaxPool2d(2)
+        self.pool: nn.Module = nn.MaxPool2d(2)
         self.fc = nn.Linear(64, classes)
 
     def features(self, x: Tensor) -> Tensor:
