@@ -32,7 +32,8 @@ BARE = """
     function epoch(pipeline)
         now = pipeline.CURRENT[]
         images = pipeline.images(now, DATA["pixels"], DATA["labels"])
-        pipeline.train!(now, images, DATA["order"], DATA["rates"], DATA["losses"])
+        still = zeros(Int, 0, 0, 0)  # no moves
+        pipeline.train!(now, images, DATA["order"], DATA["rates"], still, DATA["losses"])
         return 0
     end
     PipelineBench.Bridge.register("bare", Bare)
@@ -53,7 +54,7 @@ PUBLIC = """
         now = PipelineBenchKnet.CURRENT[]
         images = PipelineBenchKnet.images(now, pixels, labels)
         x = similar(pixels, Float32)
-        PipelineBench.inputs!(x, images, 1:length(labels))
+        PipelineBench.inputs!(x, PipelineBench.Batch(images, 1:length(labels)))
         DATA[] = minibatch(x, Int.(labels) .+ 1, size; shuffle = true)
         MODEL[] = Classifier(now.network)
         return nothing

@@ -3,7 +3,10 @@
     for (padding, stride) in ((0, 1), (1, 1), (2, 1), (1, 2), ((0, 2), (2, 1)))
         @test agree((x, w) -> conv4(w, x; padding = padding, stride = stride), image, kernel)
     end
+    @test agree((x, w) -> conv4(w, x; padding = (2, 1)), image, numbers(3, 2, 3, 7))
+    @test agree((x, w) -> conv4(w, x; padding = 3, stride = 2), image, numbers(7, 7, 3, 2))
     @test agree((x, w) -> conv4(w, x), image, numbers(1, 1, 3, 5))
+    @test agree((x, w) -> conv4(w, x; stride = 2), image, numbers(1, 1, 3, 5))
     @test agree((x, w) -> conv4(w, x; padding = 2), numbers(5, 5, 1, 2), numbers(5, 5, 1, 2))
     for mode in (0, 1, 2), shape in ((6, 4, 2, 2), (7, 5, 2, 2))
         @test agree(x -> pool(x; window = 2, mode = mode), numbers(shape...))
@@ -50,6 +53,12 @@ end
         y = pool(Variable(tape(), x); window = 2, stride = 2, padding = 1, mode = 2).value
         @test y[1, 1, 1, 1] == 1
         @test y[2, 2, 1, 1] == (5 + 6 + 8 + 9) / 4
+    end
+    @testset "the largest never counts padding" begin
+        x = reshape(collect(-9.0:-1), 3, 3, 1, 1)
+        y = pool(Variable(tape(), x); window = 3, stride = 2, padding = 1, mode = 0).value
+        @test y[:, :, 1, 1] == [-5 -2; -4 -1]
+        @test average(Variable(tape(), x)).value == fill(-5.0, 1, 1, 1, 1)
     end
     @testset "among equals the first is the largest" begin
         x = Variable(tape(), ones(2, 2, 1, 1))

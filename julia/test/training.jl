@@ -92,9 +92,12 @@ end
     now = build("tanh", "average", "float32")
     order, losses = repeat(reshape(collect(0:47), 48, 1), 1, 8), zeros(8)
     Standard.train("train", order, fill(0.01, 8), STILL, losses)
-    bytes = @allocated Standard.train("train", order, fill(0.01, 8), STILL, losses)
+    # The least of a few: all threads are counted, and what else Julia does meanwhile.
+    bytes = minimum(1:3) do _
+        @allocated Standard.train("train", order, fill(0.01, 8), STILL, losses)
+    end
     # One convolution's output alone would be 48 * 6 * 12 * 14 * 4 = 193,536.
-    @test bytes / 8 < 100_000
+    @test bytes / 8 < 50_000
 end
 
 @testset "update rules" begin

@@ -88,12 +88,12 @@ class JuliaBackend(Backend):
         moves: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         losses = np.empty(len(order))
-        if moves is None:
-            moves = np.empty((*order.shape, 0), np.int64)
+        # None cross as an empty array.
+        moves = np.empty((*order.shape, 0), np.int64) if moves is None else moves
+        order, moves = np.ascontiguousarray(order), np.ascontiguousarray(moves)
         split = self.split("train")
         if self.in_julia(split):
-            batches = np.ascontiguousarray(order)
-            self.call("train", "train", batches, rates, np.ascontiguousarray(moves), losses)
+            self.call("train", "train", order, rates, moves, losses)
             return losses
         for start in range(0, len(order), _BLOCK):
             steps = slice(start, start + _BLOCK)
