@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
 
 class Terminal:
@@ -36,6 +37,13 @@ class Terminal:
     def print(self, renderable: RenderableType = "") -> None:
         """Print a result (markup is interpreted; escape what comes from files)."""
         self.out.print(renderable)
+
+    def print_table(self, table: Table) -> None:
+        """Print a table; nothing is folded for whoever reads a file or a pipe."""
+        if not self.out.is_terminal:
+            options = self.out.options.update(max_width=10_000)
+            table.width = self.out.measure(table, options=options).maximum
+        self.out.print(table)
 
     def note(self, message: str) -> None:
         """Print a remark that is not part of the result, to stderr, without markup."""

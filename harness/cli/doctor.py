@@ -32,9 +32,6 @@ def doctor(frameworks: list[str] | None) -> None:
         cells = [versions, spec.location(), why, mend]
         table.add_row(spec.name, "no" if need else "yes", *map(escape, cells))
         needs.append(need)
-    out = terminal.out
-    if not out.is_terminal:  # nothing is folded for whoever reads a file or a pipe
-        table.width = out.measure(table, options=out.options.update(max_width=10_000)).maximum
-    terminal.print(table)
+    terminal.print_table(table)
     if any(needs) if frameworks else all(needs):
         raise click.exceptions.Exit(1)

@@ -14,6 +14,24 @@ class WrongRate(TorchBackend):
         return super().train_epoch(order, rates / 100, moves)
 
 
+class FlippedKernel(TorchBackend):
+    """Convolves where it should correlate."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        conv = self.model.conv2
+        conv._conv_forward = lambda x, weight, bias: type(conv)._conv_forward(
+            conv, x, weight.flip(2, 3), bias
+        )
+
+
+class SummedLoss(TorchBackend):
+    """Sums the losses of a batch where it should take their mean."""
+
+    def loss(self, images, labels):
+        return super().loss(images, labels) * len(labels)
+
+
 class SeesTheAnswers(TorchBackend):
     """Scores the training images it has just learnt as if they were the test split."""
 

@@ -1,0 +1,135 @@
+"""``bench parity``: proof that the frameworks compute the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.run import _LIST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from harness.parity import Verdict
+
+
+@click.command()
+@click.option("--frameworks", **_LIST, help="Backends to prove [default: all that are ready].")
+@click.option("--models", **_LIST, help="Networks [default: lenet5].")
+@click.option("--dataset", default="digits", metavar="NAME|FILE", help="[default: digits]")
+@click.option(
+    "--precision", default="float64", metavar="float64|float32", help="[default: float64]"
+)
+@click.option("--optimizer", default="sgd", metavar="sgd|adam|adamw", help="[default: sgd]")
+@click.option("--lr", default="0.01", metavar="X", help="Learning rate [default: 0.01].")
+@click.option("--batch-size", default=32, metavar="N", help="Images a step [default: 32].")
+@click.option("--steps", default=100, metavar="N", help="Training steps [default: 100].")
+@click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
+@click.option("--each", is_flag=True, help="List every array, not only the worst of each stage.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
+def parity(
+    frameworks: list[str] | None,
+    models: list[str] | None,
+    dataset: str,
+    precision: str,
+    optimizer: str,
+    lr: str,
+    batch_size: int,
+    steps: int,
+    threads: str | None,
+    each: bool,
+    data_dir: Path | None,
+) -> None:
+    """Hold every framework against PyTorch in float64, from the same weights and batches.
+
+    Logits, loss, the gradient of every parameter, and parameters with running statistics after 1,
+    10 and 100 steps, as largest differences relative to the largest magnitude. Exit code 1 when one
+    lies beyond its tolerance, or a framework fails.
+    """
+    from harness import paths
+    from harness.backends.registry import BACKENDS, choose_backends
+    from harness.config import parse_experiment
+    from harness.console import terminal
+    from harness.errors import BenchError, WorkerError
+    from harness.parity import REFERENCE, hold, make_plan, trace
+
+    settings = {
+        "training": {
+            "batch_size": batch_size,
+            "precision": precision,
+            "optimizer": {"name": optimizer, "learning_rate": lr},
+        }
+    } | ({} if threads is None else {"threads": threads})
+    experiment = parse_experiment(settings, where="options")
+    if steps < 1:
+        raise BenchError(f"--steps is {steps}: at least one is needed")
+    specs, _ = choose_backends(frameworks or [], skip_unavailable=False)
+    if (reason := BACKENDS[REFERENCE].missing()) is not None:
+        raise BenchError(f"'{REFERENCE}' is what all are held against, and it {reason}")
+    plans = [
+        make_plan(
+            model,
+            dataset,
+            data_dir=paths.data_dir(data_dir),
+            optimizer=experiment.training.optimizer,
+            batch_size=batch_size,
+            steps=steps,
+            threads=experiment.threads,
+        )
+        for model in models or ["lenet5"]
+    ]
+    found, failed = [], False
+    for plan in plans:
+        with terminal.err.status(f"{plan.model}: {REFERENCE} in float64"):
+            reference = trace(BACKENDS[REFERENCE], plan, "float64")
+        for spec in specs:
+            if spec.name == REFERENCE and precision == "float64":
+                continue  # the reference itself
+            try:
+                with terminal.err.status(f"{plan.model}: {spec.name}"):  # on terminals only
+                    found.append(hold(spec, plan, precision, reference))
+            except WorkerError as error:
+                terminal.error(f"{spec.name}, {plan.model}: {' '.join(str(error).split())}")
+                failed = True
+    if found:
+        terminal.print_table(_table(found, each))
+    for verdict in found:
+        for deviation in verdict.beyond:
+            terminal.error(
+                f"{verdict.framework}, {verdict.model}: {deviation.value:.1e} at {deviation}"
+            )
+    if failed or any(verdict.beyond for verdict in found):
+        raise click.exceptions.Exit(1)
+
+
+def _table(found: Sequence[Verdict], each: bool) -> Table:
+    """One row a stage, or with ``each`` one an array."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.parity import TOLERANCE
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("framework", "model", "stage", "deviation", "tolerance", "where", ""):
+        numeric = heading in ("deviation", "tolerance")
+        table.add_column(heading, justify="right" if numeric else "left")
+    for verdict in found:
+        bounds = TOLERANCE[verdict.precision]
+        worst = [verdict.worst(stage) for stage in verdict.stages]
+        for deviation in verdict.deviations if each else worst:
+            bound = bounds.get(deviation.stage)
+            judged = "" if bound is None else "agrees" if deviation.value <= bound else "DEVIATES"
+            table.add_row(
+                verdict.framework,
+                verdict.model,
+                deviation.stage,
+                f"{deviation.value:.1e}",
+                "" if bound is None else f"{bound:.0e}",
+                escape(deviation.where),
+                judged,
+            )
+    return table
