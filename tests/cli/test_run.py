@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -258,8 +259,12 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
     while not log.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    _, stderr = process.communicate(timeout=60)
+    for _ in range(3):  # whoever sees that nothing happens presses again
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+            break
+    _, stderr = process.communicate(timeout=10)
     assert process.returncode == 130, stderr
     last = stderr.splitlines()[-1]
     assert last.startswith("error: interrupted; finished cells are kept: add --resume --out ")

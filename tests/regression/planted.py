@@ -42,12 +42,8 @@ class SeesTheAnswers(TorchBackend):
         return np.eye(10, dtype=np.float32)[labels]
 
 
-class StaleStatistics(TorchBackend):
-    """Evaluates with running statistics that no training has moved."""
+class LabelsReversed(TorchBackend):
+    """Answers for the last label with what it found of the first."""
 
-    def train_epoch(self, order, rates, moves=None):
-        before = {name: held.clone() for name, held in self.model.named_buffers()}
-        losses = super().train_epoch(order, rates, moves)
-        for name, held in self.model.named_buffers():
-            held.copy_(before[name])
-        return losses
+    def predict(self, split):
+        return super().predict(split)[:, ::-1].copy()

@@ -74,9 +74,9 @@ def test_nih1000(baseline: Baseline, train: Callable, tmp_path: Path) -> None:
     assert departure(baseline, results) is None
 
 
-def test_stale_running_statistics_trip_the_gate(train: Callable) -> None:
+def test_labels_in_another_order_trip_the_gate(train: Callable) -> None:
     stored = next(b for b in PHANTOMS if b.framework == "torch")
-    fault = "planted:StaleStatistics"
+    fault = "planted:LabelsReversed"
     results = train("torch", "xraynet", "xray-phantom", stored.training, (0,), factory=fault)
     assert "below the expected" in (departure(stored, results) or "")
 
