@@ -42,6 +42,7 @@ class TorchBackend(Backend):
         network = self.networks[card.module]
         model = network(card, self.data.image_shape, len(self.data.classes))
         self.model = model.to(self.device, self.dtype)
+        self.model.to(memory_format=model.memory_format)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.model, task.optimizer)
         self.compute_logits: Callable[[Tensor], Tensor] = self.forward
         self.compute_loss: Callable[[Tensor, Tensor], Tensor] = self.loss

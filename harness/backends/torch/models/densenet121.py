@@ -40,6 +40,8 @@ class Transition(nn.Module):
 
 
 class DenseNet121(Network):
+    memory_format = torch.channels_last
+
     def __init__(self, card: ModelCard, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(card, image_shape, classes)
         self.conv0 = nn.Conv2d(image_shape[0], STEM, 7, stride=2, padding=3, bias=False)
