@@ -77,9 +77,17 @@ class Experiment(Frozen):
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: len(available_cpus()))
     device: Literal["cpu", "gpu"] = "cpu"
     skip_unavailable: bool = False
+    rounds: Annotated[int, Field(ge=0)] = 0
+    """Timed passes of each training; those beyond its epochs are for the clock alone."""
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Validation accuracy, or AUROC, whose time is told; None: what every training reached."""
+    inference: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Batch sizes at which answering is timed."""
+    profile: bool = False
+    """Whether one epoch more is trained under the framework's own profiler."""
     training: Training = Training()
 
-    @field_validator("frameworks", "models", "datasets", "seeds")
+    @field_validator("frameworks", "models", "datasets", "seeds", "inference")
     @classmethod
     def _no_repeats(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(value)) != len(value):

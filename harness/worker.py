@@ -29,7 +29,9 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Backend, Task
 from harness.backends.registry import BackendSpec
+from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError, WorkerError
+from harness.measure.operations import Operation
 from harness.protocol.weights import Weights
 
 _STOP_GRACE_S = 10.0
@@ -136,9 +138,29 @@ class Worker:
         maps: NDArray[np.floating] = self._call("activation_maps", split, rows, outputs)
         return maps
 
+    def infer(self, split: str, batch_size: int, *, calls: int, seconds: float) -> list[float]:
+        """Seconds of each call with ``batch_size`` images of a split, the first and cold one too.
+
+        At most ``calls`` calls; after two, no further one is begun when ``seconds`` are over.
+        """
+        timed: list[float] = self._call("infer", split, batch_size, calls, seconds)
+        return timed
+
+    def profile(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> dict[Operation, float]:
+        """Seconds by operation while training on ``order`` (steps, batch)."""
+        operations: dict[Operation, float] = self._call("profile", order, rates)
+        return operations
+
     def facts(self) -> dict[str, str]:
         facts: dict[str, str] = self._call("facts")
         return facts
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def peak_rss_bytes(self) -> int:
         """Largest resident set of the process so far."""
@@ -202,6 +224,7 @@ class _Server:
 
     backend_class: type[Backend]
     backend: Backend
+    dataset: Path
 
     def pin(self, cpus: tuple[int, ...]) -> None:
         if hasattr(os, "sched_setaffinity"):
@@ -216,6 +239,7 @@ class _Server:
 
     def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
         start = time.perf_counter()
+        self.dataset = task.dataset
         self.backend = self.backend_class(task)
         self.backend.load_weights(weights)
         return time.perf_counter() - start, self.backend.save_weights()
@@ -250,6 +274,25 @@ class _Server:
         self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
     ) -> NDArray[np.floating]:
         return self.backend.activation_maps(split, rows, outputs)
+
+    def infer(self, split: str, batch_size: int, calls: int, seconds: float) -> list[float]:
+        with open_dataset(self.dataset, memory_budget=0) as data:
+            reader = data.split(split)
+            images = reader.images(np.arange(batch_size) % len(reader))
+        timed: list[float] = []
+        until = time.perf_counter() + seconds
+        while len(timed) < 2 or (len(timed) < calls and time.perf_counter() < until):
+            start = time.perf_counter()
+            logits = self.backend.infer(images)
+            timed.append(time.perf_counter() - start)
+            if len(logits) != batch_size:
+                raise ValueError(f"{len(logits)} answers for {batch_size} images")
+        return timed
+
+    def profile(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> dict[Operation, float]:
+        return self.backend.profile(order, rates)
 
     def facts(self) -> dict[str, str]:
         facts = self.backend.facts()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Optimizer
+from harness.measure.operations import Operation
 from harness.protocol.weights import Weights
 
 EVALUATION_BATCH = 256
@@ -98,6 +99,23 @@ class Backend(ABC):
         ReLU of the sum over K of A times the mean gradient in A of the image's logit
         ``outputs`` (N,).
         """
+
+    @abstractmethod
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        """Logits (B, classes) of ``images`` (B, C, H, W) as a service gets them: in host memory.
+
+        Timed at several batch sizes; what a size costs once is paid in its first call.
+        """
+
+    def profile(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> dict[Operation, float]:
+        """Train as :meth:`train_epoch` does and say which operations took how many seconds.
+
+        Of one thread or of all together, whichever the framework's own profiler counts: what
+        counts is the shares. Empty where the framework has no profiler.
+        """
+        return {}
 
     @abstractmethod
     def facts(self) -> dict[str, str]:

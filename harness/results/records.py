@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from harness.measure.operations import Operation
 from harness.plan import Cell
 
 
@@ -30,6 +31,40 @@ class Phases(Record):
     """One evaluation batch from cold, compilation included."""
 
 
+class Conditions(Record):
+    """The machine around one timed pass; None where the system does not tell."""
+
+    gemm_gflops: float
+    """Speed of a matrix product on the same processors, in the run's precision, just before."""
+    other_load: float | None = None
+    """Processors kept busy meanwhile by anything but the worker, mean; steal time counts."""
+    clock_mhz: float | None = None
+    """Mean of the processors' clocks."""
+    throttled: int | None = None
+    """How often the hardware slowed itself down because of heat."""
+    swapped_bytes: int | None = None
+    energy_j: float | None = None
+    """Of the processor packages, by the kernel's RAPL counters."""
+
+
+class Round(Record):
+    """A pass over the training split for the clock alone; what it trained is thrown away."""
+
+    seconds: float
+    images: int
+    conditions: Conditions | None = None
+
+
+class Latency(Record):
+    """Calls with one batch of images in memory, until the logits are in memory."""
+
+    batch_size: int
+    first_s: float
+    """The first call of this size, compilation included."""
+    seconds: tuple[float, ...]
+    """Of every later call."""
+
+
 class Epoch(Record):
     """One pass over the training split; ``seconds`` covers training only, device synchronised."""
 
@@ -42,6 +77,7 @@ class Epoch(Record):
     val_auroc: float | None = None
     """Mean over the labels, where there is one."""
     evaluate_s: float
+    conditions: Conditions | None = None
 
 
 class Score(Record):
@@ -68,6 +104,16 @@ class Identity(Record):
     """Of the moves of the training images, where there are any."""
 
 
+class MachinePeak(Record):
+    """What the machine can do at most, measured in the run itself (``machine.json``)."""
+
+    threads: int
+    gemm_gflops: dict[Literal["float32", "float64"], float]
+    """Best of repeated square matrix products, NumPy's BLAS."""
+    bandwidth_gb_s: float
+    """Best of repeated copies far larger than the caches, reads and writes counted (STREAM)."""
+
+
 class CellResult(Record):
     """One trained network. ``status`` 'failed' has ``error`` and whatever was reached."""
 
@@ -89,6 +135,16 @@ class CellResult(Record):
     """Largest resident set of the worker process."""
     facts: dict[str, str] = {}
     """Versions and settings as the framework itself reports them, in its own process."""
+    extra_rounds: tuple[Round, ...] = ()
+    """Timed after training, where more rounds were asked for than there are epochs."""
+    inference: tuple[Latency, ...] = ()
+    operations: dict[Operation, float] = {}
+    """Seconds of one epoch by operation, from the framework's own profiler."""
+
+    @property
+    def rounds(self) -> tuple[Epoch | Round, ...]:
+        """Everything that the training clock read, in order."""
+        return (*self.epochs, *self.extra_rounds)
 
     @property
     def epoch_seconds(self) -> np.ndarray:
@@ -96,6 +152,11 @@ class CellResult(Record):
         return np.array([epoch.seconds for epoch in self.epochs])
 
     @property
+    def round_seconds(self) -> np.ndarray:
+        """float64 (rounds,)"""
+        return np.array([each.seconds for each in self.rounds])
+
+    @property
     def images_per_second(self) -> np.ndarray:
-        """float64 (epochs,), training throughput epoch by epoch."""
-        return np.array([epoch.images / epoch.seconds for epoch in self.epochs])
+        """float64 (rounds,), training throughput round by round."""
+        return np.array([each.images / each.seconds for each in self.rounds])

@@ -41,6 +41,9 @@ class Sound(Backend):
         count = len(self.data.split(split))
         return np.eye(len(self.data.classes), dtype=np.float32)[np.zeros(count, int)]
 
+    def infer(self, images):
+        return np.zeros((len(images), len(self.data.classes)), np.float32)
+
     def loss_and_gradients(self, batch):
         return self.predict("train")[batch], 0.5, dict(self.weights)
 

@@ -115,6 +115,16 @@ class JuliaBackend(Backend):
                 self.call("predict", name, 0, scores[rows])
         return scores
 
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        classes = len(self.data.classes)
+        shape = (len(images), classes) if self.data.task == "multilabel" else len(images)
+        scores = np.empty((len(images), classes), self.dtype)
+        labels = np.zeros(shape, np.uint8)  # nobody asks for them, but a batch has some
+        self.call("hand_over", "images", images, labels)
+        self.call("predict", "images", 0, scores)
+        self.call("forget", "images")
+        return scores
+
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:

@@ -106,6 +106,12 @@ class TorchBackend(Backend):
         ]
         return torch.cat(logits).numpy(force=True)
 
+    @torch.inference_mode()
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        self.model.eval()
+        logits = self.compute_logits(torch.from_numpy(images).to(self.device))
+        return logits.numpy(force=True)
+
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
@@ -174,6 +180,8 @@ class CompiledTorchBackend(TorchBackend):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Each batch size of inference is compiled by itself; beyond the usual 8 it would run eager.
+        torch._dynamo.config.recompile_limit = 64
         self.compute_logits = torch.compile(self.forward, dynamic=False)
         self.compute_loss = torch.compile(self.loss, dynamic=False)
 
