@@ -138,6 +138,9 @@ class JaxBackend(Backend):
             logits.append(self.jitted_forward(*self.variables(), images))
         return np.concatenate(jax.device_get(logits))[: len(reader)]
 
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return np.asarray(self.jitted_forward(*self.variables(), images))
+
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
         kinds: dict[type[nnx.Variable], dict[Any, Any]] = {nnx.Param: {}, nnx.BatchStat: {}}
         types = dict(nnx.to_flat_state(nnx.state(self.model)))
