@@ -1,4 +1,4 @@
-"""Training: one benchmark a cell, one round an epoch, measured inside the framework's process."""
+"""Training: one benchmark a cell, one round a pass, measured inside the framework's process."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def test_training(cell: Cell, comparison: Comparison, benchmark: BenchmarkFixtur
 
     labels = auroc_labels(comparison.folder.manifest.datasets[cell.dataset])
 
-    CLOCK.load(epoch.seconds for epoch in result.epochs)
+    CLOCK.load(result.round_seconds.tolist())
     benchmark.group = f"{cell.dataset} {cell.model}, seconds an epoch"
-    benchmark.pedantic(CLOCK.play_round, rounds=len(result.epochs), iterations=1)
+    benchmark.pedantic(CLOCK.play_round, rounds=len(result.rounds), iterations=1)
     benchmark.extra_info.update(
         cell.model_dump(),
         images_per_epoch=result.epochs[0].images,

@@ -166,6 +166,14 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
         "--threads", str(experiment.threads),
         "--device", experiment.device,
     ]  # fmt: skip
+    if experiment.rounds:
+        words += ["--rounds", str(experiment.rounds)]
+    if experiment.target is not None:
+        words += ["--target", repr(experiment.target)]
+    if experiment.inference:
+        words += ["--inference", ",".join(map(str, experiment.inference))]
+    if experiment.profile:
+        words += ["--profile"]
     if training.initial_weights is not None:
         words += ["--initial-weights", str(training.initial_weights)]
     if experiment.skip_unavailable:

@@ -19,8 +19,11 @@ from harness.backends.registry import BackendSpec
 from harness.config import Training, available_cpus
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import WorkerError
+from harness.measure.conditions import Conditions, watching
 from harness.measure.examples import Examples, choose
 from harness.measure.metrics import evaluate
+from harness.measure.operations import Operation
+from harness.measure.peak import Gauge
 from harness.models import find_model
 from harness.models.card import ModelCard
 from harness.plan import Cell, Group
@@ -38,8 +41,24 @@ from harness.protocol.weights import (
     save_weights,
 )
 from harness.results.folder import CellArrays, DatasetEntry, RunFolder
-from harness.results.records import CellResult, Epoch, Identity, Phases, Score
+from harness.results.records import (
+    CellResult,
+    Epoch,
+    Identity,
+    Latency,
+    MachinePeak,
+    Phases,
+    Round,
+    Score,
+)
 from harness.worker import Worker
+
+INFERENCE_CALLS = 200
+"""At most, of each batch size."""
+INFERENCE_S = 1.0
+"""After which no further call is begun."""
+PROFILED_STEPS = 50
+"""A profiler keeps every event, and more of the same say nothing new."""
 
 
 class Observer(Protocol):
@@ -156,7 +175,12 @@ def run_group(
     trainable = card.trainable_size(entry.image_shape, len(entry.classes))
     adapted = adapted_weights(weights, training)
     showcase = Showcase.of(folder, group)
+    experiment = folder.manifest.experiment
+    cpus = available_cpus()
     with ExitStack() as stack:
+        gauge = stack.enter_context(Gauge(threads=experiment.threads, cpus=cpus))
+        if folder.machine is None:
+            folder.write_machine(measure_machine(gauge, experiment.threads))
         sessions = [
             Session(
                 folder=folder,
@@ -166,6 +190,8 @@ def run_group(
                 parameters=trainable,
                 adapted=adapted,
                 showcase=showcase,
+                gauge=gauge,
+                cpus=cpus,
                 observer=observer,
             )
             for cell in group
@@ -176,7 +202,31 @@ def run_group(
             for session in sessions:
                 yield from session.attempt(session.train_epoch, number)
         for session in sessions:
+            yield from session.attempt(session.test)
+        for number in range(training.epochs, experiment.rounds):
+            for session in sessions:
+                yield from session.attempt(session.time_round, number)
+        if group[0].seed == experiment.seeds[0]:  # another seed answers no faster
+            for batch_size in experiment.inference:
+                for session in sessions:
+                    yield from session.attempt(session.time_inference, batch_size)
+            if experiment.profile:
+                for session in sessions:
+                    yield from session.attempt(session.profile)
+        for session in sessions:
             yield from session.attempt(session.finish)
+
+
+def measure_machine(gauge: Gauge, threads: int) -> MachinePeak:
+    """What the processors of this run can do at most; nothing else runs meanwhile."""
+    return MachinePeak(
+        threads=threads,
+        gemm_gflops={
+            "float32": gauge.peak_gemm_gflops("float32"),
+            "float64": gauge.peak_gemm_gflops("float64"),
+        },
+        bandwidth_gb_s=gauge.bandwidth_gb_s(),
+    )
 
 
 def first_weights(card: ModelCard, entry: DatasetEntry, training: Training, seed: int) -> Weights:
@@ -216,6 +266,8 @@ class Session:
         parameters: int,
         adapted: tuple[str, ...],
         showcase: Showcase | None,
+        gauge: Gauge,
+        cpus: tuple[int, ...],
         observer: Observer,
     ) -> None:
         self.folder = folder
@@ -225,12 +277,17 @@ class Session:
         self.parameters = parameters
         self.adapted = adapted
         self.showcase = showcase
+        self.gauge = gauge
+        self.cpus = cpus
         self.observer = observer
         self.ended = False
         self.phases: Phases | None = None
         self.identity: Identity | None = None
         self.epochs: list[Epoch] = []
         self.losses: list[NDArray[np.float64]] = []
+        self.extra_rounds: list[Round] = []
+        self.inference: list[Latency] = []
+        self.operations: dict[Operation, float] = {}
 
     def attempt(
         self, action: Callable[..., CellResult | None], *arguments: object
@@ -278,7 +335,7 @@ class Session:
             Worker(
                 self.spec,
                 threads=task.threads,
-                cpus=available_cpus(),
+                cpus=self.cpus,
                 log=stack.enter_context(self.folder.log_path(self.cell).open("wb")),
                 environment=_cold_caches(caches),
             )
@@ -307,9 +364,7 @@ class Session:
     def train_epoch(self, number: int) -> None:
         """One round: train, then evaluate on the validation split, timed apart."""
         order = self.course.orders[number]
-        seconds, losses = self.worker.train_epoch(
-            order, self.course.rates[number], self.course.moves[number]
-        )
+        seconds, losses, conditions = self._timed_pass(number)
         if losses.shape != (len(order),):
             raise WorkerError(
                 f"{self.spec.name} returned losses of shape {losses.shape} for {len(order)} steps"
@@ -324,16 +379,36 @@ class Session:
             val_accuracy=validation.accuracy,
             val_auroc=validation.mean_auroc,
             evaluate_s=evaluate_s,
+            conditions=conditions,
         )
         self.losses.append(losses)
         self.epochs.append(epoch)
         self.observer.epoch_ended(self.cell, number + 1, epoch)
 
-    def finish(self) -> CellResult:
-        """Evaluate on the test split, keep predictions, examples and weights, end the worker."""
+    def _timed_pass(self, number: int) -> tuple[float, NDArray[np.float64], Conditions | None]:
+        """Train on the batches of epoch ``number``; seconds, losses, and the machine meanwhile."""
+        precision = self.folder.manifest.experiment.training.precision
+        speed = self.gauge.gemm_gflops(precision)
+        with watching(self.worker.pid, self.cpus[: self._threads], speed) as watch:
+            seconds, losses = self.worker.train_epoch(
+                self.course.orders[number], self.course.rates[number], self.course.moves[number]
+            )
+        return seconds, losses, watch.conditions
+
+    def test(self) -> None:
+        """Evaluate on the test split; keep predictions, examples and weights."""
         seconds, logits, split = self._predict("test")
-        test = evaluate(self.entry.task, logits, split.labels)
-        peak_rss_bytes = self.worker.peak_rss_bytes()  # of the work measured, not of what follows
+        found = evaluate(self.entry.task, logits, split.labels)
+        self.score = Score(
+            examples=found.examples,
+            correct=found.correct,
+            accuracy=found.accuracy,
+            loss=found.loss,
+            auroc=found.auroc,
+            seconds=seconds,
+        )
+        # Of the work measured, not of what follows.
+        self.peak_rss_bytes = self.worker.peak_rss_bytes()
         examples = self._examples(logits, split)
         self.folder.write_arrays(
             self.cell,
@@ -358,28 +433,54 @@ class Session:
                 classes=self.entry.classes,
             ),
         )
+        if self.showcase is not None:
+            self.showcase.chosen = examples
+
+    def time_round(self, number: int) -> None:
+        """One more round for the clock alone: the first epochs over again, from the start."""
+        epochs = len(self.course.orders)
+        if number % epochs == 0:
+            self.observer.phase_started(self.cell, "timing")
+            self.worker.load_weights(self.course.weights)
+        seconds, _, conditions = self._timed_pass(number % epochs)
+        images = self.course.orders[number % epochs].size
+        self.extra_rounds.append(Round(seconds=seconds, images=images, conditions=conditions))
+
+    def time_inference(self, batch_size: int) -> None:
+        """Answers to one batch of test images in memory, again and again."""
+        self.observer.phase_started(self.cell, f"answering {batch_size}")
+        first, *later = self.worker.infer(
+            "test", batch_size, calls=INFERENCE_CALLS, seconds=INFERENCE_S
+        )
+        self.inference.append(Latency(batch_size=batch_size, first_s=first, seconds=tuple(later)))
+
+    def profile(self) -> None:
+        """Some steps more under the framework's own profiler."""
+        self.observer.phase_started(self.cell, "profiling")
+        self.worker.load_weights(self.course.weights)
+        steps = slice(0, PROFILED_STEPS)
+        self.operations = self.worker.profile(
+            self.course.orders[0][steps], self.course.rates[0][steps]
+        )
+
+    def finish(self) -> CellResult:
+        """End the worker."""
         result = CellResult(
             cell=self.cell,
             started=self.started,
             phases=self.phases,
             epochs=tuple(self.epochs),
-            test=Score(
-                examples=test.examples,
-                correct=test.correct,
-                accuracy=test.accuracy,
-                loss=test.loss,
-                auroc=test.auroc,
-                seconds=seconds,
-            ),
+            test=self.score,
             identity=self.identity,
             parameters=self.parameters,
             adapted=self.adapted,
             facts=self.worker.facts(),
-            peak_rss_bytes=peak_rss_bytes,
+            peak_rss_bytes=self.peak_rss_bytes,
+            extra_rounds=tuple(self.extra_rounds),
+            inference=tuple(self.inference),
+            operations=self.operations,
         )
         self.worker.stop()
-        if self.showcase is not None:
-            self.showcase.chosen = examples
         return result
 
     def _examples(self, logits: NDArray[np.floating], split: SplitReader) -> Examples | None:
@@ -409,6 +510,10 @@ class Session:
             "example_images": images,
             "example_maps": maps,
         }
+
+    @property
+    def _threads(self) -> int:
+        return self.folder.manifest.experiment.threads
 
     def _positive_weights(self, training: Training) -> tuple[float, ...]:
         if training.positive_weights == "none":

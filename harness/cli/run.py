@@ -19,6 +19,7 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> l
     return names
 
 
+INFERENCE_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
 
 
@@ -58,6 +59,25 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
 )
 @click.option("--precision", metavar="float32|float64", help="[default: float32]")
 @click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
+@click.option(
+    "--rounds",
+    metavar="N",
+    help="Timed passes, in turns; those beyond --epochs are for the clock alone.",
+)
+@click.option(
+    "--target",
+    metavar="X",
+    help="Validation accuracy (or AUROC) to tell the time to [default: what all reach].",
+)
+@click.option(
+    "--inference",
+    **_LIST | {"metavar": "[1,2,...]"},
+    is_flag=False,
+    flag_value=",".join(map(str, INFERENCE_BATCHES)),
+    help=f"Time answers too, in batches of these sizes [alone: {INFERENCE_BATCHES[0]} to "
+    f"{INFERENCE_BATCHES[-1]}].",
+)
+@click.option("--profile", is_flag=True, help="Tell how the time divides into operations.")
 @click.option("--device", metavar="cpu|gpu", help="[default: cpu]")
 @click.option(
     "--config",
@@ -130,6 +150,10 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         threads=options["threads"],
         device=options["device"],
         skip_unavailable=options["skip_unavailable"] or None,
+        rounds=options["rounds"],
+        target=options["target"],
+        inference=options["inference"],
+        profile=options["profile"] or None,
     ) | {
         "training": given(
             epochs=options["epochs"],

@@ -87,3 +87,27 @@ class ModelCard:
     def forward_flops(self, image_shape: tuple[int, int, int], classes: int) -> int:
         """Floating-point operations of one forward pass on one image: 2 per multiply-accumulate."""
         return 2 * sum(layer.macs for layer in self.layers(image_shape, classes))
+
+    def training_flops(self, image_shape: tuple[int, int, int], classes: int) -> int:
+        """The same of one training step, an image: forward, and backward twice that.
+
+        Gradients of weights and of inputs cost as much as the forward pass each; the first layer
+        has no gradient of its input, because nobody learns the image.
+        """
+        layers = self.layers(image_shape, classes)
+        return 2 * (3 * sum(layer.macs for layer in layers) - layers[0].macs)
+
+    def training_bytes(
+        self, image_shape: tuple[int, int, int], classes: int, batch_size: int, itemsize: int
+    ) -> float:
+        """Memory that one training step moves, an image, if nothing stays in a cache.
+
+        Each layer's output is written and read forward, and so is its gradient backward; weights
+        are read twice, their gradients written and read, weights and velocity read and written by
+        the update, shared by the batch; the image comes as uint8. A framework that fuses layers
+        moves less, so this is the traffic of computing layer by layer (Williams, Waterman,
+        Patterson: Roofline, CACM 52 (4), 2009).
+        """
+        outputs = sum(math.prod(layer.output_shape) for layer in self.layers(image_shape, classes))
+        weights = self.trainable_size(image_shape, classes)
+        return math.prod(image_shape) + itemsize * (4 * outputs + 8 * weights / batch_size)

@@ -22,7 +22,14 @@ from harness.models.card import ModelCard
 from harness.plan import Cell
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
 from harness.results.load import MIB, auroc_labels
-from harness.results.records import CellResult, Epoch, Identity, Phases, Score
+from harness.results.records import (
+    CellResult,
+    Epoch,
+    Identity,
+    MachinePeak,
+    Phases,
+    Score,
+)
 
 MINIMUM_ROUNDS = 6
 """With n rounds even their whole range holds the median in only 1 - 2 / 2^n of cases: 94 % at 5."""
@@ -30,7 +37,7 @@ SIGNIFICANCE = 0.05
 FIRST_STEPS = 100
 """How many steps of two loss curves are compared: later ones differ by amplified rounding alone."""
 UNSTEADY = 1.5
-"""Upper over lower quartile of a training's epochs: above this, something disturbed the machine."""
+"""Upper over lower quartile of a training's rounds: above this, something disturbed the machine."""
 START_ALLOWANCE_S = 30.0
 """Longer than a start takes beyond what was measured of it."""
 FAILED_START_ALLOWANCE_S = 300.0
@@ -153,15 +160,15 @@ class Outcome:
 
     @cached_property
     def speed(self) -> Estimate:
-        """Training images a second, over the epochs of all seeds."""
+        """Training images a second, over the rounds of all seeds."""
         cells = self.trained.values()
         return median_of_rounds(np.concatenate([cell.images_per_second for cell in cells]))
 
     @property
     def unsteadiness(self) -> float:
-        """Upper over lower quartile of the epochs' speeds, of the seed where that is largest.
+        """Upper over lower quartile of the rounds' speeds, of the seed where that is largest.
 
-        Quartiles, because one slow epoch, perhaps the first, moves no median.
+        Quartiles, because one slow round, perhaps the first, moves no median.
         """
         rates = [cell.images_per_second for cell in self.trained.values()]
         quartiles = [np.quantile(rate, (0.25, 0.75)) for rate in rates]
@@ -409,6 +416,8 @@ class Run:
 
     folder: RunFolder
     groups: tuple[Group, ...]
+    machine: MachinePeak | None = None
+    """None in runs of versions that did not measure it."""
 
     @property
     def manifest(self) -> Manifest:
@@ -470,7 +479,7 @@ class Run:
                     ),
                 )
             )
-        run = cls(folder, tuple(groups))
+        run = cls(folder, tuple(groups), folder.machine)
         if run.with_result == 0:
             raise BenchError(
                 f"{folder.path} holds no result yet: go on with bench run --resume --out DIR"
@@ -479,7 +488,7 @@ class Run:
 
 
 def paired_speed(above: Outcome, below: Outcome) -> Estimate | None:
-    """Throughput of ``above`` over that of ``below``, epoch by epoch of the seeds both finished.
+    """Throughput of ``above`` over that of ``below``, round by round of the seeds both finished.
 
     None where they never took turns.
     """

@@ -17,11 +17,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from harness.report import answers, examples, pictures
-from harness.report.comparison import Group, Outcome, Trained
+from harness.report import answers, closeness, examples, inference, pictures, target
+from harness.report.comparison import Group, Outcome, Run, Trained
 from harness.report.labels import name_of
 from harness.report.text import number
-from harness.results.records import Epoch
 
 # Okabe & Ito's palette, told apart by colour-blind readers too; dashes help in greyscale.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -59,11 +58,12 @@ STYLE: Any = {
 }
 
 
-def draw(group: Group) -> dict[str, str | bytes]:
+def draw(run: Run, group: Group) -> dict[str, str | bytes]:
     """SVG text by kind: 'curves', 'speed' and 'startup'; nothing for a group without results.
 
-    'roc' and 'calibration' as well where there are AUROCs and predictions, 'confusion' where there
-    are more than two classes; and 'examples', a PNG, where test images were kept.
+    As well, where there is something to draw: 'target', 'roofline', 'inference'; 'roc' and
+    'calibration' with AUROCs and predictions, 'confusion' with more than two classes; and
+    'examples', a PNG, of the test images that were kept.
     """
     if not group.finished:
         return {}
@@ -72,6 +72,12 @@ def draw(group: Group) -> dict[str, str | bytes]:
         "speed": speed,
         "startup": startup,
     }
+    if (aim := target.target_of(run, group)) is not None:
+        kinds["target"] = lambda group: target.curves(group, aim, COLORS, WIDTH)
+    if closeness.measured(run, group):
+        kinds["roofline"] = lambda group: closeness.roofline(run, group, COLORS, WIDTH)
+    if inference.timed(group):
+        kinds["inference"] = lambda group: inference.curves(group, COLORS, WIDTH)
     if group.labels and any(_ranked(outcome) for outcome in group.finished):
         kinds |= {"roc": roc, "calibration": calibration}
     if has_confusion(group):
@@ -89,7 +95,7 @@ def curves(group: Group) -> Figure:
 
     Validation AUROC instead of accuracy where there is one.
     """
-    auroc = shows_auroc(group)
+    auroc = target.uses_auroc(group)
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     averaged = 1
@@ -99,7 +105,7 @@ def curves(group: Group) -> Figure:
         lowest = min(lowest, float(np.nanmin(losses, initial=math.inf)))
         highest = max(highest, float(np.nanmax(losses, initial=0)))
         _band(left, first, losses, group, place, marker=False)
-        scores = _equal_length([[_validation(e, auroc) for e in c.epochs] for c in _cells(outcome)])
+        scores = _equal_length([target.scores(cell, auroc) for cell in _cells(outcome)])
         epochs = np.arange(1, scores.shape[1] + 1, dtype=np.float64)
         _band(right, epochs, scores, group, place, marker=len(epochs) < 2)
     if lowest > 0 and highest > 10 * lowest:  # a narrower range has no power of ten to label
@@ -117,16 +123,6 @@ def curves(group: Group) -> Figure:
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, left)
     return figure
-
-
-def shows_auroc(group: Group) -> bool:
-    """Whether validation is shown as AUROC: every epoch has one."""
-    epochs = [e for outcome in group.finished for cell in _cells(outcome) for e in cell.epochs]
-    return bool(group.labels) and all(epoch.val_auroc is not None for epoch in epochs)
-
-
-def _validation(epoch: Epoch, auroc: bool) -> float:
-    return epoch.val_auroc if auroc and epoch.val_auroc is not None else epoch.val_accuracy
 
 
 def roc(group: Group) -> Figure:
@@ -285,7 +281,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def speed(group: Group) -> Figure:
-    """Median throughput with its interval, and every epoch as a dot."""
+    """Median throughput with its interval, and every round as a dot."""
     outcomes = group.finished
     figure = Figure(figsize=(WIDTH, 1.1 + 0.55 * len(outcomes)), layout="constrained")
     axes = figure.subplots()

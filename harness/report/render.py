@@ -15,11 +15,15 @@ from harness.errors import BenchError
 from harness.measure.statistics import CONFIDENCE, RESAMPLES
 from harness.report import (
     answers,
+    closeness,
     examples,
     figures,
+    inference,
     labels,
+    profile,
     sources,
     tables,
+    target,
     text,
     verdict,
 )
@@ -36,6 +40,9 @@ FIGURES = {
     "roc": "ROC curves of each framework, {labels}",
     "calibration": "Reliability of each framework's probabilities",
     "confusion": "Confusion matrix of each framework: true class by row, answer by column",
+    "target": "Validation {score} over the seconds since the first touch of data",
+    "roofline": "Roofline of the machine with the speed of each framework",
+    "inference": "Images per second and latency of answers by batch size",
     "examples": "Test images, each with the class-activation map of each framework over it",
 }
 """Kinds of figure and what their text for readers without pictures says."""
@@ -52,7 +59,7 @@ def render(path: Path) -> Path:
         raise BenchError(f"{path}: environment.json does not describe a machine")
     run = Run.read(folder)
     csv = to_csv(cells_frame(folder))
-    drawn = [_figures(group) for group in run.groups]
+    drawn = [_figures(run, group) for group in run.groups]
     content = _markdown(run, [{kind: name for kind, (name, _) in files.items()} for files in drawn])
     try:
         for files in drawn:
@@ -66,12 +73,12 @@ def render(path: Path) -> Path:
     return path / "report.md"
 
 
-def _figures(group: Group) -> dict[str, tuple[str, str | bytes]]:
+def _figures(run: Run, group: Group) -> dict[str, tuple[str, str | bytes]]:
     """Path below the run's folder and SVG text or bytes of a PNG, by kind."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{group.dataset}-{group.model}")
     return {
         kind: (f"figures/{stem}-{kind}.{'svg' if isinstance(drawing, str) else 'png'}", drawing)
-        for kind, drawing in figures.draw(group).items()
+        for kind, drawing in figures.draw(run, group).items()
     }
 
 
@@ -96,6 +103,10 @@ def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
                 "confused": _confused(group),
                 "two_classes": group.entry.task == "multiclass" and len(group.entry.classes) == 2,
                 "examples": examples.shown(group),
+                "target": target.target_of(run, group),
+                "close": closeness.measured(run, group),
+                "answered": inference.timed(group),
+                "profiled": profile.profiled(group),
             }
             for group, names in zip(run.groups, drawn, strict=True)
         ],
@@ -114,9 +125,13 @@ def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
         confidence=round(100 * CONFIDENCE),
         resamples=RESAMPLES,
         answers=answers,
+        closeness=closeness,
         examples=examples,
+        inference=inference,
         labels=labels,
+        profile=profile,
         tables=tables,
+        target=target,
         verdict=verdict,
     )
 
@@ -124,7 +139,7 @@ def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
 def _links(group: Group, names: dict[str, str]) -> dict[str, str]:
     """Markdown pictures by kind."""
     words = {
-        "score": "AUROC" if figures.shows_auroc(group) else "accuracy",
+        "score": "AUROC" if target.uses_auroc(group) else "accuracy",
         "labels": "label by label" if len(group.labels) > 1 else "one plot",
     }
     return {

@@ -16,7 +16,7 @@ import pydantic
 from harness.config import Experiment
 from harness.errors import BenchError
 from harness.plan import Cell
-from harness.results.records import CellResult, Record
+from harness.results.records import CellResult, MachinePeak, Record
 
 
 class DatasetEntry(Record):
@@ -189,6 +189,25 @@ class RunFolder:
                     "resume with the options it was started with, or choose another --out"
                 )
         return folder
+
+    @property
+    def machine(self) -> MachinePeak | None:
+        """What the machine can do at most; None in a run that has not measured it.
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        path = self.path / "machine.json"
+        if not path.is_file():
+            return None
+        try:
+            return MachinePeak.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise BenchError(f"{path}: cannot read what the machine can do ({first})") from error
+
+    def write_machine(self, peak: MachinePeak) -> None:
+        write_atomically(self.path / "machine.json", peak.model_dump_json(indent=2) + "\n")
 
     def write_result(self, result: CellResult) -> None:
         write_atomically(self._file(result.cell, ".json"), result.model_dump_json(indent=2) + "\n")

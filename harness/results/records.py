@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from harness.measure.conditions import Conditions
 from harness.measure.operations import Operation
 from harness.plan import Cell
 
@@ -29,22 +30,6 @@ class Phases(Record):
     """One training step from cold, compilation included; its effect is then undone."""
     first_predict_s: float
     """One evaluation batch from cold, compilation included."""
-
-
-class Conditions(Record):
-    """The machine around one timed pass; None where the system does not tell."""
-
-    gemm_gflops: float
-    """Speed of a matrix product on the same processors, in the run's precision, just before."""
-    other_load: float | None = None
-    """Processors kept busy meanwhile by anything but the worker, mean; steal time counts."""
-    clock_mhz: float | None = None
-    """Mean of the processors' clocks."""
-    throttled: int | None = None
-    """How often the hardware slowed itself down because of heat."""
-    swapped_bytes: int | None = None
-    energy_j: float | None = None
-    """Of the processor packages, by the kernel's RAPL counters."""
 
 
 class Round(Record):

@@ -1,0 +1,169 @@
+"""The machine around a timed pass: what else ran, how fast the clock was, heat, swap, energy."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+SYSTEM = Path("/")
+
+
+class Conditions(BaseModel):
+    """The machine around one timed pass; None where the system does not tell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gemm_gflops: float
+    """Speed of a matrix product on the same processors, in the run's precision, just before."""
+    other_load: float | None = None
+    """Processors kept busy meanwhile by anything but the worker, mean; steal time counts."""
+    clock_mhz: float | None = None
+    """Mean of the processors' clocks."""
+    throttled: int | None = None
+    """How often the hardware slowed itself down because of heat."""
+    swapped_bytes: int | None = None
+    energy_j: float | None = None
+    """Of the processor packages, by the kernel's RAPL counters."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Counters that only grow."""
+
+    at: float
+    busy: float
+    """Seconds that the processors worked, or wanted to and were given to another machine."""
+    own: float
+    """Seconds of these that were the worker's or this process's."""
+    throttled: int | None
+    swapped_bytes: int | None
+    energy_uj: dict[str, int]
+    """By package."""
+
+
+class Watch:
+    """Filled in when the time it watches is over."""
+
+    conditions: Conditions | None = None
+
+
+@contextmanager
+def watching(pid: int, cpus: tuple[int, ...], gemm_gflops: float) -> Iterator[Watch]:
+    """Take readings before and after; ``pid`` is the worker, ``cpus`` the processors it may use."""
+    watch = Watch()
+    before = _read(pid, cpus)
+    yield watch
+    after = _read(pid, cpus)
+    seconds = after.at - before.at
+    other = (after.busy - before.busy) - (after.own - before.own)
+    watch.conditions = Conditions(
+        gemm_gflops=gemm_gflops,
+        # The kernel counts in hundredths of a second, so little can come out as less than nothing.
+        other_load=max(0.0, other / seconds) if seconds > 0 else None,
+        clock_mhz=clock_mhz(cpus),
+        throttled=_grown(before.throttled, after.throttled),
+        swapped_bytes=_grown(before.swapped_bytes, after.swapped_bytes),
+        energy_j=_energy(before.energy_uj, after.energy_uj),
+    )
+
+
+def _read(pid: int, cpus: tuple[int, ...]) -> _Reading:
+    return _Reading(
+        at=time.perf_counter(),
+        busy=_busy(cpus),
+        own=_own(pid) + _own(None),
+        throttled=throttle_count(),
+        swapped_bytes=swapped_bytes(),
+        energy_uj={str(zone): count for zone, count in _energy_counters()},
+    )
+
+
+def _busy(cpus: tuple[int, ...]) -> float:
+    """Steal time included, idle time and waiting for disks not."""
+    every = psutil.cpu_times(percpu=True)
+    counted = [every[cpu] for cpu in cpus if cpu < len(every)]
+    idle = ("idle", "iowait", "guest", "guest_nice")  # guest time is part of user time
+    working = (
+        float(value)
+        for times in counted
+        for name, value in times._asdict().items()
+        if name not in idle
+    )
+    return sum(working)
+
+
+def _own(pid: int | None) -> float:
+    with contextlib.suppress(psutil.Error):
+        times = psutil.Process(pid).cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+def clock_mhz(cpus: tuple[int, ...]) -> float | None:
+    """Mean of the present clocks, where the system tells them."""
+    lines = _text("proc/cpuinfo").splitlines()
+    clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    chosen = [clocks[cpu] for cpu in cpus if cpu < len(clocks)]
+    return sum(chosen) / len(chosen) if chosen else None
+
+
+def throttle_count() -> int | None:
+    """How often a core or package slowed down because of heat since the machine was started."""
+    files = (SYSTEM / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
+    counts = [int(text) for file in files if (text := _content(file)).isdigit()]
+    return sum(counts) if counts else None
+
+
+def swapped_bytes() -> int | None:
+    """Bytes moved from and to swap since the machine was started."""
+    pages = dict(line.split() for line in _text("proc/vmstat").splitlines() if line)
+    if "pswpin" not in pages:
+        return None
+    import resource
+
+    return (int(pages["pswpin"]) + int(pages["pswpout"])) * resource.getpagesize()
+
+
+def _energy_counters() -> Iterator[tuple[Path, int]]:
+    """Of the packages: their parts (cores, memory) lie below them and are counted already."""
+    for zone in sorted((SYSTEM / "sys/class/powercap").glob("intel-rapl:[0-9]*")):
+        if zone.name.count(":") == 1 and (text := _content(zone / "energy_uj")).isdigit():
+            yield zone, int(text)
+
+
+def _energy(before: dict[str, int], after: dict[str, int]) -> float | None:
+    """Joules; a counter that ran over is set right by its range."""
+    if not before or before.keys() != after.keys():
+        return None
+    used = 0
+    for zone, first in before.items():
+        grown = after[zone] - first
+        if grown < 0:
+            limit = _content(Path(zone) / "max_energy_range_uj")
+            if not limit.isdigit():
+                return None
+            grown += int(limit)
+        used += grown
+    return used / 1e6
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
+
+
+def _text(path: str) -> str:
+    return _content(SYSTEM / path)
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
