@@ -1,0 +1,276 @@
+"""What a framework computes from given weights and batches, stage by stage."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.base import Task
+from harness.backends.registry import BackendSpec
+from harness.config import Optimizer, available_cpus
+from harness.data.hdf5 import open_dataset
+from harness.data.locate import resolve
+from harness.errors import BenchError
+from harness.models import find_model
+from harness.protocol.augmentation import epoch_moves
+from harness.protocol.order import epoch_order, steps_per_epoch
+from harness.protocol.random import stream
+from harness.protocol.weights import Weights, initial_weights
+from harness.worker import Worker
+
+CHECKPOINTS = (1, 2, 3, 10, 100)
+"""Steps after which parameters and running statistics are compared. Each is trained from the start
+in one call, as an epoch is: what reads the rates or the batches of a call wrongly shows only
+there, and so does what is not forgotten when weights are loaded again."""
+EARLY = 10
+"""Steps whose losses are compared; training amplifies rounding, and later ones show that alone."""
+PREDICTED = "test"
+MOST_PREDICTED = 2_000
+"""Images of a split that is still predicted as a whole."""
+FORWARD = ("logits", "loss", "gradients")
+
+
+class Subject(Protocol):
+    """What a proof asks of a backend, in this process or in another."""
+
+    def load_weights(self, weights: Weights) -> None: ...
+
+    def save_weights(self) -> Weights: ...
+
+    def train_epoch(
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]: ...
+
+    def predict(self, split: str) -> NDArray[np.floating]: ...
+
+    def loss_and_gradients(
+        self, batch: NDArray[np.int64]
+    ) -> tuple[NDArray[np.floating], float, Weights]: ...
+
+
+class Remote:
+    """A backend in a worker process, without the seconds that the worker tells."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.load_weights = worker.load_weights
+        self.save_weights = worker.save_weights
+        self.loss_and_gradients = worker.loss_and_gradients
+        self.facts = worker.facts
+
+    def train_epoch(
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        return self.worker.train_epoch(order, rates, moves)[1]
+
+    def predict(self, split: str) -> NDArray[np.floating]:
+        return self.worker.predict(split)[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What all are to compute."""
+
+    model: str
+    dataset: Path
+    optimizer: Optimizer
+    threads: int
+    weights: Weights
+    batches: NDArray[np.int64]
+    """(steps, B): indices into the training split."""
+    rates: NDArray[np.float64]
+    """(steps,): no two alike. With one rate throughout, a velocity that holds the rate is the same
+    rule as the protocol's, and a rate that comes a step late cannot be seen."""
+    moves: NDArray[np.int64]
+    """(1, B, 3): how the images of the first batch are moved when they are."""
+    predicts: bool
+    """Whether a whole split is predicted as well."""
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        most = len(self.batches)
+        return tuple(dict.fromkeys(min(steps, most) for steps in (*CHECKPOINTS, most)))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """In the order of computation: of two that deviate the first is nearer to the cause."""
+        steps = tuple(f"step {steps}" for steps in self.checkpoints)
+        return (*FORWARD, *steps, "losses", "moved", *(("predictions",) if self.predicts else ()))
+
+    def task(self, precision: str) -> Task:
+        return Task(
+            model=self.model,
+            dataset=self.dataset,
+            optimizer=self.optimizer,
+            precision="float64" if precision == "float64" else "float32",
+            threads=self.threads,
+        )
+
+
+Stages = Mapping[str, Weights]
+"""By stage the arrays by name; logits, loss, losses and predictions have no name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What one framework computed."""
+
+    stages: Stages
+    repeated: float
+    """Largest relative difference between two calls with the same batch."""
+    losses: NDArray[np.float64]
+    """(steps,)"""
+
+
+def make_plan(
+    model: str,
+    dataset: str | Path,
+    *,
+    data_dir: Path,
+    optimizer: Optimizer,
+    batch_size: int,
+    steps: int,
+    threads: int,
+    seed: int = 0,
+    weights: Weights | None = None,
+) -> Plan:
+    """The weights and batches of seed ``seed``; the batches run on over epochs.
+
+    ``weights`` stand in for those that the protocol draws.
+
+    Raises:
+        BenchError: an unknown network, no such data set, or one that does not fit.
+    """
+    path = resolve(str(dataset), data_dir)
+    card = find_model(model)
+    with open_dataset(path, memory_budget=0) as data:
+        examples, predicted = data.sizes["train"], data.sizes[PREDICTED]
+        if batch_size > examples:
+            raise BenchError(
+                f"batch size {batch_size} is larger than the {examples} training images of "
+                f"{path}: choose a smaller --batch-size"
+            )
+        try:
+            parameters = card.parameters(data.image_shape, data.outputs)
+        except BenchError as error:
+            raise BenchError(f"{path}: {error}") from error
+        reach = max(1, min(data.image_shape[1:]) // 8)
+    epochs = -(-steps // steps_per_epoch(examples, batch_size))
+    orders = [epoch_order(examples, batch_size, seed, epoch) for epoch in range(epochs)]
+    moves = epoch_moves(1, batch_size, seed, 0, flip=True, shift=reach)
+    assert moves is not None
+    return Plan(
+        model=model,
+        dataset=path,
+        optimizer=optimizer,
+        threads=threads,
+        weights=shaken(initial_weights(parameters, seed) if weights is None else weights, seed),
+        batches=np.concatenate(orders)[:steps],
+        rates=optimizer.learning_rate * np.linspace(0.5, 1, steps),
+        moves=moves,
+        predicts=predicted <= MOST_PREDICTED,
+    )
+
+
+def shaken(weights: Weights, seed: int) -> Weights:
+    """``weights`` where those arrays that hold one number throughout are moved a little from it.
+
+    A bias of zero hides whether anybody adds it, and running statistics of zero and one whether
+    anybody divides by them.
+    """
+    return {name: _shaken(name, array, seed) for name, array in weights.items()}
+
+
+def _shaken(name: str, array: NDArray[np.floating], seed: int) -> NDArray[np.floating]:
+    if np.ptp(array) > 0:
+        return array
+    draws = stream(seed, "parity", name).random(array.shape)
+    return np.asarray(array + 0.2 * (draws - 0.4), array.dtype)  # of both signs, but not in mean
+
+
+@contextmanager
+def started(spec: BackendSpec, threads: int) -> Iterator[Worker]:
+    """A worker process with its framework imported.
+
+    Raises:
+        WorkerError: the framework failed.
+        BenchError: something a person must mend.
+    """
+    with (
+        tempfile.TemporaryFile() as log,
+        Worker(spec, threads=threads, cpus=available_cpus(), log=log) as worker,
+    ):
+        worker.import_framework()
+        yield worker
+
+
+def trace(spec: BackendSpec, plan: Plan, precision: str) -> Trace:
+    """What ``spec`` computes, in a process of its own.
+
+    Raises:
+        WorkerError: the framework failed.
+        BenchError: something a person must mend.
+    """
+    with started(spec, plan.threads) as worker:
+        worker.build(plan.task(precision), plan.weights)
+        return follow(Remote(worker), plan)
+
+
+def follow(subject: Subject, plan: Plan) -> Trace:
+    """All stages of ``plan`` as ``subject`` computes them."""
+    found: dict[str, Weights] = {}
+    losses: NDArray[np.float64] = np.empty(0)
+    for stage in plan.stages:
+        if stage not in found:
+            found |= compute(subject, plan, stage)
+        if stage.startswith("step "):
+            losses = found.pop("all losses")[""].astype(np.float64)
+    again = compute(subject, plan, "logits")
+    return Trace(
+        stages={stage: found[stage] for stage in plan.stages},
+        repeated=max(_apart(again[stage], found[stage]) for stage in FORWARD),
+        losses=losses,
+    )
+
+
+def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
+    """``stage``, from the weights of the plan, with those others that come along with it."""
+    subject.load_weights(plan.weights)
+    if stage in FORWARD:
+        logits, loss, gradients = subject.loss_and_gradients(plan.batches[0])
+        return {"logits": {"": logits}, "loss": {"": np.array(loss)}, "gradients": gradients}
+    if stage == "predictions":
+        return {stage: {"": subject.predict(PREDICTED)}}
+    if stage == "moved":
+        subject.train_epoch(plan.batches[:1], plan.rates[:1], plan.moves)
+        return {stage: subject.save_weights()}
+    early = max(steps for steps in plan.checkpoints if steps <= EARLY)
+    steps = early if stage == "losses" else int(stage.removeprefix("step "))
+    losses = subject.train_epoch(plan.batches[:steps], plan.rates[:steps])
+    return {
+        f"step {steps}": subject.save_weights(),
+        "losses": {"": losses[:early]},
+        "all losses": {"": losses},
+    }
+
+
+def _apart(one: Weights, other: Weights) -> float:
+    """Largest relative difference; without worry about signs and places."""
+    if one.keys() != other.keys():
+        return np.inf
+    scales = (float(np.abs(array).max(initial=0)) or 1.0 for array in other.values())
+    apart = (float(np.abs(one[name] - other[name]).max(initial=0)) for name in other)
+    return max((a / s for a, s in zip(apart, scales, strict=True)), default=0.0)
