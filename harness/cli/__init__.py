@@ -13,6 +13,10 @@ from harness.errors import BenchError
 _VERBS = {
     "run": "Train and compare, then write the report.",
     "report": "Render the report of a finished run again.",
+    "compare": "Hold two runs or more against each other: speed and accuracy.",
+    "reproduce": "Make a run again and say what came out equal.",
+    "check": "Hold a run against stored baselines; for CI.",
+    "baseline": "Store what a run reached, or show what is stored.",
     "evaluate": "Judge trained weights in one framework or several.",
     "parity": "Prove that the frameworks compute the same, from the same weights and batches.",
     "weights": "Copy trained weights out of a run, or import torchvision's.",

@@ -1,4 +1,4 @@
-"""The gate: does a framework still reach the accuracy and the AUROC that it reached?"""
+"""The gate: does a framework still reach the accuracy, the AUROC and the speed that it reached?"""
 
 from __future__ import annotations
 
@@ -19,9 +19,44 @@ from harness.measure.metrics import binary, mean_auroc
 from harness.measure.statistics import proportion, resampled_aurocs
 from harness.results.folder import CellArrays, RunFolder, write_atomically
 from harness.results.records import CellResult, Record
+from harness.results.speed import Speed, has_gemm, ratio_to_runs, speed_of
 
 CONFIDENCE = 0.999
 """Of each bound: about one false alarm in a thousand checks for either side."""
+MAX_SLOWDOWN = 1.3
+"""What the gate lets pass, as a factor."""
+SEEN_SLOWDOWN = 3.0
+"""Where even this factor would pass, because speeds spread too far, the gate does not say 'ok'."""
+
+
+class RunSpeed(Record):
+    """How fast a framework trained in one run, relative to matrix products just before."""
+
+    run: str
+    """When it was begun, ISO 8601."""
+    cpu: str
+    threads: int
+    device: str
+    images_per_gflop: float
+    """Images trained in the time of 1e9 operations of a matrix product on the same processors."""
+    error: float
+    """Standard error of its logarithm; see ``harness.results.speed``."""
+    rounds: int
+    gemm_gflops: float
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Speeds of other places say nothing here, even relative to matrix products."""
+        return self.cpu, self.threads, self.device
+
+    @property
+    def speed(self) -> Speed:
+        return Speed(
+            log=math.log(self.images_per_gflop),
+            error=self.error,
+            rounds=self.rounds,
+            gemm_log=math.log(self.gemm_gflops),
+        )
 
 
 class Baseline(Record):
@@ -39,6 +74,12 @@ class Baseline(Record):
     """Seed -> AUROC, of several labels the mean over those that have one."""
     auroc_error: float = 0.0
     """Its bootstrap standard error over patients, mean of the seeds."""
+    speed: tuple[RunSpeed, ...] = ()
+    """Of every run that measured it well enough."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.framework, self.model, self.dataset
 
 
 class Bounds(NamedTuple):
@@ -146,7 +187,173 @@ def baselines_of(folder: RunFolder) -> list[Baseline]:
             auroc=(known.auroc if known else {}) | ({} if area is None else {cell.seed: area}),
             auroc_error=float(np.mean(errors[key])) if errors[key] else 0.0,
         )
-    return list(found.values())
+    return [
+        baseline.model_copy(update={"speed": speed_in(folder, baseline.key)})
+        for baseline in found.values()
+    ]
+
+
+def speed_in(folder: RunFolder, key: tuple[str, str, str]) -> tuple[RunSpeed, ...]:
+    """Speed of one row of a run; empty where rounds were too few or lack matrix products."""
+    results = [
+        result
+        for result in folder.results()
+        if (result.cell.framework, result.cell.model, result.cell.dataset) == key and result.rounds
+    ]
+    if not has_gemm(results):
+        return ()
+    speed = speed_of(results, normalise=True)
+    assert speed.gemm_log is not None
+    if not speed.enough:
+        return ()
+    experiment = folder.manifest.experiment
+    return (
+        RunSpeed(
+            run=folder.manifest.created,
+            cpu=str(folder.environment.get("cpu")),
+            threads=experiment.threads,
+            device=experiment.device,
+            images_per_gflop=math.exp(speed.log),
+            error=speed.error,
+            rounds=speed.rounds,
+            gemm_gflops=math.exp(speed.gemm_log),
+        ),
+    )
+
+
+def merge(baselines: Iterable[Baseline]) -> list[Baseline]:
+    """One baseline a framework, model and data set, with the seeds and runs of all.
+
+    Of a seed or a run that comes twice the last one counts.
+
+    Raises:
+        BenchError: they trained differently, or on another test split.
+    """
+    merged: dict[tuple[str, str, str], Baseline] = {}
+    for new in baselines:
+        old = merged.get(new.key, new)
+        if (old.training, old.examples) != (new.training, new.examples):
+            raise BenchError(
+                f"{'/'.join(new.key)}: trained differently from what is stored; "
+                "--replace forgets that"
+            )
+        speeds = {(each.run, each.place): each for each in (*old.speed, *new.speed)}
+        merged[new.key] = new.model_copy(
+            update={
+                "correct": old.correct | new.correct,
+                "auroc": old.auroc | new.auroc,
+                "speed": tuple(speeds.values()),
+            }
+        )
+    return list(merged.values())
+
+
+class Checked(NamedTuple):
+    """What the gate says of one row of a run."""
+
+    key: tuple[str, str, str]
+    failures: tuple[str, ...]
+    passed: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    """What could not be judged, and why."""
+    hints: tuple[str, ...] = ()
+
+
+def check(
+    folder: RunFolder,
+    baselines: Sequence[Baseline],
+    *,
+    accuracy: bool = True,
+    speed: bool = True,
+    max_slowdown: float = MAX_SLOWDOWN,
+) -> list[Checked]:
+    """Hold every row that the run set out to train, or skipped, against ``baselines``.
+
+    Raises:
+        BenchError: a row trained otherwise than its baseline, so that the two say nothing of each
+            other.
+    """
+    stored = {baseline.key: baseline for baseline in baselines}
+    manifest = folder.manifest
+    found = []
+    for key in dict.fromkeys((c.framework, c.model, c.dataset) for c in manifest.cells):
+        cells = [c for c in manifest.cells if (c.framework, c.model, c.dataset) == key]
+        results = [folder.read_result(cell) for cell in cells]
+        ended = [result for result in results if result is not None]
+        failed = [f"{result.cell} failed: {result.error}" for result in ended if not result.test]
+        failed += [f"{cell} has not run" for cell, r in zip(cells, results, strict=True) if not r]
+        baseline = stored.get(key)
+        if baseline is None:
+            found.append(Checked(key, tuple(failed), (), ("no baseline",)))
+            continue
+        _check_training(key, baseline, manifest.experiment.training)
+        if failed:
+            found.append(Checked(key, tuple(failed), (), ()))
+            continue
+        parts = [_check_scores(baseline, ended)] if accuracy else []
+        if speed:
+            parts.append(_check_speed(baseline, speed_in(folder, key), folder, max_slowdown))
+        merged = (tuple(word for part in parts for word in part[place]) for place in range(1, 5))
+        found.append(Checked(key, *merged))
+    asked = {(model, data) for model in manifest.experiment.models for data in manifest.datasets}
+    for key in stored:
+        if key[0] in manifest.skipped and key[1:] in asked:
+            reason = f"skipped by the run: {manifest.skipped[key[0]]}"
+            found.append(Checked(key, (), (), (reason,)))
+    return found
+
+
+def _check_training(key: tuple[str, str, str], baseline: Baseline, training: Training) -> None:
+    ours, theirs = training.model_dump(), baseline.training.model_dump()
+    for name, value in ours.items():
+        if value != theirs[name]:
+            raise BenchError(
+                f"{'/'.join(key)} trained otherwise than its baseline: {name} {value}, there "
+                f"{theirs[name]}; run with the baseline's settings, or store another baseline"
+            )
+
+
+def _check_scores(baseline: Baseline, results: Sequence[CellResult]) -> Checked:
+    fault = departure(baseline, results)
+    if fault is not None:
+        return Checked(baseline.key, (fault,), (), ())
+    scores = [result.test for result in results if result.test is not None]
+    mean = float(np.mean([score.accuracy for score in scores]))
+    bound = bounds(baseline, len(scores))
+    words = [f"accuracy {mean:.4f} lies in {bound.low:.4f} to {bound.high:.4f}"]
+    areas = [area for score in scores if (area := mean_auroc(score.auroc)) is not None]
+    if baseline.auroc:
+        bound = auroc_bounds(baseline, len(scores))
+        words.append(f"AUROC {np.mean(areas):.4f} in {bound.low:.4f} to {bound.high:.4f}")
+    return Checked(baseline.key, (), tuple(words), ())
+
+
+def _check_speed(
+    baseline: Baseline, found: tuple[RunSpeed, ...], folder: RunFolder, max_slowdown: float
+) -> Checked:
+    def unchecked(why: str) -> Checked:
+        return Checked(baseline.key, (), (), (f"speed: {why}",))
+
+    if not baseline.speed:
+        return unchecked("the baseline has none")
+    if not found:
+        return unchecked("the run has too few rounds, or no matrix products timed beside them")
+    stored = [each.speed for each in baseline.speed if each.place == found[0].place]
+    if not stored:
+        cpu, threads, device = found[0].place
+        return unchecked(f"the baseline has none for {cpu}, {device}, {threads} threads")
+    ratio = ratio_to_runs(found[0].speed, stored)
+    shown = (
+        f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) times the baseline's "
+        f"({len(stored)} {'run' if len(stored) == 1 else 'runs'}), relative to matrix products"
+    )
+    if ratio.high < 1 / max_slowdown:
+        fault = f"speed {shown}: slower by more than a factor of {max_slowdown:g}"
+        return Checked(baseline.key, (fault,), (), ())
+    if ratio.high / ratio.value > SEEN_SLOWDOWN / max_slowdown:
+        return unchecked(f"{shown}: too unsteady to notice a factor of {SEEN_SLOWDOWN:g}")
+    hint = "faster than the baseline: store this one with `bench baseline update --replace`"
+    return Checked(baseline.key, (), (f"speed {shown}",), (), (hint,) if ratio.low > 1 else ())
 
 
 def _auroc_error(task: str, arrays: CellArrays) -> float:

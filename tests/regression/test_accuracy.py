@@ -1,8 +1,8 @@
 """Every framework is as accurate as it was when its baseline was stored.
 
-``baselines.json`` comes from real runs, through ``update.py``. The real MNIST digits and NIH's
-chest X-rays are used where they lie beside the checkout; scikit-learn's digits and the synthetic
-phantoms always.
+``baselines.json`` comes from real runs, through ``bench baseline update``. The real MNIST digits
+and NIH's chest X-rays are used where they lie beside the checkout; scikit-learn's digits and the
+synthetic phantoms always.
 """
 
 from __future__ import annotations

@@ -1,0 +1,61 @@
+"""``bench check``: a run against stored baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Baselines are stored by `bench baseline update`.")
+@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--baseline",
+    "baseline_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File of baselines.",
+)
+@click.option("--only", type=click.Choice(["accuracy", "speed"]), help="[default: both]")
+@click.option(
+    "--max-slowdown",
+    type=click.FloatRange(min=1),
+    metavar="X",
+    help="Factor that passes [default: 1.3].",
+)
+@click.option("--strict", is_flag=True, help="Fail as well where something could not be judged.")
+def check(
+    directory: Path,
+    baseline_path: Path,
+    only: str | None,
+    max_slowdown: float | None,
+    strict: bool,
+) -> None:
+    """Check that the run in RUN is as accurate and as fast as its baselines.
+
+    One line for each row. Exit code 1 when a training failed, when accuracy or AUROC leaves its
+    bounds, or when speed relative to matrix products is surely lower by more than --max-slowdown.
+    """
+    from rich.text import Text
+
+    from harness.console import terminal
+    from harness.results import baseline
+    from harness.results.folder import RunFolder
+
+    found = baseline.check(
+        RunFolder.open(directory),
+        baseline.read_baselines(baseline_path),
+        accuracy=only != "speed",
+        speed=only != "accuracy",
+        max_slowdown=max_slowdown or baseline.MAX_SLOWDOWN,
+    )
+    bad = 0
+    for row in found:
+        failures = row.failures + (row.unchecked if strict else ())
+        bad += bool(failures)
+        word = "FAILED" if failures else "ok" if row.passed else "not checked"
+        said = [*row.failures, *row.passed, *(f"not checked: {u}" for u in row.unchecked)]
+        terminal.print(Text(f"{word}: {'/'.join(row.key)}: {'; '.join([*said, *row.hints])}"))
+    if bad:
+        terminal.error(f"{bad} of {len(found)} rows failed")
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,189 @@
+"""``bench compare``: two runs or more, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.run import _LIST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.compare import Against, Compared
+
+
+@click.command(
+    epilog="A speed differs only where its 95 % interval, which allows for the machine's drift "
+    "from run to run, leaves out 1."
+)
+@click.argument("base", metavar="A", type=click.Path(path_type=Path))
+@click.argument("others", metavar="B...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--rows", **_LIST, help="Only these, as torch/lenet5/digits; * stands for any.")
+@click.option("--raw", is_flag=True, help="Do not divide speeds by that of a matrix product.")
+@click.option("--anyway", is_flag=True, help="Compare what was not held identical all the same.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "json"]),
+    default="table",
+    help="[default: table]",
+)
+def compare(
+    base: Path,
+    others: tuple[Path, ...],
+    rows: list[str] | None,
+    raw: bool,
+    anyway: bool,
+    form: str,
+) -> None:
+    """Compare the runs in the folders B... with the run in A: speed and accuracy of every row.
+
+    Refuses where data, weights, batches, learning rates, settings or threads were not the same.
+    """
+    import json
+
+    from rich.text import Text
+
+    from harness.compare import compare as compare_runs
+    from harness.console import terminal
+
+    compared = compare_runs([base, *others], rows=rows or (), raw=raw)
+    for fault in compared.faults:
+        (terminal.warn if anyway else terminal.error)(fault)
+    if compared.faults and not anyway:
+        terminal.note("these are different experiments; --anyway compares them all the same")
+        raise click.exceptions.Exit(2)
+    for note in compared.notes:
+        terminal.note(note)
+    if form == "json":
+        terminal.print(Text(json.dumps(_plain(compared), indent=2)))
+    elif form == "markdown":
+        from harness.report.text import code, escape, table
+
+        header, lines = _cells(compared)
+        align = "lll" + "r" * (len(header) - 3)
+        runs = "\n".join(f"- {name}: {code(run)}" for name, run in _named(compared))
+        body = table(header, [list(map(escape, line)) for line in lines], align=align)
+        terminal.print(Text(f"{_heading(compared)}\n\n{runs}\n\n{body}"))
+    else:
+        from rich.table import Table
+
+        header, lines = _cells(compared)
+        shown = Table(box=None, pad_edge=False)
+        for place, heading in enumerate(header):
+            shown.add_column(heading, justify="left" if place < 3 else "right", overflow="fold")
+        for line in lines:
+            shown.add_row(*map(Text, line))
+        terminal.print(Text(_heading(compared)))
+        for name, run in _named(compared):
+            terminal.print(Text(f"{name}: {run}"))
+        terminal.print_table(shown)
+
+
+def _heading(compared: Compared) -> str:
+    if compared.normalised:
+        how = "each round divided by the speed of a matrix product just before it"
+    else:
+        how = "as measured, not corrected for the speed of the machine"
+    return f"Training speed over that of A: {how}. Intervals are of 95 %."
+
+
+def _named(compared: Compared) -> list[tuple[str, str]]:
+    from harness.compare import letter
+
+    return [
+        (letter(place), f"{run.folder.path} ({run.manifest.created})")
+        for place, run in enumerate(compared.runs)
+    ]
+
+
+def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, the last of which is the mean where there are several."""
+    from harness.compare import judge, letter
+    from harness.report.text import percent_places, ratio, speed
+
+    with_auroc = any(each.auroc for row in compared.rows for each in row.against)
+    names = [letter(place) for place in range(len(compared.runs))]
+    header = ["framework", "model", "data set", *(f"{name}, images/s" for name in names)]
+    for name in names[1:]:
+        header += [f"speed {name}/A", f"accuracy {name}-A"]
+        header += [f"AUROC {name}-A"] * with_auroc
+    lines = []
+    for row in compared.rows:
+        line = [row.key.framework, row.key.model, row.key.dataset, *map(speed, row.measured)]
+        places = percent_places(row.outcomes[0].test_examples)
+        for each in row.against:
+            line += [f"{ratio(each.ratio)}, {each.verdict}", _accuracy(each, places)]
+            line += [_auroc(each)] * with_auroc
+        lines.append(line)
+    means = [compared.mean(place) for place in range(1, len(names))]
+    if any(means):
+        line = ["geometric mean", "", "", *[""] * len(names)]
+        for mean in means:
+            line += [f"{ratio(mean)}, {judge(mean)}" if mean else "", *[""] * (1 + with_auroc)]
+        lines.append(line)
+    return header, lines
+
+
+def _accuracy(against: Against, places: int) -> str:
+    from harness.report.text import p_value
+
+    found = against.accuracy
+    shown = f"{100 * found.value:+.{places}f} points"
+    if found.p is not None:
+        return f"{shown}, {p_value(found.p)}"
+    return f"{shown}, intervals {'apart' if found.significant else 'overlap'}"
+
+
+def _auroc(against: Against) -> str:
+    from harness.report.text import difference_parts
+
+    if against.auroc is None:
+        return ""
+    value, interval = difference_parts(against.auroc)
+    return f"{value} ({interval})" if interval else value
+
+
+def _plain(compared: Compared) -> dict[str, Any]:
+    """As JSON data; what is not known is null."""
+    from harness.compare import letter
+
+    def known(values: Sequence[float] | None) -> dict[str, float | None] | None:
+        import math
+
+        if values is None:
+            return None
+        names = ("value", "low", "high")
+        return {n: None if math.isnan(v) else v for n, v in zip(names, values, strict=True)}
+
+    return {
+        "runs": [str(run.folder.path) for run in compared.runs],
+        "normalised": compared.normalised,
+        "not_identical": list(compared.faults),
+        "notes": list(compared.notes),
+        "rows": [
+            {
+                "framework": row.key.framework,
+                "model": row.key.model,
+                "dataset": row.key.dataset,
+                "images_per_second": list(map(known, row.measured)),
+                "against": [
+                    {
+                        "run": letter(place),
+                        "speed_ratio": known(each.ratio),
+                        "verdict": each.verdict,
+                        "accuracy_difference": each.accuracy.value,
+                        "accuracy_p": each.accuracy.p,
+                        "accuracy_significant": each.accuracy.significant,
+                        "auroc_difference": known(each.auroc),
+                    }
+                    for place, each in enumerate(row.against, start=1)
+                ],
+            }
+            for row in compared.rows
+        ],
+        "geometric_mean": [known(compared.mean(p)) for p in range(1, len(compared.runs))],
+    }

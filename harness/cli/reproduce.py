@@ -1,0 +1,104 @@
+"""``bench reproduce``: make a run again and say what came out equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from harness.reproduce import CellReproduction, Closeness
+
+
+@click.command(
+    epilog="Bitwise equality is promised by no framework on more than one thread, where sums are "
+    "taken in any order; what each kept is told."
+)
+@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the new run [default: runs/ and the time].",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
+@click.option("--resume", is_flag=True, help="Go on with the reproduction in --out.")
+def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: bool) -> None:
+    """Run the experiment of the run in RUN again, on the same data, and compare every cell.
+
+    Exit code 1 when a cell came out otherwise: other inputs, another first loss, an accuracy or a
+    speed that differs by more than chance and the machine's drift explain.
+    """
+    from rich.text import Text
+
+    from harness import paths
+    from harness.cli.progress import observer_for_terminal
+    from harness.console import terminal
+    from harness.errors import BenchError
+    from harness.report.render import render
+    from harness.reproduce import experiment_of, hold, write
+    from harness.results.folder import RunFolder
+    from harness.runner import prepare
+    from harness.suite import default_run_folder, run_suite
+
+    if resume and out is None:
+        raise BenchError("--resume goes on with the run in --out: name its folder with --out DIR")
+    original = RunFolder.open(directory)
+    folder, data = out or default_run_folder(), paths.data_dir(data_dir)
+    experiment = experiment_of(original, data)
+    comparison = prepare(experiment, out=folder, data_dir=data, resume=resume)
+    observer = observer_for_terminal(len(comparison.cells), experiment.training.epochs)
+    comparison.observer = observer
+    try:
+        with observer.display():
+            run_suite(comparison)
+    except KeyboardInterrupt:
+        terminal.error(
+            f"interrupted; finished cells are kept: add --resume --out {folder} to go on"
+        )
+        raise SystemExit(130) from None
+    render(folder)
+    found = hold(original, comparison.folder)
+    path = write(comparison.folder, found)
+    for cell in found.cells:
+        terminal.print(Text(_line(cell)))
+    if found.threads > 1:
+        terminal.note(
+            f"on {found.threads} threads sums are taken in any order: bitwise equality is promised "
+            "by runs with --threads 1 only"
+        )
+    for difference in found.differences:
+        terminal.note(f"then and now differ in {difference}")
+    terminal.note(f"{path}")
+    if not found.reproduced:
+        terminal.error(
+            f"{sum(bool(cell.reasons) for cell in found.cells)} of {len(found.cells)} cells "
+            "not reproduced"
+        )
+        raise click.exceptions.Exit(1)
+
+
+def _line(found: CellReproduction) -> str:
+    """The verdict on one cell."""
+    from harness.measure.statistics import Estimate
+    from harness.report.text import ratio
+
+    word = "NOT reproduced" if found.reasons else "reproduced"
+    said = list(found.reasons)
+    if found.losses and found.logits and found.accuracy and found.speed:
+        then, now = found.accuracy
+        speed = found.speed
+        interval = (speed.low or float("nan"), speed.high or float("nan"))
+        said += [
+            f"losses {_closeness(found.losses)}",
+            f"logits {_closeness(found.logits)}",
+            f"accuracy {now:.4f}" + ("" if now == then else f" (then {then:.4f})"),
+            f"speed {ratio(Estimate(speed.value, *interval))}, {speed.verdict}",
+        ]
+    return f"{word}: {found.cell}: {'; '.join(said)}"
+
+
+def _closeness(found: Closeness) -> str:
+    if found.status == "bitwise equal" or found.largest is None:
+        return found.status
+    return f"{found.status} ({found.largest:.1e})"
