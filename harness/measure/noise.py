@@ -42,8 +42,8 @@ def drift(speeds: NDArray[np.float64]) -> float | None:
     places = np.arange(speeds.size)
     if not stats.kendalltau(places, speeds).pvalue < SIGNIFICANCE:
         return None
-    slope = float(stats.theilslopes(speeds, places).slope)
-    change = slope * (speeds.size - 1) / float(np.median(speeds))
+    line = stats.theilslopes(speeds, places)
+    change = float(line.slope) * (speeds.size - 1) / float(line.intercept)
     return change if abs(change) > DRIFT else None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.measure import metrics
+from harness.report import noise
 from harness.report.comparison import Closeness, Group, Run, title_of, took_turns
 from harness.report.text import code, escape, join, number, plural, shorten
 from harness.results.records import Identity
@@ -75,6 +76,7 @@ def findings(run: Run) -> list[str]:
             _failures,
             _incomplete,
             _unsteady,
+            noise.findings,
             _apart,
             _lost,
         )
@@ -109,7 +111,7 @@ def _unsteady(run: Run, group: Group) -> Iterator[str]:
         if not outcome.is_steady:
             yield (
                 f"**Unsteady**: {escape(outcome.title)}, {escape(group.title)}: the middle "
-                f"half of its epochs spans a factor of {number(outcome.unsteadiness)} in speed. "
+                f"half of its rounds spans a factor of {number(outcome.unsteadiness)} in speed. "
                 "Other work on the machine does that: its speed here is not to be quoted."
             )
 

@@ -98,7 +98,7 @@ def _speed(group: Group) -> list[str]:
     if too_few:
         shown = [f"{ratio_parts(e)[0]} times that of {escape(o.title)}" for o, e in too_few]
         sentences.append(
-            f"Its median speed was {join(shown)}, but fewer than {MINIMUM_ROUNDS} epochs were "
+            f"Its median speed was {join(shown)}, but fewer than {MINIMUM_ROUNDS} rounds were "
             "timed in turns: too few for an interval, so no difference is shown."
         )
     if unpaired:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,20 @@ import pytest
 from harness.config import parse_experiment
 from harness.measure.examples import Examples, choose
 from harness.measure.metrics import evaluate
+from harness.measure.operations import Operation
 from harness.plan import Cell, plan
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
-from harness.results.records import CellResult, Epoch, Identity, Phases, Score
+from harness.results.records import (
+    CellResult,
+    Conditions,
+    Epoch,
+    Identity,
+    Latency,
+    MachinePeak,
+    Phases,
+    Round,
+    Score,
+)
 
 EXAMPLES = 60
 STEPS = 8
@@ -63,6 +74,16 @@ class MadeUp:
     deciding: Examples | None = None
     """What the first cell has chosen."""
     image_shape: tuple[int, int, int] = (1, 28, 28)
+    machine: MachinePeak | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the experiment."""
+    speeds: dict[str, Sequence[float]] = field(default_factory=dict)
+    """Of a framework: images a second, round by round; those beyond the epochs are extra."""
+    validation: dict[str, Sequence[float]] = field(default_factory=dict)
+    """Of a framework: validation accuracy, epoch by epoch."""
+    conditions: Callable[[Cell, int], Conditions | None] = lambda cell, number: None
+    inference: dict[str, tuple[Latency, ...]] = field(default_factory=dict)
+    operations: dict[str, dict[Operation, float]] = field(default_factory=dict)
 
     def scored(self, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
         """Logits and labels of several labels, or of two classes."""
@@ -91,9 +112,25 @@ class MadeUp:
                 val_loss=2.1 / (n + 1),
                 val_accuracy=1 - 0.5 / (n + 1),
                 evaluate_s=0.01,
+                conditions=self.conditions(cell, n),
             )
             for n in range(self.epochs)
         )
+        paces = self.speeds.get(cell.framework, ())
+        scores = self.validation.get(cell.framework, ())
+        epochs = tuple(
+            epoch.model_copy(
+                update=({"seconds": TRAIN / paces[n]} if n < len(paces) else {})
+                | ({"val_accuracy": scores[n]} if n < len(scores) else {})
+            )
+            for n, epoch in enumerate(epochs)
+        )
+        extra = tuple(
+            Round(seconds=TRAIN / pace, images=TRAIN, conditions=self.conditions(cell, n))
+            for n, pace in enumerate(paces)
+            if n >= self.epochs
+        )
+        first_seed = cell.seed == self.seeds[0]
         shared = np.random.default_rng(cell.seed)
         labels = shared.integers(0, len(self.classes), EXAMPLES).astype(np.uint8)
         answers = labels.copy()
@@ -141,6 +178,9 @@ class MadeUp:
             peak_rss_bytes=(300 + cell.seed) * 2**20,
             facts={"threads": "2", cell.framework: "0.0.0-made-up"}
             | self.facts.get(cell.framework, {}),
+            extra_rounds=extra,
+            inference=self.inference.get(cell.framework, ()) if first_seed else (),
+            operations=self.operations.get(cell.framework, {}) if first_seed else {},
         )
         arrays = CellArrays(step_losses=losses, test_logits=logits, test_labels=labels)
         if self.patients:
@@ -184,7 +224,8 @@ def make_run(tmp_path: Path) -> MakeRun:
                 "threads": 1,
                 "device": made.device,
                 "training": {"epochs": made.epochs} | made.training,
-            },
+            }
+            | made.settings,
             where="test",
         )
         groups = plan(
@@ -226,6 +267,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             "something_new": "kept",
         }
         folder = RunFolder.create(tmp_path / name, manifest, environment)
+        if made.machine is not None:
+            folder.write_machine(made.machine)
         for cell in manifest.cells:
             if (cell.framework, cell.seed) in set(made.missing):
                 continue

@@ -233,7 +233,8 @@ def test_a_map_is_scaled_by_its_maximum_and_spread_bilinearly() -> None:
 def test_figures_know_nothing_of_a_persons_style(kept) -> None:
     import matplotlib as mpl
 
-    (group,) = Run.read(kept(seeds=(0,), frameworks=("torch",))).groups
-    before = draw(group)["examples"]
+    run = Run.read(kept(seeds=(0,), frameworks=("torch",)))
+    (group,) = run.groups
+    before = draw(run, group)["examples"]
     with mpl.rc_context({"text.color": "red", "savefig.dpi": 30}):
-        assert draw(group)["examples"] == before
+        assert draw(run, group)["examples"] == before

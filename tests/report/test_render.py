@@ -346,9 +346,9 @@ def test_several_networks_and_data_sets(make_run: MakeRun) -> None:
         models=("lenet5", "lenet5-relu"), datasets=("digits", "my digits"), seeds=(0,)
     )
     report = written(folder)
-    assert report.count("### LeNet-5 (ReLU, max pooling) on my digits") == 6
+    assert report.count("### LeNet-5 (ReLU, max pooling) on my digits") == 7
     figures = re.findall(r"\]\((figures/[^)]+)\)", report)
-    assert len(set(figures)) == 16
+    assert len(set(figures)) == 20
     assert all((folder.path / name).is_file() for name in figures)
 
 
@@ -379,7 +379,7 @@ def test_figures_are_xml(make_run: MakeRun) -> None:
     folder = make_run(failed={("jax", 0): "x"})
     render(folder.path)
     figures = sorted((folder.path / "figures").iterdir())
-    assert len(figures) == 4
+    assert len(figures) == 5
     for path in figures:
         root = ElementTree.parse(path).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg"

@@ -1,0 +1,95 @@
+"""Readings of the machine, against a system of our own making and against the real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.measure import conditions
+from harness.measure.conditions import watching
+from harness.measure.peak import Gauge
+
+CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """Writes files of /proc and /sys."""
+    monkeypatch.setattr(conditions, "SYSTEM", tmp_path)
+
+    def write(path, content):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{content}\n", encoding="utf-8")
+
+    return write
+
+
+def test_energy_of_packages_once_and_over_the_end_of_the_counter(system):
+    zones = "sys/class/powercap"
+    system(f"{zones}/intel-rapl:0/energy_uj", 9_000_000)
+    system(f"{zones}/intel-rapl:0/max_energy_range_uj", 10_000_000)
+    system(f"{zones}/intel-rapl:0:0/energy_uj", 5)  # the cores are part of the package
+    system(f"{zones}/intel-rapl:1/energy_uj", 100)
+    with watching(os.getpid(), CPUS, 1.0) as watch:
+        system(f"{zones}/intel-rapl:0/energy_uj", 1_000_000)
+        system(f"{zones}/intel-rapl:0:0/energy_uj", 9_999)
+        system(f"{zones}/intel-rapl:1/energy_uj", 500_100)
+    assert watch.conditions.energy_j == pytest.approx(2.5)
+
+
+def test_heat_swap_and_clock(system):
+    for cpu in CPUS:
+        core = f"sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count"
+        system(core, 3)
+    system("proc/vmstat", "nr_free_pages 7\npswpin 10\npswpout 20")
+    clocks = "\n\n".join(f"cpu MHz\t\t: {1000 + 500 * n}.0" for n in range(max(CPUS) + 1))
+    system("proc/cpuinfo", clocks)
+    with watching(os.getpid(), CPUS[:1], 1.0) as watch:
+        system(core, 5)
+        system("proc/vmstat", "nr_free_pages 9\npswpin 11\npswpout 22")
+    found = watch.conditions
+    assert found.throttled == 2
+    assert found.swapped_bytes == 3 * os.sysconf("SC_PAGE_SIZE")
+    assert found.clock_mhz == 1000 + 500 * CPUS[0]
+
+
+def test_a_system_that_tells_nothing_is_no_error(system):
+    with watching(os.getpid(), CPUS, 7.0) as watch:
+        pass
+    found = watch.conditions
+    assert found.gemm_gflops == 7
+    assert (found.clock_mhz, found.throttled, found.swapped_bytes, found.energy_j) == (None,) * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity")
+def test_other_work_is_seen_and_that_of_the_worker_is_not():
+    spin = f"import os\nos.sched_setaffinity(0, [{CPUS[0]}])\nprint(flush=True)\nwhile True: pass"
+    child = subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE)
+    try:
+        child.stdout.readline()
+        with watching(child.pid, CPUS[:1], 1.0) as as_worker:
+            time.sleep(0.5)
+        with watching(os.getpid(), CPUS[:1], 1.0) as as_stranger:
+            time.sleep(0.5)
+    finally:
+        child.kill()
+        child.communicate()
+    seen = as_stranger.conditions.other_load - as_worker.conditions.other_load
+    assert as_stranger.conditions.other_load > 0.5
+    assert seen > 0.1  # whatever else runs beside it, here both times
+
+
+def test_the_gauge_measures_on_the_processors_it_was_given():
+    with Gauge(threads=1, cpus=CPUS) as gauge:
+        speeds = [gauge.gemm_gflops("float32"), gauge.peak_gemm_gflops("float64")]
+        assert all(0.1 < speed < 1e5 for speed in speeds)
+        assert 0.1 < gauge.bandwidth_gb_s() < 1e5
+        if hasattr(os, "sched_getaffinity"):
+            assert os.sched_getaffinity(gauge._child.pid) == {CPUS[0]}
+        child = gauge._child
+    assert child.poll() is not None
