@@ -16,6 +16,7 @@ from harness.measure.statistics import Estimate
 from harness.report.comparison import Group, Outcome, Run, Trained
 from harness.report.identity import ITEMS
 from harness.results.folder import RunFolder
+from harness.results.records import CellResult
 from harness.results.speed import Speed, geometric_mean, has_gemm, ratio, speed_of
 
 Verdict = Literal["faster", "slower", "not significant", "too few rounds"]
@@ -127,7 +128,6 @@ def compare(paths: Sequence[Path], *, rows: Sequence[str] = (), raw: bool = Fals
     runs = tuple(Run.read(RunFolder.open(path)) for path in paths)
     every = [_outcomes(run) for run in runs]
     keys, notes = _common(every, rows)
-    used = [outcomes[key] for outcomes in every for key in keys]
     lacking = [
         letter(place)
         for place, outcomes in enumerate(every)
@@ -139,7 +139,6 @@ def compare(paths: Sequence[Path], *, rows: Sequence[str] = (), raw: bool = Fals
             "product before every round"
         )
     normalise = not raw and not lacking
-    assert all(outcome.trained for outcome in used)
     found = [_row(runs, key, [each[key] for each in every], normalise) for key in keys]
     for place, run in enumerate(runs[1:], start=1):
         notes += [
@@ -198,7 +197,7 @@ def accuracy_difference(group: Group, base: Outcome, other: Outcome) -> ScoreDif
     return ScoreDifference(two.value - one.value, None, significant=apart)
 
 
-def _results(outcome: Outcome) -> list[Any]:
+def _results(outcome: Outcome) -> list[CellResult]:
     return [cell.result for cell in outcome.trained.values()]
 
 

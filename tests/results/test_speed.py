@@ -185,3 +185,15 @@ def test_runs_that_differed_before_widen_what_is_expected_of_the_next() -> None:
     assert alike.value == unlike.value == pytest.approx(math.exp(-0.5))
     assert alike.high < 1 < unlike.high
     assert ratio_to_runs(at(0), [at(0)] * 4).high < ratio_to_runs(at(0), [at(0)]).high
+
+
+def test_the_gate_lets_identical_reruns_pass_under_load() -> None:
+    """At most 1 in 30 would be reported as slower at all, were any slowdown too much."""
+    random = np.random.default_rng(0)
+
+    def rerun(faster: float = 1.0) -> Estimate:
+        stored = [speed_of(run(random), normalise=True) for _ in range(3)]
+        return ratio_to_runs(speed_of(run(random, faster=faster), normalise=True), stored)
+
+    assert np.mean([rerun().high < 1 for _ in range(200)]) <= 1 / 30
+    assert np.mean([rerun(1 / 3).high < 1 / 1.3 for _ in range(200)]) > 0.8

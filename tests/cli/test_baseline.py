@@ -1,0 +1,94 @@
+"""``bench baseline``: runs add up, and what trained otherwise is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.results.baseline import read_baselines
+
+STORED = Path(__file__).parents[1] / "regression" / "baselines.json"
+
+
+@pytest.fixture
+def update(verb, tmp_path):
+    """Takes runs into a file; the result and what the file then holds, by framework."""
+    path = tmp_path / "baselines.json"
+
+    def update(*words):
+        got = verb("baseline", "update", *words, "--baseline", path)
+        stored = read_baselines(path) if path.exists() else []
+        return got, {each.framework: each for each in stored}
+
+    return update
+
+
+def test_seeds_and_runs_add_up(made_up, update):
+    runs = [
+        made_up("one", seeds=(0, 1)),
+        made_up("two", seeds=(1, 2), created="2001-03-03T00:00:00+00:00", frameworks=("swift",)),
+    ]
+    got, stored = update(runs[0])
+    assert got.exit_code == 0, got.output
+    first = stored["swift"]
+    assert (sorted(first.correct), len(first.speed)) == ([0, 1], 1)
+    assert first.speed[0].images_per_gflop == pytest.approx(1000 / 50, rel=0.02)
+    assert first.speed[0].rounds == 24
+    got, stored = update(runs[1])
+    assert "1 rows updated, 2 in all" in got.stderr
+    assert sorted(stored["swift"].correct) == [0, 1, 2]
+    assert [each.run for each in stored["swift"].speed] == [
+        "2001-02-03T04:05:06+00:00", "2001-03-03T00:00:00+00:00",
+    ]  # fmt: skip
+    assert sorted(stored["tidy"].correct) == [0, 1]
+    # The same run again changes nothing; both at once give the same file.
+    assert update(runs[1])[1] == stored
+    assert update(*runs)[1] == stored
+
+
+def test_speeds_need_rounds_and_matrix_products(made_up, update):
+    for name, how in (("few", {"epochs": 5}), ("old", {"gemm": None})):
+        got, stored = update(made_up(name, **how), "--replace")
+        assert got.exit_code == 0, got.output
+        assert stored["swift"].speed == ()
+        assert "swift/lenet5/digits: no speed" in got.stderr
+
+
+def test_what_trained_otherwise_is_refused_or_replaces(made_up, update):
+    _, before = update(made_up("one", frameworks=("swift", "tidy")))
+    other = made_up("other", frameworks=("tidy",), batch_size=32)
+    got, stored = update(other)
+    assert got.exit_code == 2
+    assert "tidy/lenet5/digits: trained differently from what is stored" in got.stderr
+    assert stored == before
+    got, stored = update(other, "--replace")
+    assert got.exit_code == 0, got.output
+    assert stored["tidy"].training.batch_size == 32
+    assert len(stored["tidy"].speed) == 1
+    assert stored["swift"] == before["swift"]
+
+
+def test_an_unfinished_run_and_a_damaged_file_are_refused(made_up, update, tmp_path):
+    got, stored = update(made_up("one", failed=["tidy"]))
+    assert (got.exit_code, stored) == (2, {})
+    assert "tidy-lenet5-digits-s0 has no accuracy" in got.stderr
+    (tmp_path / "baselines.json").write_text("{}")
+    run = made_up("two")
+    with pytest.raises(Exception, match="cannot read baselines"):
+        update(run)
+    assert (tmp_path / "baselines.json").read_text() == "{}"
+
+
+def test_show(made_up, update, verb, tmp_path):
+    update(made_up("one", classes=("ill", "well")))
+    got = verb("baseline", "show", tmp_path / "baselines.json")
+    heading, row, _ = got.stdout.splitlines()
+    assert heading.split()[:4] == ["framework", "model", "data", "set"]
+    assert row.split()[:4] == ["swift", "lenet5", "digits", "1"]
+    assert row.split()[-2:] == ["1", "1"]
+    # Those of the tests are from before speeds were stored, and are read all the same.
+    got = verb("baseline", "show", STORED)
+    assert len(got.stdout.splitlines()) == 1 + len(read_baselines(STORED))
+    assert " -0" not in got.stdout
+    assert "1.0" not in got.stdout.replace("1.0000", "")
