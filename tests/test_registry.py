@@ -55,13 +55,29 @@ def test_a_missing_package_is_skipped_on_request(installed):
     assert "not installed: jax, flax, optax" in skipped["jax"]
 
 
-def test_without_names_every_backend_that_is_ready(installed):
+def test_without_names_every_default_backend_that_is_ready(installed):
     installed("jax", "flax", "optax")
     specs, skipped = choose_backends([], skip_unavailable=False)
     assert [spec.name for spec in specs] == [
-        name for name, spec in BACKENDS.items() if spec.packages == ("jax", "flax", "optax")
+        name
+        for name, spec in BACKENDS.items()
+        if spec.packages == ("jax", "flax", "optax") and spec.by_default
     ]
-    assert set(skipped) == set(BACKENDS) - {spec.name for spec in specs}
+    defaults = {name for name, spec in BACKENDS.items() if spec.by_default}
+    assert set(skipped) == defaults - {spec.name for spec in specs}
+
+
+def test_variants_run_only_when_named(installed):
+    installed("torch", "jax", "flax", "optax")
+    variants = ["torch-channels-last", "jax-scan", "jax-bf16"]
+    assert not set(variants) & {s.name for s in choose_backends([], skip_unavailable=False)[0]}
+    assert [s.name for s in choose_backends(variants, skip_unavailable=False)[0]] == variants
+
+
+def test_a_row_with_fewer_digits_is_never_in_the_default_set():
+    reduced = {name for name, spec in BACKENDS.items() if spec.reduced}
+    assert reduced == {"torch-bf16", "jax-bf16"}
+    assert not any(BACKENDS[name].by_default for name in reduced)
 
 
 @pytest.mark.parametrize("names", [[], ["torch", "jax"]])

@@ -76,6 +76,10 @@ class BackendSpec:
     """Where a framework of another language was found; empty: nowhere."""
     environment: Callable[[int], dict[str, str]] = lambda threads: {}
     """What its process needs in its environment to use so many threads."""
+    by_default: bool = True
+    """Whether it runs when no framework is named; variants of a row run only when asked for."""
+    reduced: str = ""
+    """What it computes with fewer digits than the task asks for; empty: nothing."""
 
     def need(self) -> Need | None:
         """Why it cannot run here, or None when it can."""
@@ -128,6 +132,29 @@ BACKENDS: dict[str, BackendSpec] = {
             further_need=_cpp_toolchain,
         ),
         BackendSpec(
+            name="torch-channels-last",
+            title="PyTorch (channels last)",
+            family="torch",
+            factory="harness.backends.torch.train:ChannelsLastTorchBackend",
+            summary="eager mode; the channels of weights and feature maps last in memory",
+            packages=("torch",),
+            install=_INSTALL_TORCH,
+            by_default=False,
+        ),
+        BackendSpec(
+            name="torch-bf16",
+            title="PyTorch (torch.compile, bfloat16)",
+            family="torch",
+            factory="harness.backends.torch.train:Bfloat16TorchBackend",
+            summary="torch-compile with autocast: convolutions and matrix products in bfloat16, "
+            "weights, update and loss in float32",
+            packages=("torch",),
+            install=_INSTALL_TORCH,
+            further_need=_cpp_toolchain,
+            by_default=False,
+            reduced="convolutions and matrix products in bfloat16",
+        ),
+        BackendSpec(
             name="jax",
             title="JAX (Flax NNX)",
             family="jax",
@@ -144,6 +171,28 @@ BACKENDS: dict[str, BackendSpec] = {
             summary="the same step; convolutions of few channels, and their pooling, on 2x2 blocks",
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
+        ),
+        BackendSpec(
+            name="jax-scan",
+            title="JAX (scan)",
+            family="jax",
+            factory="harness.backends.jax.train:ScanJaxBackend",
+            summary="the same step; all steps of an epoch in one compiled loop, lax.scan",
+            packages=("jax", "flax", "optax"),
+            install=_INSTALL_JAX,
+            by_default=False,
+        ),
+        BackendSpec(
+            name="jax-bf16",
+            title="JAX (bfloat16)",
+            family="jax",
+            factory="harness.backends.jax.train:Bfloat16JaxBackend",
+            summary="the same step, the network computed in bfloat16; weights, update, statistics "
+            "of the batches and loss in float32",
+            packages=("jax", "flax", "optax"),
+            install=_INSTALL_JAX,
+            by_default=False,
+            reduced="the network in bfloat16",
         ),
         BackendSpec(
             name="knet",
@@ -191,12 +240,14 @@ def choose_backends(
 ) -> tuple[tuple[BackendSpec, ...], dict[str, str]]:
     """Those of ``names`` that can run, and for the others why not.
 
-    Without names: every backend that is ready.
+    Without names: every backend that is ready and runs by default.
 
     Raises:
         BenchError: an unknown name; one that cannot run, unless ``skip_unavailable``; none at all.
     """
-    specs = [find_backend(name) for name in names] or list(BACKENDS.values())
+    specs = [find_backend(name) for name in names] or [
+        spec for spec in BACKENDS.values() if spec.by_default
+    ]
     reasons = {spec.name: reason for spec in specs if (reason := spec.missing()) is not None}
     if reasons and names and not skip_unavailable:
         listed = "; ".join(f"'{name}' {reason}" for name, reason in reasons.items())

@@ -139,7 +139,22 @@ EXTRAS: tuple[Extra, ...] = (
     ),
 )
 
+_REDUCED = (
+    "and is not the same arithmetic as the other rows: bfloat16 keeps 8 bits of a number where "
+    "float32 keeps 24. Its speed shows what this processor does with numbers half as wide; its "
+    "accuracy has to be read beside it."
+)
+
 NOTES: dict[str, str] = {
+    "torch-channels-last": "is the row `torch` with another order of the numbers in memory. Of "
+    "DenseNet-121 both are the same, for whose width `torch` has the channels last too.",
+    "torch-bf16": "computes convolutions and matrix products in bfloat16 wherever PyTorch's "
+    f"autocast does, with weights, their update and the loss in float32, {_REDUCED}",
+    "jax-scan": "is the row `jax` with its steps called by XLA in place of Python. The split lies "
+    "in the device's memory; moved images, and those of a split that does not fit in memory, are "
+    "laid out in blocks of steps before each block is computed.",
+    "jax-bf16": "computes the network in bfloat16, with weights, their update, the statistics of "
+    f"batch normalisation and the loss in float32, {_REDUCED}",
     "julia": "is this project's own engine: it computes with Julia's standard library and BLAS "
     "alone. It is not Knet.jl, and its figures say nothing of Knet.jl: they show what plain Julia "
     "gives without a framework.",

@@ -27,11 +27,13 @@ THREADS = min(2, len(available_cpus()))
 BATCH = 64
 RATE = 0.05
 SGD = Optimizer(learning_rate=RATE)
-# XLA compiles a network of 121 layers for minutes, and ten steps of it need no fast code.
+# By model or framework. XLA compiles a network of 121 layers for minutes, and ten steps of it need
+# no fast code. What torch-bf16 has beyond torch-compile, whose compilation is tested, is autocast.
 QUICK = {
     "densenet121": {
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    }
+    },
+    "torch-bf16": {"TORCH_COMPILE_DISABLE": "1"},
 }
 
 
@@ -158,7 +160,9 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
             spec,
             threads=THREADS,
             cpus=available_cpus(),
-            environment={"TORCHINDUCTOR_CACHE_DIR": str(folder)} | QUICK.get(model, {}),
+            environment={"TORCHINDUCTOR_CACHE_DIR": str(folder)}
+            | QUICK.get(model, {})
+            | QUICK.get(framework, {}),
         ) as worker:
             worker.import_framework()
             worker.build(task, weights)

@@ -15,19 +15,25 @@ from harness.backends.registry import BACKENDS
 from harness.config import Optimizer
 
 REFERENCE = "torch"
-OTHERS = [name for name in BACKENDS if name != REFERENCE]
+REDUCED = [name for name, spec in BACKENDS.items() if spec.reduced]
+# What computes the network of another row in another order.
+VARIANTS = ["torch-channels-last", "jax-scan"]
+OTHERS = [name for name in BACKENDS if name not in (REFERENCE, *REDUCED)]
 MODELS = ["lenet5", "lenet5-relu"]
 # A cold compilation takes long; the variant with the custom pooling operator is the telling one.
-EAGER = [name for name in OTHERS if name != "torch-compile"]
-PAIRS = [(name, model) for name in EAGER for model in MODELS] + [("torch-compile", "lenet5-relu")]
+EAGER = [name for name in OTHERS if name not in ("torch-compile", *VARIANTS)]
+PAIRS = [
+    *[(name, model) for name in EAGER for model in MODELS],
+    *[(name, "lenet5") for name in VARIANTS],
+    ("torch-compile", "lenet5-relu"),
+]
 XRAY_MODELS = ["xraynet", "resnet18", "densenet121"]
 # As above: of the deep networks a cold compilation takes minutes; and for jax-s2d they are jax's.
-VARIANTS = ("torch-compile", "jax-s2d")
 XRAY_PAIRS = [
     (name, model)
     for name in OTHERS
     for model in XRAY_MODELS
-    if name not in VARIANTS or model == "xraynet"
+    if name not in ("torch-compile", "jax-s2d", *VARIANTS) or model == "xraynet"
 ]
 GENTLE = Optimizer(learning_rate=0.002)
 ADAM = Optimizer(name="adam", learning_rate=2e-3, weight_decay=1e-2)
@@ -111,6 +117,23 @@ def test_float32_losses_agree_over_100_steps(trace: Callable, framework: str) ->
     assert len(found.losses) == 100
     assert np.abs(found.losses / reference.losses - 1).max() < 1e-4
     assert found.losses[-10:].mean() < 0.5 * found.losses[0], "the network did not train"
+
+
+@pytest.mark.parametrize("framework", REDUCED)
+def test_fewer_digits_change_the_digits_and_not_the_training(
+    trace: Callable, framework: str
+) -> None:
+    """bfloat16 has 8 bits: a rounding is up to 2^-9, and logits are sums of many."""
+    reference, found = trace(REFERENCE, "lenet5", "float32"), trace(framework, "lenet5", "float32")
+    assert found.logits.dtype == np.float32
+    assert 2**-12 < deviation(found.logits, reference.logits) < 2**-5
+    assert np.abs(found.losses / reference.losses - 1)[:10].max() < 0.02
+    assert found.losses[-10:].mean() == pytest.approx(reference.losses[-10:].mean(), rel=0.1)
+    # Weights and their update keep their digits.
+    assert all(
+        array.dtype == np.float32 and np.any(array.view(np.uint32) & 0xFFFF)
+        for array in found.parameters_after_10.values()
+    )
 
 
 def test_float32_of_the_reference_follows_its_float64(trace: Callable) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax import Array
-from numpy.typing import NDArray
+from jax import Array, lax
+from numpy.typing import ArrayLike, NDArray
 
 from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.jax.data import normalize, read_batch, stream
@@ -24,6 +24,9 @@ from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.models import find_model
 from harness.protocol.weights import Weights
+
+_BLOCK = 64
+"""Steps that ``jax-scan`` computes at once when their images must be laid out first."""
 
 
 class TrainState(NamedTuple):
@@ -37,6 +40,8 @@ class JaxBackend(Backend):
     """One call of a jitted step per batch."""
 
     networks: Mapping[str, type[Network]] = NETWORKS
+    network_precision: str | None = None
+    """What the network computes in, if not in the task's precision."""
 
     def __init__(self, task: Task) -> None:
         jax.config.update("jax_enable_x64", task.precision == "float64")
@@ -46,14 +51,15 @@ class JaxBackend(Backend):
         self.data = open_dataset(task.dataset)
         self.splits: dict[str, SplitReader] = {}
         card = find_model(task.model)
-        # Shapes only: the values come from the protocol, so Flax need not draw any.
+        # Shapes only: the values come from the protocol, so Flax need not draw any. They have the
+        # task's precision too; ``dtype`` is the one that layers compute in.
         self.model = nnx.eval_shape(
             partial(
                 self.networks[card.module],
                 card,
                 self.data.image_shape,
                 len(self.data.classes),
-                dtype=self.dtype,
+                dtype=jnp.dtype(self.network_precision or task.precision),
             )
         )
         self.model.eval()
@@ -74,7 +80,7 @@ class JaxBackend(Backend):
     def forward(self, parameters: nnx.State, statistics: nnx.State, images: Array) -> Array:
         """Logits in evaluation."""
         model = nnx.merge(self.evaluation, parameters, statistics)
-        return model(self.normalize(images))
+        return model(self.normalize(images)).astype(self.dtype)
 
     def loss(
         self, parameters: nnx.State, statistics: nnx.State, images: Array, labels: Array
@@ -82,7 +88,7 @@ class JaxBackend(Backend):
         """Loss in training, and the running statistics after it."""
         # A copy of the variables: its statistics are written to, the step's arguments stay.
         model = nnx.merge(self.training, parameters, statistics, copy=True)
-        logits = model(self.normalize(images))
+        logits = model(self.normalize(images)).astype(self.dtype)
         if self.data.task == "multilabel":
             losses = binary_cross_entropy(logits, labels.astype(self.dtype), self.positive_weights)
         else:
@@ -100,7 +106,7 @@ class JaxBackend(Backend):
             return jnp.take_along_axis(model.classify(features), outputs[:, None], axis=1).sum()
 
         weights = jax.grad(chosen)(features).mean(axis=(1, 2), keepdims=True)
-        return nnx.relu((weights * features).sum(axis=-1))
+        return nnx.relu((weights * features).sum(axis=-1)).astype(self.dtype)
 
     def train_step(
         self, state: TrainState, images: Array, labels: Array, rate: Array
@@ -201,6 +207,85 @@ class SpaceToDepthJaxBackend(JaxBackend):
     """The same step around the networks that work on 2x2 blocks of pixels."""
 
     networks = SPACE_TO_DEPTH_NETWORKS
+
+
+class ScanJaxBackend(JaxBackend):
+    """The same step, called by XLA: a whole epoch is one compiled loop.
+
+    The steps gather their images from the split, which lies on the device. Where it does not fit
+    in memory, or images are moved, the loop runs over blocks of steps whose images are laid out
+    beforehand.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.jitted_steps = jax.jit(self.train_steps, donate_argnums=0)
+        self.resident: tuple[Array, Array] | None = None
+
+    def train_steps(
+        self, state: TrainState, images: Array, labels: Array, order: Array, rates: Array
+    ) -> tuple[TrainState, Array]:
+        """A step for each row of ``order`` (steps, B), indices into ``images`` and ``labels``."""
+
+        def step(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, Array]:
+            rows, rate = batch
+            return self.train_step(state, images[rows], labels[rows], rate)
+
+        return lax.scan(step, state, (order, rates))
+
+    def train_epoch(
+        self,
+        order: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        moves: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        rates, losses = rates.astype(self.dtype), []
+        for images, labels, rows, steps in self.blocks(order, moves):
+            self.state, block = self.jitted_steps(self.state, images, labels, rows, rates[steps])
+            losses.append(block)
+        jax.block_until_ready(self.state)
+        return np.concatenate(jax.device_get(losses)).astype(np.float64)
+
+    def blocks(
+        self, order: NDArray[np.int64], moves: NDArray[np.int64] | None
+    ) -> Iterator[tuple[ArrayLike, ArrayLike, NDArray[np.int64], slice]]:
+        """Images, labels, the rows of them that each step takes, and which steps these are."""
+        split = self.split("train")
+        if split.in_memory and moves is None:
+            if self.resident is None:
+                held = split.all_images(), split.labels.astype(np.int32)
+                self.resident = jax.device_put(held, self.device)
+            yield *self.resident, order, slice(0, len(order))
+            return
+        for start in range(0, len(order), _BLOCK):
+            steps = slice(start, start + _BLOCK)
+            batches = stream(split, order[steps], None if moves is None else moves[steps])
+            images, labels = map(np.concatenate, zip(*batches, strict=True))
+            rows = np.arange(len(images)).reshape(order[steps].shape)
+            yield images, labels, rows, steps
+
+
+class Bfloat16JaxBackend(JaxBackend):
+    """The same step; the network computes in bfloat16.
+
+    Weights and their update, what is computed of a batch's statistics, and the loss stay float32.
+
+    Raises:
+        BenchError: another precision is asked for.
+    """
+
+    network_precision = "bfloat16"
+
+    def __init__(self, task: Task) -> None:
+        if task.precision != "float32":
+            raise BenchError(
+                f"jax-bf16 computes in bfloat16 and cannot in {task.precision}: leave it out, "
+                "or ask for --precision float32"
+            )
+        super().__init__(task)
+
+    def facts(self) -> dict[str, str]:
+        return super().facts() | {"network": "bfloat16"}
 
 
 def find_device(name: str) -> jax.Device:

@@ -145,7 +145,7 @@ class TorchBackend(Backend):
         chosen = logits[torch.arange(len(rows)), torch.from_numpy(outputs)].sum()
         (gradient,) = torch.autograd.grad(chosen, maps)
         weights = gradient.mean(dim=(2, 3), keepdim=True)
-        return to_numpy(F.relu((weights * maps).sum(dim=1)))
+        return to_numpy(F.relu((weights * maps).sum(dim=1)).to(self.dtype))
 
     def facts(self) -> dict[str, str]:
         return {
@@ -187,6 +187,52 @@ class CompiledTorchBackend(TorchBackend):
 
     def facts(self) -> dict[str, str]:
         return super().facts() | {"torch.compile": "inductor, dynamic=False, channels-last"}
+
+
+class ChannelsLastTorchBackend(TorchBackend):
+    """Eager, with weights channels-last; the feature maps follow them."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def facts(self) -> dict[str, str]:
+        return super().facts() | {"memory format": "channels-last"}
+
+
+class Bfloat16TorchBackend(CompiledTorchBackend):
+    """Compiled, its convolutions and matrix products in bfloat16 where autocast chooses so.
+
+    Weights, update and loss are float32.
+
+    Raises:
+        BenchError: another precision is asked for.
+    """
+
+    def __init__(self, task: Task) -> None:
+        if task.precision != "float32":
+            raise BenchError(
+                f"torch-bf16 computes in bfloat16 and cannot in {task.precision}: leave it out, "
+                "or ask for --precision float32"
+            )
+        super().__init__(task)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with self.autocast():
+            logits = super().forward(images)
+        return logits.float()
+
+    def activation_maps(
+        self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        with self.autocast():
+            return super().activation_maps(split, rows, outputs)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def facts(self) -> dict[str, str]:
+        return super().facts() | {"autocast": "bfloat16"}
 
 
 def find_device(name: str) -> torch.device:

@@ -70,7 +70,8 @@ class BatchNorm(nnx.Module):
     """Batch normalisation as the protocol has it.
 
     Flax's own keeps the biased variance of the batches, this one the unbiased. Its attributes are
-    called as there, so that ``train()`` and ``eval()`` switch it.
+    called as there, so that ``train()`` and ``eval()`` switch it. It computes in the precision of
+    its statistics, whatever that of the feature maps.
     """
 
     def __init__(self, channels: int, *, dtype: jnp.dtype) -> None:
@@ -80,7 +81,8 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.ones(channels, dtype))
         self.use_running_average = False
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, maps: Array) -> Array:
+        x = maps.astype(self.mean[...].dtype)
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:
@@ -90,7 +92,7 @@ class BatchNorm(nnx.Module):
             self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
             self.var[...] = 0.9 * self.var[...] + 0.1 * var * (count / (count - 1))
         scale = self.scale[...] * lax.rsqrt(var + 1e-5)
-        return x * scale + (self.bias[...] - mean * scale)
+        return (x * scale + (self.bias[...] - mean * scale)).astype(maps.dtype)
 
 
 class PointwiseConv(nnx.Conv):
@@ -99,7 +101,7 @@ class PointwiseConv(nnx.Conv):
     def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
         assert isinstance(self.strides, tuple)
         rows, columns = self.strides
-        return inputs[:, ::rows, ::columns] @ self.kernel[0, 0]
+        return inputs[:, ::rows, ::columns] @ self.kernel[0, 0].astype(inputs.dtype)
 
 
 def convolution(

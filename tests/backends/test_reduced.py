@@ -1,0 +1,30 @@
+"""Rows with fewer digits refuse to pretend to more."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from harness.backends.base import Task
+from harness.backends.registry import BACKENDS
+from harness.config import Optimizer
+from harness.errors import BenchError
+
+
+@pytest.mark.parametrize("name", [name for name, spec in BACKENDS.items() if spec.reduced])
+def test_float64_is_refused_in_one_sentence(name: str, small_file: Path) -> None:
+    spec = BACKENDS[name]
+    if (reason := spec.missing()) is not None:
+        pytest.skip(f"{name} {reason}")
+    module, _, attribute = spec.factory.partition(":")
+    task = Task(
+        model="lenet5",
+        dataset=small_file,
+        optimizer=Optimizer(),
+        precision="float64",
+        threads=1,
+    )
+    with pytest.raises(BenchError, match=f"{name} .* --precision float32"):
+        getattr(importlib.import_module(module), attribute)(task)
