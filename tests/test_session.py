@@ -312,3 +312,77 @@ def test_resume_refuses_other_data(compare, small_file, small_dataset, tmp_path,
     hdf5.write(path, small_dataset(sizes=(41, 9, 12)))
     with pytest.raises(BenchError, match="holds a run with another dataset"):
         compare("sound", datasets=[str(path)], resume=True)
+
+
+TIMED = """
+import numpy as np
+from planted import CountsSteps
+
+class Notes(CountsSteps):
+    \"\"\"Says in its facts what was asked of it after the test, and which steps it saw.\"\"\"
+    def __init__(self, task):
+        super().__init__(task)
+        self.sizes, self.profiled = [], 0
+    def infer(self, images):
+        assert images.dtype == np.uint8
+        self.sizes.append(len(images))
+        return super().infer(images)
+    def profile(self, order, rates):
+        self.profiled = len(order)
+        return {"convolution": 3.0, "other": 1.0}
+    def facts(self):
+        sizes = ",".join(map(str, sorted(set(self.sizes))))
+        return {"sizes": sizes, "profiled": str(self.profiled)}
+
+class AnswersTooFew(CountsSteps):
+    def infer(self, images):
+        return super().infer(images)[1:]
+"""
+
+
+@pytest.fixture
+def timed(compare, planted, tmp_path, monkeypatch):
+    (tmp_path / "timed.py").write_text(TIMED)
+    for name in ("Notes", "AnswersTooFew"):
+        spec = replace(planted["sound"], name=name.lower(), factory=f"timed:{name}")
+        monkeypatch.setitem(planted, spec.name, spec)
+    return compare
+
+
+def test_rounds_beyond_the_epochs_leave_the_training_alone(timed):
+    plain = train(timed("notes", "sound", out="plain"))
+    comparison = timed("notes", "sound", rounds=5, out="timed")
+    results = train(comparison)
+    for name, result in results.items():
+        assert [len(result.epochs), len(result.extra_rounds)] == [2, 3]
+        assert len(result.images_per_second) == 5
+        assert result.test.model_copy(update={"seconds": 0}) == plain[name].test.model_copy(
+            update={"seconds": 0}
+        )
+        for each in result.rounds:
+            assert each.images == 40
+            assert each.conditions.gemm_gflops > 0
+    first = comparison.cells[0]
+    # The weights that are kept are those after two epochs of five steps, not after five rounds.
+    parameters = find_model("lenet5").parameters((1, 12, 12), 3)
+    kept = load_weights(comparison.folder.weights_path(first), parameters)
+    start = initial_weights(parameters, 0)
+    assert kept["conv1.bias"][0] == start["conv1.bias"][0] + 10
+    assert comparison.folder.machine.threads == 1
+
+
+def test_answers_and_profile_of_the_first_seed_only(timed):
+    comparison = timed("notes", seeds=(3, 4), inference=(1, 16, 50), profile=True)
+    first, second = train(comparison).values()
+    assert [latency.batch_size for latency in first.inference] == [1, 16, 50]
+    assert all(latency.first_s > 0 and latency.seconds for latency in first.inference)
+    assert first.operations == {"convolution": 3.0, "other": 1.0}
+    assert first.facts["sizes"] == "1,16,50"  # 12 test images are repeated
+    assert first.facts["profiled"] == "5"
+    assert (second.inference, second.operations) == ((), {})
+
+
+def test_a_framework_that_answers_wrongly_fails(timed):
+    (result,) = train(timed("answerstoofew", inference=(4,))).values()
+    assert result.status == "failed"
+    assert "3 answers for 4 images" in result.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -281,3 +282,36 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
     assert first.read_bytes() == kept
     assert len(RunFolder.open(out).results()) == 4
     assert (out / "report.md").exists()
+
+
+def test_what_is_timed_besides_training(planted_bench, small_file, tmp_path):
+    out = tmp_path / "run"
+    got = planted_bench(
+        "run", "--frameworks", "sound,talks", "--datasets", small_file, "--batch-size", 8,
+        "--epochs", 2, "--rounds", 7, "--inference", "--profile", "--target", 0.3, "--out", out,
+    )  # fmt: skip
+    assert got.returncode == 0, got.stderr
+    report = (out / "report.md").read_text(encoding="utf-8")
+    for title in ("Time to accuracy", "Answering: speed and latency", "How close to the machine"):
+        assert f"\n## {title}\n" in report
+    assert "| batch 1 | batch 2 |" in report
+    assert "| batch 512 |" in report
+    command = report.split("## Make it again")[1]
+    for words in ("--rounds 7", "--target 0.3", "--inference 1,2,4,8,16,32,64,128,256,512"):
+        assert words in command
+    assert "--profile" in command
+    result = json.loads((out / "cells/sound-lenet5-small-s0.json").read_text())
+    assert len(result["epochs"]) + len(result["extra_rounds"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--rounds", "-1"), "rounds: input should be greater than or equal to 0"),
+        (("--target", "1.5"), "target: input should be less than or equal to 1"),
+        (("--inference", "8,8"), "inference: names something twice: 8, 8"),
+        (("--inference", "0"), "inference.0: input should be greater than or equal to 1"),
+    ],
+)
+def test_faulty_timings(refused, small_file, arguments, message):
+    assert message in refused("--datasets", small_file, *arguments)
