@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from harness.config import Training
 from harness.measure.statistics import Estimate
@@ -144,6 +145,8 @@ def roofline(run: Run, group: Group, colors: Sequence[str], width: float) -> Fig
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylim(min(lowest, bandwidth * x[0]) / 2, peak * 2)
     axes.set_xlabel("floating-point operations for each byte, layer by layer")
     axes.set_ylabel("GFLOP/s (more is better)")

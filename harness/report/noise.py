@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def _rounds(group: Group, outcome: Outcome) -> Iterator[str]:
         yield f"**Outliers**: {where}: {slow} of {plural(rounds, 'round')} lie far from the median."
 
 
-def _seeds(found: dict[int, object]) -> str:
+def _seeds(found: Iterable[int]) -> str:
     seeds = [str(seed) for seed in found]
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {join(seeds)}"
 

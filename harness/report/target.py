@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from harness.report.comparison import Group, Outcome, Run, Trained
+from harness.report.comparison import Group, Run, Trained
 from harness.report.labels import name_of
 from harness.report.text import NOTHING, escape, number, percent, table
 
@@ -138,6 +139,8 @@ def curves(group: Group, target: Target, colors: Sequence[str], width: float) ->
         xytext=(4, 3), textcoords="offset points", va="bottom",
     )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     # The climb from guessing would squeeze together what is to be told apart.
     axes.set_ylim(bottom=lowest - 0.25 * max(1e-3, 1 - lowest))
@@ -151,25 +154,10 @@ def curves(group: Group, target: Target, colors: Sequence[str], width: float) ->
     return figure
 
 
-def _mark(axes: object, cell: Trained, target: Target, color: str) -> None:
+def _mark(axes: Axes, cell: Trained, target: Target, color: str) -> None:
     """Where the target is first reached."""
     at = time_to(cell, target)
     if at is not None:
         seconds, epoch = at
         score = scores(cell, target.auroc)[epoch - 1]
-        axes.plot(  # type: ignore[attr-defined]
-            seconds, score, "D", color=color, markersize=8, markeredgecolor="black"
-        )
-
-
-def leader(group: Group, target: Target) -> tuple[Outcome, float] | None:
-    """Who is there first, by the median over its seeds, all of which reached it."""
-    best: tuple[Outcome, float] | None = None
-    for outcome in group.finished:
-        found = [time_to(cell, target) for cell in outcome.trained.values()]
-        if any(at is None for at in found):
-            continue
-        median = float(np.median([at[0] for at in found if at is not None]))
-        if best is None or median < best[1]:
-            best = outcome, median
-    return best
+        axes.plot(seconds, score, "D", color=color, markersize=8, markeredgecolor="black")
