@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from harness.measure import noise
+from harness.measure.conditions import Conditions
 from harness.report.comparison import Group, Outcome, Run, Trained
 from harness.report.text import escape, join, number, plural
-from harness.results.records import Conditions
 
 OTHER_LOAD = 0.1
 """Processors kept busy by something else, of each that the run uses, that a reader must know of."""
