@@ -74,7 +74,7 @@ class Row:
     key: Key
     outcomes: tuple[Outcome, ...]
     measured: tuple[Estimate, ...]
-    """Images a second, in every run."""
+    """Images a second in every run, as its report has them: intervals within that run."""
     against: tuple[Against, ...]
     """Every run but the base."""
 
@@ -245,7 +245,7 @@ def _row(runs: Sequence[Run], key: Key, outcomes: Sequence[Outcome], normalise: 
     return Row(
         key=key,
         outcomes=tuple(outcomes),
-        measured=tuple(speed_in(outcome, normalise=False).estimate for outcome in outcomes),
+        measured=tuple(outcome.speed for outcome in outcomes),
         against=tuple(
             Against(
                 ratio=ratio(speed, speeds[0]),

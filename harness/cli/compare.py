@@ -88,7 +88,10 @@ def _heading(compared: Compared) -> str:
         how = "each round divided by the speed of a matrix product just before it"
     else:
         how = "as measured, not corrected for the speed of the machine"
-    return f"Training speed over that of A: {how}. Intervals are of 95 %."
+    return (
+        f"Training speed over that of A: {how}. Intervals are of 95 %; those of images/s hold "
+        "within that run, those of ratios from run to run."
+    )
 
 
 def _named(compared: Compared) -> list[tuple[str, str]]:

@@ -25,8 +25,9 @@ CONFIDENCE = 0.999
 """Of each bound: about one false alarm in a thousand checks for either side."""
 MAX_SLOWDOWN = 1.3
 """What the gate lets pass, as a factor."""
-SEEN_SLOWDOWN = 3.0
-"""Where even this factor would pass, because speeds spread too far, the gate does not say 'ok'."""
+UNSTEADY = 2.0
+"""Upper end of a ratio of speeds over the ratio itself, beyond which the gate does not say 'ok': it
+would not notice a framework so many times slower than what passes."""
 
 
 class RunSpeed(Record):
@@ -187,37 +188,36 @@ def baselines_of(folder: RunFolder) -> list[Baseline]:
             auroc=(known.auroc if known else {}) | ({} if area is None else {cell.seed: area}),
             auroc_error=float(np.mean(errors[key])) if errors[key] else 0.0,
         )
-    return [
-        baseline.model_copy(update={"speed": speed_in(folder, baseline.key)})
-        for baseline in found.values()
-    ]
+    for key, baseline in found.items():
+        speed = speed_in(folder, key)
+        if speed is not None:
+            found[key] = baseline.model_copy(update={"speed": (speed,)})
+    return list(found.values())
 
 
-def speed_in(folder: RunFolder, key: tuple[str, str, str]) -> tuple[RunSpeed, ...]:
-    """Speed of one row of a run; empty where rounds were too few or lack matrix products."""
+def speed_in(folder: RunFolder, key: tuple[str, str, str]) -> RunSpeed | None:
+    """Speed of one row of a run; None where rounds were too few or lack matrix products."""
     results = [
         result
         for result in folder.results()
         if (result.cell.framework, result.cell.model, result.cell.dataset) == key and result.rounds
     ]
     if not has_gemm(results):
-        return ()
+        return None
     speed = speed_of(results, normalise=True)
     assert speed.gemm_log is not None
     if not speed.enough:
-        return ()
+        return None
     experiment = folder.manifest.experiment
-    return (
-        RunSpeed(
-            run=folder.manifest.created,
-            cpu=str(folder.environment.get("cpu")),
-            threads=experiment.threads,
-            device=experiment.device,
-            images_per_gflop=math.exp(speed.log),
-            error=speed.error,
-            rounds=speed.rounds,
-            gemm_gflops=math.exp(speed.gemm_log),
-        ),
+    return RunSpeed(
+        run=folder.manifest.created,
+        cpu=str(folder.environment.get("cpu")),
+        threads=experiment.threads,
+        device=experiment.device,
+        images_per_gflop=math.exp(speed.log),
+        error=speed.error,
+        rounds=speed.rounds,
+        gemm_gflops=math.exp(speed.gemm_log),
     )
 
 
@@ -292,9 +292,16 @@ def check(
             continue
         parts = [_check_scores(baseline, ended)] if accuracy else []
         if speed:
-            parts.append(_check_speed(baseline, speed_in(folder, key), folder, max_slowdown))
-        merged = (tuple(word for part in parts for word in part[place]) for place in range(1, 5))
-        found.append(Checked(key, *merged))
+            parts.append(_check_speed(baseline, speed_in(folder, key), max_slowdown))
+        found.append(
+            Checked(
+                key,
+                failures=tuple(word for part in parts for word in part.failures),
+                passed=tuple(word for part in parts for word in part.passed),
+                unchecked=tuple(word for part in parts for word in part.unchecked),
+                hints=tuple(word for part in parts for word in part.hints),
+            )
+        )
     asked = {(model, data) for model in manifest.experiment.models for data in manifest.datasets}
     for key in stored:
         if key[0] in manifest.skipped and key[1:] in asked:
@@ -328,21 +335,19 @@ def _check_scores(baseline: Baseline, results: Sequence[CellResult]) -> Checked:
     return Checked(baseline.key, (), tuple(words), ())
 
 
-def _check_speed(
-    baseline: Baseline, found: tuple[RunSpeed, ...], folder: RunFolder, max_slowdown: float
-) -> Checked:
+def _check_speed(baseline: Baseline, found: RunSpeed | None, max_slowdown: float) -> Checked:
     def unchecked(why: str) -> Checked:
         return Checked(baseline.key, (), (), (f"speed: {why}",))
 
     if not baseline.speed:
         return unchecked("the baseline has none")
-    if not found:
+    if found is None:
         return unchecked("the run has too few rounds, or no matrix products timed beside them")
-    stored = [each.speed for each in baseline.speed if each.place == found[0].place]
+    stored = [each.speed for each in baseline.speed if each.place == found.place]
     if not stored:
-        cpu, threads, device = found[0].place
+        cpu, threads, device = found.place
         return unchecked(f"the baseline has none for {cpu}, {device}, {threads} threads")
-    ratio = ratio_to_runs(found[0].speed, stored)
+    ratio = ratio_to_runs(found.speed, stored)
     shown = (
         f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) times the baseline's "
         f"({len(stored)} {'run' if len(stored) == 1 else 'runs'}), relative to matrix products"
@@ -350,8 +355,8 @@ def _check_speed(
     if ratio.high < 1 / max_slowdown:
         fault = f"speed {shown}: slower by more than a factor of {max_slowdown:g}"
         return Checked(baseline.key, (fault,), (), ())
-    if ratio.high / ratio.value > SEEN_SLOWDOWN / max_slowdown:
-        return unchecked(f"{shown}: too unsteady to notice a factor of {SEEN_SLOWDOWN:g}")
+    if ratio.high / ratio.value > UNSTEADY:
+        return unchecked(f"{shown}: too unsteady to notice a factor of {UNSTEADY * max_slowdown:g}")
     hint = "faster than the baseline: store this one with `bench baseline update --replace`"
     return Checked(baseline.key, (), (f"speed {shown}",), (), (hint,) if ratio.low > 1 else ())
 

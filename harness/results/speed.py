@@ -24,7 +24,7 @@ MINIMUM_ROUNDS = 6
 """With fewer, a spread says too little to judge by."""
 RUN_TO_RUN = 0.04
 """Standard error, as a share of the speed, that even the steadiest run is given."""
-RUN_TO_RUN_RAW = 0.10
+RUN_TO_RUN_RAW = 0.20
 """The same where speeds are not divided by that of a matrix product."""
 CORRECTION_ERROR = 0.5
 """Standard error of the correction by matrix products, as a share of its logarithm: a network does
@@ -52,11 +52,6 @@ class Speed:
     @property
     def enough(self) -> bool:
         return self.rounds >= MINIMUM_ROUNDS
-
-    @property
-    def estimate(self) -> Estimate:
-        """The speed itself with its interval, none where the rounds are too few."""
-        return interval(self.log, [(self.error, self.freedom)] if self.enough else [])
 
 
 def has_gemm(results: Iterable[CellResult]) -> bool:

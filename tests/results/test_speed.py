@@ -76,12 +76,12 @@ def differs(found: Estimate) -> bool:
     return not found.low <= 1 <= found.high
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_runs_of_the_same_thing_hardly_ever_differ(seeds: int) -> None:
+@pytest.mark.parametrize(("seeds", "normalise"), [(1, True), (3, True), (1, False)])
+def test_runs_of_the_same_thing_hardly_ever_differ(seeds: int, normalise: bool) -> None:
     random = np.random.default_rng(seeds)
 
     def runs() -> tuple[Speed, Speed]:
-        one, other = (speed_of(run(random, seeds=seeds), normalise=True) for _ in range(2))
+        one, other = (speed_of(run(random, seeds=seeds), normalise=normalise) for _ in range(2))
         return one, other
 
     assert share(runs, differs) <= 0.05
@@ -131,16 +131,16 @@ def test_matrix_products_take_the_machine_out() -> None:
 
 def test_more_rounds_do_not_make_a_run_more_certain_than_its_spread() -> None:
     random = np.random.default_rng(0)
-    rates = 100 * np.exp(0.2 * random.standard_normal(400))
+    rates = 100 * np.exp(0.3 * random.standard_normal(400))
     speed = speed_of([training(rates)], normalise=False)
-    assert speed.error == pytest.approx(0.2, rel=0.15)
+    assert speed.error == pytest.approx(0.3, rel=0.15)
 
 
 def test_trainings_far_apart_count_as_spread() -> None:
     cells = [training(np.full(8, rate), seed=n) for n, rate in enumerate((100.0, 150.0))]
     speed = speed_of(cells, normalise=False)
     assert speed.error == pytest.approx(math.log(1.5) / math.sqrt(2))
-    assert speed.estimate.value == pytest.approx(math.sqrt(100 * 150))
+    assert math.exp(speed.log) == pytest.approx(math.sqrt(100 * 150))
 
 
 def test_too_few_rounds_give_no_interval() -> None:
@@ -149,7 +149,6 @@ def test_too_few_rounds_give_no_interval() -> None:
         for count in (MINIMUM_ROUNDS - 1, MINIMUM_ROUNDS)
     )
     assert not ratio(few, enough).has_interval
-    assert not few.estimate.has_interval
     assert ratio(enough, enough).has_interval
 
 
@@ -180,9 +179,9 @@ def test_runs_that_differed_before_widen_what_is_expected_of_the_next() -> None:
     def at(log: float) -> Speed:
         return Speed(log, 0.05, 12, 0.0)
 
-    alike = ratio_to_runs(at(-0.5), [at(0), at(0.01), at(-0.01)])
-    unlike = ratio_to_runs(at(-0.5), [at(0), at(0.5), at(-0.5)])
-    assert alike.value == unlike.value == pytest.approx(math.exp(-0.5))
+    alike = ratio_to_runs(at(-0.9), [at(0), at(0.01), at(-0.01)])
+    unlike = ratio_to_runs(at(-0.9), [at(0), at(0.5), at(-0.5)])
+    assert alike.value == unlike.value == pytest.approx(math.exp(-0.9))
     assert alike.high < 1 < unlike.high
     assert ratio_to_runs(at(0), [at(0)] * 4).high < ratio_to_runs(at(0), [at(0)]).high
 
