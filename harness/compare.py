@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -126,7 +125,7 @@ def compare(paths: Sequence[Path], *, rows: Sequence[str] = (), raw: bool = Fals
         BenchError: a run cannot be read, or there is no row in common.
     """
     runs = tuple(Run.read(RunFolder.open(path)) for path in paths)
-    every = [_outcomes(run) for run in runs]
+    every = [outcomes_of(run) for run in runs]
     keys, notes = _common(every, rows)
     lacking = [
         letter(place)
@@ -141,6 +140,13 @@ def compare(paths: Sequence[Path], *, rows: Sequence[str] = (), raw: bool = Fals
     normalise = not raw and not lacking
     found = [_row(runs, key, [each[key] for each in every], normalise) for key in keys]
     for place, run in enumerate(runs[1:], start=1):
+        seeds = [each.manifest.experiment.seeds for each in (runs[0], run)]
+        if set(seeds[0]) != set(seeds[1]):
+            listed = "; ".join(", ".join(map(str, each)) for each in seeds)
+            notes.append(
+                f"{letter(place)} trained from other seeds than A ({listed}): accuracies are "
+                "compared on those in common, where there are any"
+            )
         notes += [
             f"{letter(place)} differs from A in {line}"
             for line in environment_differences(runs[0].folder, run.folder)
@@ -201,7 +207,8 @@ def _results(outcome: Outcome) -> list[CellResult]:
     return [cell.result for cell in outcome.trained.values()]
 
 
-def _outcomes(run: Run) -> dict[Key, Outcome]:
+def outcomes_of(run: Run) -> dict[Key, Outcome]:
+    """Every row of a run."""
     return {
         Key(outcome.framework, group.model, group.dataset): outcome
         for group in run.groups
@@ -241,7 +248,7 @@ def _common(
 def _row(runs: Sequence[Run], key: Key, outcomes: Sequence[Outcome], normalise: bool) -> Row:
     base, *others = outcomes
     speeds = [speed_in(outcome, normalise=normalise) for outcome in outcomes]
-    group = _group(runs[0], key)
+    group = group_of(runs[0], key)
     return Row(
         key=key,
         outcomes=tuple(outcomes),
@@ -257,7 +264,8 @@ def _row(runs: Sequence[Run], key: Key, outcomes: Sequence[Outcome], normalise: 
     )
 
 
-def _group(run: Run, key: Key) -> Group:
+def group_of(run: Run, key: Key) -> Group:
+    """The group that a row belongs to."""
     return next(g for g in run.groups if (g.model, g.dataset) == (key.model, key.dataset))
 
 
@@ -323,6 +331,4 @@ def _telling(folder: RunFolder) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
-    if isinstance(value, float) and math.isnan(value):
-        return "none"
     return "none" if value is None else str(value)

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.compare import (
+    Key,
     accuracy_difference,
     environment_differences,
+    group_of,
     judge,
+    outcomes_of,
     pair,
     speed_in,
     unlike,
@@ -124,21 +127,14 @@ def hold(original: RunFolder, again: RunFolder) -> Reproduction:
     """Compare two runs of one experiment, cell by cell; writes nothing."""
     before, after = Run.read(original), Run.read(again)
     same_machine = original.environment.get("cpu") == again.environment.get("cpu")
-    rows = {
-        (group.model, group.dataset, outcome.framework): outcome
-        for group in after.groups
-        for outcome in group.outcomes
-    }
+    rows, other_rows = outcomes_of(before), outcomes_of(after)
     found = []
-    for group in before.groups:
-        for outcome in group.outcomes:
-            other = rows.get((group.model, group.dataset, outcome.framework))
-            found += [
-                _cell(group, outcome, other, cell, before.planned, again, same_machine)
-                for cell in original.manifest.cells
-                if (cell.model, cell.dataset) == (group.model, group.dataset)
-                and cell.framework == outcome.framework
-            ]
+    for cell in original.manifest.cells:
+        key = Key(cell.framework, cell.model, cell.dataset)
+        group = group_of(before, key)
+        found.append(
+            _cell(group, rows[key], other_rows.get(key), cell, before.planned, again, same_machine)
+        )
     return Reproduction(
         original=str(original.path),
         threads=original.manifest.experiment.threads,

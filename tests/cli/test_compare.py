@@ -134,6 +134,14 @@ def test_machine_and_versions_are_told_and_not_refused(made_up, compared):
     assert "B differs from A in numpy: 2.0.0, 3.0.0" in notes
 
 
+def test_other_seeds_are_told(made_up, compared):
+    found, notes = compared(made_up("one", seeds=(0, 1)), made_up("other", seeds=(1, 2)))
+    assert "B trained from other seeds than A (0, 1; 1, 2)" in notes
+    assert found["rows"][0]["against"][0]["accuracy_p"] == 1
+    found, _ = compared(made_up("low", seeds=(0,)), made_up("high", seeds=(1,)))
+    assert found["rows"][0]["against"][0]["accuracy_p"] is None
+
+
 def test_rows(made_up, compared, verb):
     one, other = made_up("one"), made_up("other", failed=["tidy"])
     found, notes = compared(one, other)
