@@ -19,9 +19,11 @@ from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.jax.data import normalize, read_batch, stream
 from harness.backends.jax.models import NETWORKS, SPACE_TO_DEPTH_NETWORKS
 from harness.backends.jax.models.network import Network
+from harness.backends.jax.profiler import seconds_by_operation
 from harness.config import Optimizer
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import BenchError
+from harness.measure.operations import Operation
 from harness.models import find_model
 from harness.protocol.weights import Weights
 
@@ -146,6 +148,12 @@ class JaxBackend(Backend):
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
         return np.asarray(self.jitted_forward(*self.variables(), images))
+
+    def profile(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> dict[Operation, float]:
+        self.train_epoch(order, rates)  # whatever is compiled for so many steps
+        return seconds_by_operation(lambda: self.train_epoch(order, rates), self.device)
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
         kinds: dict[type[nnx.Variable], dict[Any, Any]] = {nnx.Param: {}, nnx.BatchStat: {}}

@@ -14,9 +14,11 @@ from harness.backends.base import EVALUATION_BATCH, Backend, Task
 from harness.backends.torch.data import H5Dataset, loader, move, normalize
 from harness.backends.torch.models import COMPILED_NETWORKS, NETWORKS
 from harness.backends.torch.models.network import Network
+from harness.backends.torch.profiler import seconds_by_operation
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
+from harness.measure.operations import Operation
 from harness.models import find_model
 from harness.protocol.weights import Weights
 
@@ -112,6 +114,12 @@ class TorchBackend(Backend):
         logits = self.compute_logits(torch.from_numpy(images).to(self.device))
         return logits.numpy(force=True)
 
+    def profile(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> dict[Operation, float]:
+        self.train_epoch(order[:1], rates[:1])  # what is done once, such as choosing kernels
+        return seconds_by_operation(lambda: self.train_epoch(order, rates), self.device)
+
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
@@ -184,6 +192,14 @@ class CompiledTorchBackend(TorchBackend):
         torch._dynamo.config.recompile_limit = 64
         self.compute_logits = torch.compile(self.forward, dynamic=False)
         self.compute_loss = torch.compile(self.loss, dynamic=False)
+
+    def profile(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> dict[Operation, float]:
+        torch._dynamo.reset()
+        # Compiled anew, so that each kernel tells the profiler what it is; others need not.
+        with torch._inductor.config.patch({"cpp.enable_kernel_profile": True}):
+            return super().profile(order, rates)
 
     def facts(self) -> dict[str, str]:
         return super().facts() | {"torch.compile": "inductor, dynamic=False, channels-last"}
