@@ -129,13 +129,13 @@ def compare(paths: Sequence[Path], *, rows: Sequence[str] = (), raw: bool = Fals
     keys, notes = _common(every, rows)
     lacking = [
         letter(place)
-        for place, outcomes in enumerate(every)
-        if not all(has_gemm(_results(outcomes[key])) for key in keys)
+        for place, (run, outcomes) in enumerate(zip(runs, every, strict=True))
+        if not all(has_gemm(_results(outcomes[k]), run.manifest.experiment.device) for k in keys)
     ]
     if lacking and not raw:
         notes.append(
             f"speeds are as measured: {', '.join(lacking)} did not take the speed of a matrix "
-            "product before every round"
+            "product, where it trained, before every round"
         )
     normalise = not raw and not lacking
     found = [_row(runs, key, [each[key] for each in every], normalise) for key in keys]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Literal
@@ -150,8 +151,6 @@ def write(again: RunFolder, reproduction: Reproduction) -> Path:
 
 
 def _check_weights(path: Path, sha256: str | None) -> None:
-    import hashlib
-
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -219,7 +218,7 @@ def _cell(
             tolerance,
             largest=far.largest_difference,
         )
-    speed = _speed(one, other)
+    speed = _speed(one, other, again.manifest.experiment.device)
     reasons = [f"not the same {ITEMS[item]}" for item in unlike({seed: then}, {seed: now})]
     if first is not None and losses.status != "bitwise equal" and not first <= tolerance:
         reasons.append(f"already the first loss differs by {first:.1e} relative")
@@ -247,9 +246,9 @@ def _unfinished(after: Outcome | None, cell: Cell, again: RunFolder) -> str:
     return "has not run again"
 
 
-def _speed(one: Outcome, other: Outcome) -> SpeedRatio:
+def _speed(one: Outcome, other: Outcome, device: str) -> SpeedRatio:
     results = [cell.result for outcome in (one, other) for cell in outcome.trained.values()]
-    normalise = has_gemm(results)
+    normalise = has_gemm(results, device)
     found = ratio(speed_in(other, normalise=normalise), speed_in(one, normalise=normalise))
     verdict = judge(found)
     return SpeedRatio(

@@ -90,12 +90,16 @@ def _line(found: CellReproduction) -> str:
         speed = found.speed
         interval = (speed.low or float("nan"), speed.high or float("nan"))
         said += [
-            f"losses {_closeness(found.losses)}",
+            f"{_losses(found.losses)} {_closeness(found.losses)}",
             f"logits {_closeness(found.logits)}",
             f"accuracy {now:.4f}" + ("" if now == then else f" (then {then:.4f})"),
             f"speed {ratio(Estimate(speed.value, *interval))}, {speed.verdict}",
         ]
     return f"{word}: {found.cell}: {'; '.join(said)}"
+
+
+def _losses(found: Closeness) -> str:
+    return "losses" if found.status == "bitwise equal" else "first losses"
 
 
 def _closeness(found: Closeness) -> str:

@@ -202,13 +202,13 @@ def speed_in(folder: RunFolder, key: tuple[str, str, str]) -> RunSpeed | None:
         for result in folder.results()
         if (result.cell.framework, result.cell.model, result.cell.dataset) == key and result.rounds
     ]
-    if not has_gemm(results):
+    experiment = folder.manifest.experiment
+    if not has_gemm(results, experiment.device):
         return None
     speed = speed_of(results, normalise=True)
     assert speed.gemm_log is not None
     if not speed.enough:
         return None
-    experiment = folder.manifest.experiment
     return RunSpeed(
         run=folder.manifest.created,
         cpu=str(folder.environment.get("cpu")),

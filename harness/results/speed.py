@@ -54,10 +54,11 @@ class Speed:
         return self.rounds >= MINIMUM_ROUNDS
 
 
-def has_gemm(results: Iterable[CellResult]) -> bool:
-    """Whether the speed of a matrix product was taken before every round."""
+def has_gemm(results: Iterable[CellResult], device: str) -> bool:
+    """Whether the speed of a matrix product, where training runs, was taken before every round."""
     rounds = [each for result in results for each in result.rounds]
-    return bool(rounds) and all(each.conditions is not None for each in rounds)
+    known = bool(rounds) and all(each.conditions is not None for each in rounds)
+    return known and device == "cpu"  # on processors is where it is taken
 
 
 def speed_of(results: Sequence[CellResult], *, normalise: bool) -> Speed:

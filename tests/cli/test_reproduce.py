@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from harness.config import parse_experiment
 from harness.data import hdf5
 from harness.reproduce import closeness, hold
 from harness.results.folder import RunFolder
+from harness.runner import prepare
 
 
 @pytest.fixture
@@ -133,23 +135,26 @@ def test_one_accuracy_of_many_may_differ_by_chance(held):
 
 
 @pytest.fixture
-def trained(planted_bench, small_dataset, tmp_path):
-    """A run of a planted backend on data of its own."""
+def trained(planted, small_dataset, tmp_path):
+    """A run of planted backends on data of its own: the data file and the folder."""
 
-    def train(frameworks="sound", **environment):
+    def train(*frameworks):
         data = hdf5.write(tmp_path / "data" / "small.h5", small_dataset())
-        got = planted_bench(
-            "run", "--frameworks", frameworks, "--datasets", data, "--epochs", 2, "--batch-size",
-            8, "--threads", 1, "--out", tmp_path / "run", **environment,
-        )  # fmt: skip
-        assert got.returncode == 0, got.stderr
+        settings = {
+            "frameworks": frameworks, "datasets": [str(data)], "threads": 1,
+            "training": {"epochs": 2, "batch_size": 8},
+        }  # fmt: skip
+        comparison = prepare(
+            parse_experiment(settings, where="test"), out=tmp_path / "run", data_dir=tmp_path
+        )
+        assert all(comparison.result(cell).status == "ok" for cell in comparison.cells)
         return data, tmp_path / "run"
 
     return train
 
 
-def test_a_run_is_made_again(trained, planted_bench, tmp_path):
-    data, run = trained("sound,countssteps")
+def test_a_run_is_made_again(trained, planted_bench, verb, tmp_path):
+    data, run = trained("sound", "countssteps")
     moved = data.rename(tmp_path / data.name)
     again = tmp_path / "again"
     words = ("reproduce", run, "--out", again, "--data-dir", moved.parent)
@@ -162,33 +167,37 @@ def test_a_run_is_made_again(trained, planted_bench, tmp_path):
     assert stored["original"] == str(run)
     assert [cell["reasons"] for cell in stored["cells"]] == [[], []]
     assert (again / "report.md").is_file()
-    refused = planted_bench(*words)
-    assert refused.returncode == 2
+    refused = verb(*words)
+    assert refused.exit_code == 2
     assert "already holds a run" in refused.stderr
-    assert planted_bench(*words, "--resume").returncode == 0
 
 
-def test_what_fails_the_second_time_is_told(trained, planted_bench, tmp_path):
+def test_what_fails_the_second_time_is_told(trained, planted_bench, tmp_path, monkeypatch):
     file = tmp_path / "there"
     file.touch()
-    _, run = trained("failswithoutfile", PLANTED_FILE=str(file))
+    monkeypatch.setenv("PLANTED_FILE", str(file))
+    _, run = trained("failswithoutfile")
     file.unlink()
-    got = planted_bench("reproduce", run, "--out", tmp_path / "again", PLANTED_FILE=str(file))
+    words = ("reproduce", run, "--out", tmp_path / "again")
+    got = planted_bench(*words)
     assert got.returncode == 1, got.stderr
     assert "NOT reproduced: failswithoutfile-lenet5-small-s0: failed: " in got.stdout
     assert "1 of 1 cells not reproduced" in got.stderr
+    file.touch()
+    got = planted_bench(*words, "--resume")
+    assert got.returncode == 0, got.stderr
 
 
-def test_other_data_are_refused_before_any_work(trained, planted_bench, small_dataset, tmp_path):
-    data, run = trained()
+def test_other_data_are_refused_before_any_work(trained, verb, small_dataset, tmp_path):
+    data, run = trained("sound")
     words = ("reproduce", run, "--out", tmp_path / "again", "--data-dir", tmp_path / "none")
     data.unlink()
-    got = planted_bench(*words)
-    assert (got.returncode, got.stdout) == (2, "")
+    got = verb(*words)
+    assert (got.exit_code, got.stdout) == (2, "")
     assert f"the data of the run, {data}, are gone; " in got.stderr
     hdf5.write(data, small_dataset(sizes=(41, 9, 12)))
-    got = planted_bench(*words)
-    assert (got.returncode, got.stdout) == (2, "")
+    got = verb(*words)
+    assert (got.exit_code, got.stdout) == (2, "")
     assert f"{data}: not the data of the run (SHA-256 " in got.stderr
     assert not (tmp_path / "again").exists()
 

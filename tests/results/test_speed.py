@@ -155,10 +155,11 @@ def test_too_few_rounds_give_no_interval() -> None:
 def test_one_round_without_a_matrix_product_is_one_too_many() -> None:
     whole = training(np.ones(6), np.ones(6))
     rounds = (*whole.extra_rounds, Round(seconds=1, images=IMAGES))
-    assert has_gemm([whole])
-    assert not has_gemm([whole, training(np.ones(6))])
-    assert not has_gemm([whole.model_copy(update={"extra_rounds": rounds})])
-    assert not has_gemm([])
+    assert has_gemm([whole], "cpu")
+    assert not has_gemm([whole, training(np.ones(6))], "cpu")
+    assert not has_gemm([whole.model_copy(update={"extra_rounds": rounds})], "cpu")
+    assert not has_gemm([], "cpu")
+    assert not has_gemm([whole], "gpu")  # it says nothing of a graphics card
 
 
 def test_one_error_gives_students_interval() -> None:
