@@ -22,11 +22,11 @@ from harness.results.records import CellResult
 
 MINIMUM_ROUNDS = 6
 """With fewer, a spread says too little to judge by."""
-RUN_TO_RUN = 0.04
+RUN_TO_RUN = 0.06
 """Standard error, as a share of the speed, that even the steadiest run is given."""
 RUN_TO_RUN_RAW = 0.20
 """The same where speeds are not divided by that of a matrix product."""
-CORRECTION_ERROR = 0.5
+CORRECTION_ERROR = 0.35
 """Standard error of the correction by matrix products, as a share of its logarithm: a network does
 not slow down exactly as a matrix product does."""
 
