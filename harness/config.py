@@ -94,14 +94,6 @@ class Experiment(Frozen):
             raise ValueError("names something twice: " + ", ".join(map(str, value)))
         return value
 
-    @field_validator("threads")
-    @classmethod
-    def _enough_cpus(cls, value: int) -> int:
-        cpus = len(available_cpus())
-        if value > cpus:
-            raise ValueError(f"is {value}, but this process may use only {cpus} processors")
-        return value
-
 
 def load_experiment(path: Path | None, flags: Mapping[str, Any]) -> Experiment:
     """Read ``path`` (TOML, the nesting of :class:`Experiment`) and lay ``flags`` over it.
@@ -125,9 +117,17 @@ def load_experiment(path: Path | None, flags: Mapping[str, Any]) -> Experiment:
 def parse_experiment(settings: Mapping[str, Any], *, where: str) -> Experiment:
     """Validate plain nested data into an :class:`Experiment`; every fault goes in one line."""
     try:
-        return Experiment.model_validate(settings)
+        experiment = Experiment.model_validate(settings)
     except ValidationError as error:
         raise BenchError(f"{where}: " + "; ".join(map(_sentence, error.errors()))) from error
+    cpus = len(available_cpus())
+    # Not of the experiment itself: runs made on a larger machine are read on smaller ones.
+    if experiment.threads > cpus:
+        raise BenchError(
+            f"{where}: threads: is {experiment.threads}, but this process may use only {cpus} "
+            "processors"
+        )
+    return experiment
 
 
 def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
