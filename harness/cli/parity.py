@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from harness.parity.proof import Proof
 
 
+_OF_A_RUN = {
+    "models": "--models",
+    "dataset": "--dataset",
+    "precision": "--precision",
+    "optimizer": "--optimizer",
+    "lr": "--lr",
+    "weight_decay": "--weight-decay",
+    "batch_size": "--batch-size",
+    "threads": "--threads",
+    "data_dir": "--data-dir",
+}
+"""Options that a run answers by itself."""
+
+
 @click.command()
 @click.option("--frameworks", **_LIST, help="Backends to prove [default: all that are ready].")
 @click.option("--models", **_LIST, help="Networks [default: lenet5].")
@@ -37,8 +51,16 @@ if TYPE_CHECKING:
 @click.option("--steps", default=100, metavar="N", help="Training steps [default: 100].")
 @click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
 @click.option("--each", is_flag=True, help="List every array, not only the worst of each stage.")
+@click.option(
+    "--run",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Prove what the run in DIR trained, and put the certificate into its report.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
+@click.pass_context
 def parity(
+    context: click.Context,
     frameworks: list[str] | None,
     models: list[str] | None,
     dataset: str,
@@ -50,6 +72,7 @@ def parity(
     steps: int,
     threads: str | None,
     each: bool,
+    run: Path | None,
     data_dir: Path | None,
 ) -> None:
     """Hold every framework against PyTorch in float64, from the same weights and batches.
@@ -59,6 +82,9 @@ def parity(
     differences relative to the largest magnitude. What deviates is named: known mistakes are made
     in PyTorch until it computes the same. Exit code 1 when anything lies beyond its tolerance, or
     a framework fails.
+
+    With --run the networks, data, update rule and batch size are the run's, weights and batches
+    those of its first seed; parity.json is written into its folder, and its report anew.
     """
     from harness import paths
     from harness.backends.registry import BACKENDS, choose_backends
@@ -69,16 +95,19 @@ def parity(
     from harness.parity.proof import prove
     from harness.parity.trace import make_plan
 
+    if steps < 1:
+        raise BenchError(f"--steps is {steps}: at least one is needed")
+    if (reason := BACKENDS[REFERENCE].missing()) is not None:
+        raise BenchError(f"'{REFERENCE}' is what all are held against, and it {reason}")
+    if run is not None:
+        _of_the_run(context, run, frameworks or [], steps, each)
+        return
     rule = {"name": optimizer, "learning_rate": lr, "weight_decay": weight_decay}
     settings = {
         "training": {"batch_size": batch_size, "precision": precision, "optimizer": rule}
     } | ({} if threads is None else {"threads": threads})
     experiment = parse_experiment(settings, where="options")
-    if steps < 1:
-        raise BenchError(f"--steps is {steps}: at least one is needed")
     specs, _ = choose_backends(frameworks or [], skip_unavailable=False)
-    if (reason := BACKENDS[REFERENCE].missing()) is not None:
-        raise BenchError(f"'{REFERENCE}' is what all are held against, and it {reason}")
     plans = [
         make_plan(
             model,
@@ -92,6 +121,29 @@ def parity(
         for model in models or ["lenet5"]
     ]
     proofs = [prove(specs, plan, precision, terminal.err.status) for plan in plans]
+    _show(proofs, each)
+
+
+def _of_the_run(
+    context: click.Context, run: Path, frameworks: list[str], steps: int, each: bool
+) -> None:
+    from rich.markup import escape
+
+    from harness.backends.registry import choose_backends
+    from harness.console import terminal
+    from harness.errors import BenchError
+    from harness.parity.certificate import asked, certify, write_certificate
+    from harness.report.render import render
+    from harness.results.folder import RunFolder
+
+    for name, option in _OF_A_RUN.items():
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise BenchError(f"with --run that is the run's own: leave {option} out")
+    folder = RunFolder.open(run)
+    specs, _ = choose_backends(asked(folder, frameworks), skip_unavailable=False)
+    certificate, proofs = certify(folder, specs, steps, terminal.err.status)
+    write_certificate(folder, certificate)
+    terminal.note(f"the certificate is in {escape(str(render(run)))}")
     _show(proofs, each)
 
 

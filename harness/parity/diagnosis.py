@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -79,9 +79,8 @@ class Diagnosis:
             known = f"none of {self.tried} known mistakes reproduces it"
             return f"{self.evidence}" + (f": {known}" if self.tried else "")
         named = ", or ".join(dict.fromkeys(map(describe, self.mistakes)))
-        return named + (
-            f"; and more than that: {self.still} deviates even so" if self.still else ""
-        )
+        more = f"; and more is wrong: {self.still} deviates even so" if self.still else ""
+        return named + (f" ({self.evidence})" if self.evidence else "") + more
 
 
 @dataclass
@@ -95,10 +94,14 @@ class Suspects:
     started: float = field(default_factory=time.monotonic)
     _sites: dict[str, tuple[str, ...]] | None = None
 
-    def compute(self, mistake: Mistake | None, stage: str) -> Stages | None:
-        """``stage`` and what comes with it; None where the mistake cannot be made."""
+    def compute(self, mistake: Mistake | None, stage: str, *, alone: bool = False) -> Stages | None:
+        """``stage`` and what comes with it; None where the mistake cannot be made.
+
+        With ``alone`` only ``stage`` counts.
+        """
+        task = replace(self.task(mistake), logits_alone=alone and stage == "logits")
         try:
-            return compute(self.build(self.task(mistake)), self.plan, stage)
+            return compute(self.build(task), self.plan, stage)
         except Exception:  # shapes that no longer fit, in whichever words of PyTorch's
             return None
 
@@ -149,7 +152,8 @@ def diagnose(
         return None
     first = verdict.beyond[0].stage
     bounds = TOLERANCE[verdict.precision]
-    stages = {**found.stages, "gradients": _with_zeros(found.stages, reference.stages)}
+    gradients = _with_zeros(found.stages["gradients"], reference.stages["gradients"])
+    stages = {**found.stages, "gradients": gradients}
 
     def told(mistakes: Sequence[Mistake], evidence: str, still: str | None = None) -> Diagnosis:
         return Diagnosis(
@@ -164,10 +168,7 @@ def diagnose(
 
     suspects = Suspects(plan, build)
     if first == "repeated":
-        return told(
-            (),
-            "two calls with the same batch differ: something random, such as dropout, is at work",
-        )
+        return told((), "random: two calls with the same batch differ, as with dropout left in")
     judging = _Judging(stages, reference.stages, bounds, first, suspects)
     for group in _groups(suspects, first, stages, reference.stages, plan):
         if fitting := judging.fitting(group):
@@ -215,12 +216,14 @@ class _Judging:
             if self.suspects.is_late:
                 break
             self.suspects.tried += 1
-            computed = self.suspects.compute(mistake, self.first)
+            computed = self.suspects.compute(mistake, self.first, alone=True)
             if computed is not None and self.agrees(self.first, computed[self.first]):
                 fitting.append(mistake)
         return fitting
 
     def agrees(self, stage: str, computed: Weights) -> bool:
+        if stage == "gradients":
+            computed = _with_zeros(computed, self.reference[stage])
         left = _apart(self.found[stage], computed)
         before = _apart(self.found[stage], self.reference[stage])
         bound = self.bounds.get(stage, EXACT)
@@ -287,10 +290,9 @@ def _apart(found: Weights, computed: Weights) -> float:
     return max((d.value for d in by_name("", found, computed)), default=0.0)
 
 
-def _with_zeros(found: Stages, reference: Stages) -> Weights:
-    """The gradients found, and zeros for parameters that got none."""
-    zeros = {name: np.zeros_like(array) for name, array in reference["gradients"].items()}
-    return {**zeros, **found["gradients"]}
+def _with_zeros(gradients: Weights, reference: Weights) -> Weights:
+    """The gradients, and zeros for parameters that got none."""
+    return {name: np.zeros_like(array) for name, array in reference.items()} | gradients
 
 
 def _fitted(first: str, found: Stages, reference: Stages, plan: Plan) -> Iterator[Mistake]:
@@ -307,7 +309,7 @@ def _fitted(first: str, found: Stages, reference: Stages, plan: Plan) -> Iterato
 
 def _fitted_gradients(found: Weights, reference: Weights) -> Iterator[Mistake]:
     factors = {name: _factor(found[name], reference[name]) for name in reference}
-    yield from _of_factors("gradients scaled", "gradients missing", factors)
+    yield from _of_factors("gradients scaled", ("gradients of zero", "gradients missing"), factors)
     yield Mistake("gradients clipped", amount=_norm(found))
     yield Mistake("gradients cut off", amount=max(float(np.abs(g).max()) for g in found.values()))
 
@@ -320,7 +322,7 @@ def _fitted_updates(found: Weights, reference: Weights, plan: Plan) -> Iterator[
         if found.get(name) is not None
     }
     yield from _of_factors(
-        "rate scaled", "not trained", {n: f for n, f in factors.items() if n not in running}
+        "rate scaled", ("not trained",), {n: f for n, f in factors.items() if n not in running}
     )
     kept = [factor for name, factor in factors.items() if name in running]
     if (shared := _shared(kept)) is not None:
@@ -328,7 +330,7 @@ def _fitted_updates(found: Weights, reference: Weights, plan: Plan) -> Iterator[
 
 
 def _of_factors(
-    scaled: str, missing: str, factors: Mapping[str, float | None]
+    scaled: str, missing: Sequence[str], factors: Mapping[str, float | None]
 ) -> Iterator[Mistake]:
     """``scaled`` where all that deviate have one factor, ``missing`` where that is 0."""
     odd = {name: f for name, f in factors.items() if f is None or abs(f - 1) > EXACT}
@@ -337,7 +339,7 @@ def _of_factors(
         return
     layers = () if len(odd) == len(factors) else tuple(odd)
     if abs(shared) < EXACT:
-        yield Mistake(missing, tuple(odd))
+        yield from (Mistake(kind, tuple(odd)) for kind in missing)
     elif not layers or scaled != "rate scaled":
         yield Mistake(scaled, layers, shared)
 

@@ -38,6 +38,8 @@ class MistakenTask(Task):
     """What the reference is to train, and the mistake to make in it."""
 
     mistake: Mistake | None = None
+    logits_alone: bool = False
+    """Whether loss and gradients may be left out: of many mistakes few give the right logits."""
 
 
 OPERATIONS: Mapping[str, str] = {
@@ -54,7 +56,7 @@ OPERATIONS: Mapping[str, str] = {
     "dense": "{}",
     "head": "",
     "loss": "",
-    "gradients": "",
+    "gradients": "{}",
     "update": "update rule",
     "rates": "",
     "order": "",
@@ -157,7 +159,6 @@ KINDS: Mapping[str, Kind] = {
     "relu": Kind("activation", "ReLU in its place"),
     "sigmoid": Kind("activation", "sigmoid in its place"),
     "leaky relu": Kind("activation", "leaky ReLU (0.01) in its place"),
-    "relu6": Kind("activation", "ReLU cut off at 6 in its place"),
     "gelu": Kind("activation", "GELU in its place"),
     "silu": Kind("activation", "SiLU in its place"),
     "softplus": Kind("activation", "softplus in its place"),
@@ -195,15 +196,17 @@ KINDS: Mapping[str, Kind] = {
     "softmax twice": Kind("loss", "loss: softmax taken twice"),
     "one against all": Kind("loss", "loss: binary cross-entropy of each class, not softmax"),
     "squared error": Kind("loss", "loss: squared error of the probabilities"),
+    "positives unweighted": Kind("loss", "loss: positives count no more than negatives"),
     "decay in the loss": Kind("loss", "loss: weight decay added to it"),
     "loss scaled": Kind("loss", "loss: {amount:.6g} times what it should be"),
     "loss reported": Kind("loss", "loss: told as {amount:.6g} times what its gradients belong to"),
     # Gradients.
-    "gradients scaled": Kind("gradients", "gradients: {amount:.6g} times what they should be"),
-    "gradients missing": Kind("gradients", "gradients: missing"),
-    "gradients clipped": Kind("gradients", "gradients: clipped to a norm of {amount:.4g}"),
-    "gradients cut off": Kind("gradients", "gradients: each cut off at {amount:.4g}"),
-    "decay in the gradient": Kind("gradients", "gradients: weight decay already in them"),
+    "gradients scaled": Kind("gradients", "gradients {amount:.6g} times what they should be"),
+    "gradients of zero": Kind("gradients", "gradient: zero"),
+    "gradients missing": Kind("gradients", "gradient: missing, and with it the update"),
+    "gradients clipped": Kind("gradients", "gradients clipped to a norm of {amount:.4g}"),
+    "gradients cut off": Kind("gradients", "gradients cut off at {amount:.4g}"),
+    "decay in the gradient": Kind("gradients", "gradients: weight decay is already in them"),
     # Update.
     "rate in the velocity": Kind("update", "learning rate folded into the velocity"),
     "dampened": Kind("update", "gradient enters the velocity times (1 - momentum)"),
@@ -224,7 +227,6 @@ KINDS: Mapping[str, Kind] = {
     "decay decoupled": Kind("update", "weight decay beside the gradient, where it belongs into it"),
     "decay coupled": Kind("update", "weight decay in the gradient, where it belongs beside it"),
     "decay without rate": Kind("update", "weight decay not multiplied by the learning rate"),
-    "decay after": Kind("update", "weight decay added to the velocity's step, not to the gradient"),
     "epsilon inside the root": Kind("update", "epsilon inside the square root"),
     "epsilon before correction": Kind(
         "update", "epsilon added before the bias correction of the second moment"
@@ -238,7 +240,6 @@ KINDS: Mapping[str, Kind] = {
     "steps counted from 0": Kind("update", "bias correction counts one step too many"),
     "betas swapped": Kind("update", "beta1 and beta2 swapped"),
     "beta2 0.99": Kind("update", "beta2 0.99"),
-    "adam for adamw": Kind("update", "Adam in place of AdamW"),
     "gradients never zeroed": Kind("update", "gradients add up from step to step (never zeroed)"),
     "gradients clipped in training": Kind("update", "gradients clipped to a norm of 1"),
     "not trained": Kind("update", "these parameters are not updated"),
@@ -281,9 +282,11 @@ KINDS: Mapping[str, Kind] = {
         "prediction", "prediction: the last, partial batch is answered by the images before it"
     ),
 }
-FITTED = frozenset(
-    name for name, kind in KINDS.items() if "{amount" in kind.words or name == "gradients missing"
-) | {"not trained"}
+FITTED = frozenset(name for name, kind in KINDS.items() if "{amount" in kind.words) | {
+    "gradients of zero",
+    "gradients missing",
+    "not trained",
+}
 """Those with a number or places of their own, which :mod:`harness.parity.diagnosis` finds."""
 
 

@@ -98,6 +98,8 @@ class Plan:
     """(1, B, 3): how the images of the first batch are moved when they are."""
     predicts: bool
     """Whether a whole split is predicted as well."""
+    positive_weights: tuple[float, ...] = ()
+    """What the positives of each label count; none means 1."""
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -117,6 +119,7 @@ class Plan:
             optimizer=self.optimizer,
             precision="float64" if precision == "float64" else "float32",
             threads=self.threads,
+            positive_weights=self.positive_weights,
         )
 
 
@@ -146,6 +149,7 @@ def make_plan(
     threads: int,
     seed: int = 0,
     weights: Weights | None = None,
+    positive_weights: tuple[float, ...] = (),
 ) -> Plan:
     """The weights and batches of seed ``seed``; the batches run on over epochs.
 
@@ -182,6 +186,7 @@ def make_plan(
         rates=optimizer.learning_rate * np.linspace(0.5, 1, steps),
         moves=moves,
         predicts=predicted <= MOST_PREDICTED,
+        positive_weights=positive_weights,
     )
 
 

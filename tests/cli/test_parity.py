@@ -1,4 +1,4 @@
-"""``bench parity``: sound frameworks agree, and a fault is named by the stage that shows it."""
+"""``bench parity``: sound frameworks agree, and a fault is named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from click.testing import CliRunner
 
 from harness.backends.registry import BACKENDS
 from harness.cli import main
-from harness.parity import Trace, compare, deviation
+from harness.config import Optimizer
+from harness.parity.certificate import read_certificate
+from harness.parity.deviations import by_name, compare, deviation
+from harness.parity.trace import make_plan, shaken
 
 FAULTS = Path(__file__).parents[1] / "regression"
 
@@ -42,21 +45,23 @@ def stages(output):
 
 
 @pytest.mark.parametrize(
-    ("fault", "first"),
-    [("FlippedKernel", "logits"), ("SummedLoss", "loss"), ("WrongRate", "step 1")],
+    ("fault", "first", "named"),
+    [
+        ("FlippedKernel", "logits", "conv2: kernel flipped (convolution where cross-correlation "),
+        ("WrongRate", "step 1", "learning rate: 0.01 times what it should be"),
+    ],
 )
-def test_a_fault_shows_at_its_stage_and_not_before(parity, fault, first):
+def test_a_fault_shows_at_its_stage_and_is_named(parity, fault, first, named):
     got = parity(fault)
     assert got.exit_code == 1, got.output
     found = stages(got.stdout)
-    order = ["logits", "loss", "gradients", "step 1", "step 2"]
+    order = ["logits", "loss", "gradients", "step 1", "step 2", "losses", "moved", "predictions"]
     assert list(found) == order
     before = order[: order.index(first)]
     assert all(found[stage] == "agrees" for stage in before)
     assert found[first] == "DEVIATES"
-    complaint = next(line for line in got.stderr.splitlines() if line.startswith("error: "))
-    assert complaint.startswith("error: faulty, lenet5: ")
-    assert f" at {first}" in complaint
+    (complaint,) = (line for line in got.stderr.splitlines() if line.startswith("error: "))
+    assert complaint.startswith(f"error: faulty, lenet5: {named}")
 
 
 def test_single_precision_agrees_within_its_own_tolerance(parity):
@@ -65,6 +70,26 @@ def test_single_precision_agrees_within_its_own_tolerance(parity):
     assert "conv2.weight" in got.stdout
     assert "DEVIATES" not in got.stdout
     assert got.stdout.count("gradients") == 10
+
+
+def test_the_certificate_of_a_run(parity, tmp_path, ready):
+    ready("torch")
+    out = tmp_path / "run"
+    words = ["--frameworks", "torch", "--epochs", "1", "--threads", "1", "--rounds", "0"]
+    ran = CliRunner().invoke(main, ["run", *words, "--out", str(out), "--data-dir", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    assert read_certificate(out) is None
+    got = CliRunner().invoke(main, ["parity", "--run", str(out), "--steps", "2"])
+    assert got.exit_code == 0, got.output
+    (section,) = read_certificate(out).sections
+    assert (section.model, section.dataset, section.batch_size) == ("lenet5", "digits", 64)
+    (held,) = section.held
+    assert len(held.single_losses) == len(section.reference_losses) == 2
+    assert held.single_losses == pytest.approx(section.reference_losses, rel=1e-4)
+    assert held.single_losses != section.reference_losses
+    refused = CliRunner().invoke(main, ["parity", "--run", str(out), "--models", "xraynet"])
+    assert refused.exit_code == 2
+    assert "leave --models out" in refused.output
 
 
 @pytest.mark.parametrize(
@@ -99,11 +124,23 @@ def test_deviations_are_relative_to_the_largest_magnitude():
 
 
 def test_a_missing_parameter_is_a_deviation():
-    def of(**gradients):
-        arrays = {name: np.array([value]) for name, value in gradients.items()}
-        return Trace(
-            logits=np.ones((1, 2)), loss=1.0, gradients=arrays, losses=np.ones(1), states={}
-        )
+    ones = {"a": np.ones(1), "b": np.ones(1)}
+    found = compare({"gradients": {"a": np.ones(1)}}, {"gradients": ones})
+    assert [(d.name, d.value) for d in found] == [("a", 0.0), ("b", np.inf)]
+    assert [d.name for d in by_name("x", ones, {"a": np.ones(1)})] == ["a", "b"]
 
-    found = compare(of(a=1.0), of(a=1.0, b=2.0))
-    assert (found[-1].name, found[-1].value) == ("b", np.inf)
+
+def test_a_plan_hides_nothing(tmp_path):
+    """Rates that change, and no array that is zero or one throughout."""
+    rule = Optimizer(learning_rate=0.1)
+    plan = make_plan(
+        "xraynet", "xray-phantom", data_dir=tmp_path, optimizer=rule,
+        batch_size=4, steps=5, threads=1,
+    )  # fmt: skip
+    assert len(set(plan.rates.tolist())) == 5
+    assert plan.rates.max() == pytest.approx(0.1)
+    assert all(np.ptp(array) > 0 for array in plan.weights.values() if array.size > 1)
+    assert min(array.min() for name, array in plan.weights.items() if "var" in name) > 0.5
+    assert len({tuple(move) for move in plan.moves[0].tolist()}) > 1
+    drawn = {"w": np.array([1.0, 2.0])}
+    assert shaken(drawn, 0)["w"] is drawn["w"]

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from harness.backends.base import EVALUATION_BATCH, Task
 from harness.backends.torch.data import move, normalize
 from harness.backends.torch.models.network import Network
-from harness.backends.torch.train import TorchBackend
+from harness.backends.torch.train import TorchBackend, to_numpy
 from harness.config import Optimizer
 from harness.parity.mistakes import KINDS, SITED, Mistake, MistakenTask
 from harness.protocol.weights import Weights
@@ -196,7 +196,6 @@ ACTIVATION: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
     "leaky relu": partial(F.leaky_relu, negative_slope=0.01),
-    "relu6": F.relu6,
     "gelu": F.gelu,
     "silu": F.silu,
     "softplus": F.softplus,
@@ -321,9 +320,12 @@ class Altered(TorchFunctionMode):
             if largest:
                 return F.max_pool2d(args[0], window, stride, padding, ceil_mode=True)
             return F.avg_pool2d(args[0], window, stride, padding, True, False)
-        if (self.kind == "largest for average") == largest and self.kind in (
-            "largest for average", "average for largest",
-        ):  # fmt: skip
+        unlike = {
+            "largest for average": not largest,
+            "average for largest": largest,
+            "padding of zeros": largest and padding,
+        }
+        if not unlike.get(self.kind, True):
             return func(*args, **kwargs)
         return POOLING[self.kind](args[0], window, stride, padding)
 
@@ -446,14 +448,13 @@ SETTINGS: Mapping[str, Callable[[Optimizer], dict[str, Any]]] = {
     "no epsilon": lambda rule: {"epsilon": 1e-300},
     "betas swapped": lambda rule: {"beta1": rule.beta2, "beta2": rule.beta1},
     "beta2 0.99": lambda rule: {"beta2": 0.99},
-    "adam for adamw": lambda rule: {"name": "adam", "weight_decay": 0.0},
 }
 """Mistakes that are the right rule with other settings."""
 
 FORMULAS = frozenset(
     {
         "rate in the velocity", "dampened", "dampened later", "nesterov", "velocity kept",
-        "decay not on vectors", "decay decoupled", "decay without rate", "decay after",
+        "decay not on vectors", "decay decoupled", "decay without rate", 
         "epsilon inside the root", "epsilon before correction", "no bias correction",
         "no correction of the first moment", "no correction of the second moment",
         "steps counted from 0", "gradients never zeroed", "gradients clipped in training",
@@ -490,7 +491,7 @@ class MistakenRule:
             if self.kind == "decay not on vectors" and p.ndim == 1:
                 decay = 0.0
             beside = self.rule.name == "adamw" or self.kind in (
-                "decay decoupled", "decay without rate", "decay after",
+                "decay decoupled", "decay without rate", 
             )  # fmt: skip
             change = self.change(name, gradient if beside else gradient + decay * p, rate)
             if beside:
@@ -524,18 +525,32 @@ class MistakenRule:
         return rate * (state[0] / c1) / ((state[1] / c2).sqrt() + eps)
 
 
+class Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of initial weights, which takes most of making a large network."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("kaiming_uniform_", "uniform_"):
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 class MistakenTorchBackend(TorchBackend):
     """Eager PyTorch with the mistake of its task; without one, what PyTorch's own backend is."""
 
     def __init__(self, task: Task) -> None:
         assert isinstance(task, MistakenTask)
         self.mistake = task.mistake or Mistake("")
+        self.logits_alone = task.logits_alone
         self.kind = self.mistake.kind
         self.operation = KINDS[self.kind].operation if self.kind else ""
         if change := SETTINGS.get(self.kind):
             rule = task.optimizer.model_copy(update=change(task.optimizer))
             task = MistakenTask(**{**vars(task), "optimizer": rule})
-        super().__init__(task)
+        with Undrawn():
+            super().__init__(task)
         self.altered = Altered(self.model, self.mistake if self.operation in SITED else Mistake(""))
         self.rule = MistakenRule(task.optimizer, self.mistake)
         self.black: Tensor | None = None
@@ -579,12 +594,13 @@ class MistakenTorchBackend(TorchBackend):
         if self.kind == "squared error":
             probabilities = logits.sigmoid() if multilabel else logits.softmax(1)
             return F.mse_loss(probabilities, onehot)
+        positives = None if self.kind == "positives unweighted" else self.positive_weights
         if self.kind == "softmax twice":
             logits = logits.sigmoid() if multilabel else logits.softmax(1)
         if self.kind == "label smoothing":
             onehot = 0.9 * onehot + (0.05 if multilabel else 0.1 / classes)
         plain = (
-            F.binary_cross_entropy_with_logits(logits, onehot)
+            F.binary_cross_entropy_with_logits(logits, onehot, pos_weight=positives)
             if multilabel
             else F.cross_entropy(logits, onehot)
         )
@@ -605,11 +621,19 @@ class MistakenTorchBackend(TorchBackend):
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
+        if self.logits_alone:
+            return self.logits(batch), math.nan, {}
         logits, loss, gradients = super().loss_and_gradients(self.rows(batch))
         if self.operation == "gradients":
             tensors = {name: torch.from_numpy(array) for name, array in gradients.items()}
             gradients = {name: g.numpy() for name, g in self.spoiled(tensors).items()}
         return logits, loss, gradients
+
+    @torch.no_grad()
+    def logits(self, batch: NDArray[np.int64]) -> NDArray[np.floating]:
+        self.model.eval()
+        images, _ = self.dataset("train")[self.rows(batch)]
+        return to_numpy(self.forward(images))
 
     def rows(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.operation != "rows":
@@ -619,6 +643,8 @@ class MistakenTorchBackend(TorchBackend):
     def spoiled(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
         kind, amount, chosen = self.kind, self.mistake.amount, self.mistake.layers or gradients
         if kind == "gradients missing":
+            return {n: g for n, g in gradients.items() if n not in chosen}
+        if kind == "gradients of zero":
             return {n: torch.zeros_like(g) if n in chosen else g for n, g in gradients.items()}
         if kind == "gradients scaled":
             return {n: amount * g if n in chosen else g for n, g in gradients.items()}
@@ -668,8 +694,8 @@ class MistakenTorchBackend(TorchBackend):
         parameters = dict(self.model.named_parameters())
         if self.operation == "gradients":
             spoiled = self.spoiled({n: p.grad for n, p in parameters.items() if p.grad is not None})
-            for name, gradient in spoiled.items():
-                parameters[name].grad = gradient
+            for name, parameter in parameters.items():
+                parameter.grad = spoiled.get(name)
         if self.kind in FORMULAS:
             with torch.no_grad():
                 self.rule.step(parameters, rate)

@@ -1,0 +1,95 @@
+"""The Julia row with faults planted in the source of its engine, each put right after it.
+
+A fault is a change of text in a file of ``julia/src``, evaluated into the running package: one
+process makes them all, one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from harness.backends.julia.train import JuliaBackend
+from harness.paths import julia_dir
+
+
+class Change(NamedTuple):
+    file: str
+    module: str
+    right: str
+    wrong: str
+
+
+_ENGINE, _DATA = "PipelineBench.Standard", "PipelineBench"
+
+CHANGES = {
+    "KernelsMirrored": [
+        Change("models/layers.jl", _ENGINE,
+               "canonical!(out::Array, array::Array) = copyto!(out, array)",
+               "canonical!(out::Array, array::Array) = copyto!(out, turned(array))\n"
+               "turned(a) = ndims(a) == 4 ? reverse(reverse(a; dims = 1); dims = 2) : a"),
+        Change("models/layers.jl", _ENGINE,
+               "from_canonical!(array::Array, given::Array) = copyto!(array, given)",
+               "from_canonical!(array::Array, given::Array) = copyto!(array, turned(given))"),
+    ],
+    "BiasedVariance": [
+        Change("standard/batchnorm.jl", _ENGINE, "variance .* (count / max(1, count - 1))",
+               "variance"),
+    ],
+    "RateInVelocity": [
+        Change("optimizers.jl", _ENGINE, "v .= m .* v .+ (g .+ decay .* p)",
+               "v .= m .* v .+ T(rate) .* (g .+ decay .* p)"),
+        Change("optimizers.jl", _ENGINE, "p .-= T(rate) .* v", "p .-= v"),
+    ],
+    "EpsilonInsideTheRoot": [
+        Change("optimizers.jl", _ENGINE, "(sqrt.(s ./ unbiased2) .+ T(rule.epsilon))",
+               "sqrt.(s ./ unbiased2 .+ T(rule.epsilon))"),
+    ],
+    "NoBiasCorrection": [
+        Change("optimizers.jl", _ENGINE,
+               "unbiased1, unbiased2 = T(1 - rule.beta1^rule.steps), T(1 - rule.beta2^rule.steps)",
+               "unbiased1, unbiased2 = one(T), one(T)"),
+    ],
+    "SummedOverLabels": [
+        Change("standard/loss.jl", _ENGINE, "one(T) / (scores.tape.images * size(s, 1))",
+               "one(T) / scores.tape.images"),
+    ],
+    "IndicesFromZero": [
+        Change("train.jl", _ENGINE, "indices .= view(order, :, step) .+ 1",
+               "indices .= max.(view(order, :, step), 1)"),
+    ],
+    "MirroredTopToBottom": [
+        Change("data.jl", _DATA,
+               "pixels[flip ? width + 1 - column : column, row, channel, index]",
+               "pixels[column, flip ? height + 1 - row : row, channel, index]"),
+    ],
+}  # fmt: skip
+
+
+class Planted(JuliaBackend):
+    """Julia with the fault ``task.fault``; what the one before changed is put right."""
+
+    changed: ClassVar[list[Change]] = []
+
+    def __init__(self, task):
+        for change in self.changed:
+            self.evaluate(change.module, paragraph(change))
+        wrong = {}
+        for change in CHANGES[task.fault]:
+            found = paragraph(change)
+            wrong[found] = wrong.get(found, found).replace(change.right, change.wrong)
+            self.evaluate(change.module, wrong[found])
+        type(self).changed = CHANGES[task.fault]
+        super().__init__(task)
+
+    def evaluate(self, module, code):
+        literal = '"' + code.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
+        self.bridge.evaluate(f"Base.include_string({module}, {literal}); 0")
+
+
+def paragraph(change: Change) -> str:
+    """The definition that holds what is to be changed, or those without a blank line between."""
+    source = (julia_dir() / "src" / change.file).read_text(encoding="utf-8")
+    assert source.count(change.right) == 1, change
+    place = source.index(change.right)
+    start = max(source.rfind("\n\n", 0, place), source.rfind("\nfunction ", 0, place))
+    return source[start : (source + "\n\n").index("\n\n", place)]

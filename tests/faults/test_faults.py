@@ -1,0 +1,255 @@
+"""Faults planted in real backends: ``bench parity`` catches each and names it.
+
+The planted code shares nothing with the code that names: ``harness.backends.torch.mistakes`` makes
+its mistakes in PyTorch, these are made in PyTorch otherwise, in JAX and in Julia.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.backends.base import Task
+from harness.backends.registry import BACKENDS
+from harness.config import Optimizer
+from harness.data import hdf5
+from harness.parity.deviations import judge
+from harness.parity.diagnosis import Diagnosis, diagnose
+from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
+
+HERE = Path(__file__).parent
+SGD = Optimizer(learning_rate=0.05, weight_decay=1e-3)
+ADAM = Optimizer(name="adam", learning_rate=1e-3)
+ADAMW = Optimizer(name="adamw", learning_rate=1e-2, weight_decay=0.1)
+NAMED = 25
+"""Of thirty: so many faults at least are called by their name."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    framework: str
+    name: str
+    """Of its class, or of its change."""
+    words: str
+    """What the diagnosis begins with."""
+    model: str = "lenet5"
+    optimizer: Optimizer = SGD
+
+    def __str__(self) -> str:
+        return f"{self.framework}-{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultyTask(Task):
+    """Crosses to a worker with the name of the fault to plant."""
+
+    fault: str
+
+
+FAULTS = [
+    Fault("torch", "FlippedSecondKernel", "conv2: kernel flipped (convolution where"),
+    Fault("torch", "SamePadding", 'every convolution: padding as "SAME" has it', "resnet18"),
+    Fault("torch", "DeviationForgotten", "pixels: not divided by the standard deviation"),
+    Fault("torch", "MaxPooling", "every pooling: max pooling where the average belongs"),
+    Fault("torch", "ChannelsLast", "flattening after conv2: in the order height, width, channel"),
+    Fault("torch", "DropoutLeftIn", "random: two calls with the same batch differ"),
+    Fault("torch", "SummedLoss", "loss: summed over the batch"),
+    Fault("torch", "SmoothedLabels", "loss: labels smoothed by 0.1"),
+    Fault("torch", "FrozenBias", "conv1.bias: gradient: missing"),
+    Fault("torch", "Nesterov", "update rule: Nesterov's momentum"),
+    Fault("torch", "RateOneStepLate", "learning rate: of the step before"),
+    Fault("torch", "RateTooHigh", "learning rate: 1.5 times what it should be"),
+    Fault("torch", "ShiftedTheOtherWay", "augmentation: shifted the other way"),
+    Fault("torch", "LargeEpsilon", "every batch normalisation: epsilon 1e-3", "xraynet"),
+    Fault("torch", "MomentumSwapped", "every batch normalisation: running statistics keep 0.1",
+          "xraynet"),
+    Fault("torch", "NeverInTraining", "every batch normalisation: running statistics in training",
+          "xraynet"),
+    Fault("torch", "BiasedVariance", "every batch normalisation: running variance from the biased",
+          "xraynet"),
+    Fault("torch", "SummedOverLabels", "loss: summed over the labels", "xraynet"),
+    Fault("torch", "PredictsInTraining", "prediction: in training mode", "xraynet"),
+    Fault("jax", "KernelsMirrored", "every convolution: kernel flipped"),
+    Fault("jax", "Dense2WithoutActivation", "activation after dense2: missing"),
+    Fault("jax", "ReluForTanh", "every activation: ReLU in its place"),
+    Fault("jax", "PixelsUpTo255", "pixels: not divided by 255"),
+    Fault("jax", "LabelsFromOne", "labels: shifted by one class upwards"),
+    Fault("jax", "RateInVelocity", "update rule: learning rate folded into the velocity",
+          optimizer=Optimizer(learning_rate=0.05)),
+    Fault("jax", "EpsilonInsideTheRoot", "update rule: epsilon inside the square root",
+          optimizer=ADAM),
+    Fault("jax", "CoupledDecay", "update rule: weight decay in the gradient, where it belongs "
+          "beside it", optimizer=ADAMW),
+    Fault("jax", "FileOrder", "batch order: ignored"),
+    Fault("jax", "SinglePrecision", "computed in single precision"),
+    Fault("jax", "SamePooling", "every pooling: last odd row and column kept", "xraynet"),
+    Fault("jax", "DetachedStatistics", "every batch normalisation: no gradient through mean",
+          "xraynet"),
+    Fault("jax", "FlaxBatchNorm", "every batch normalisation: running statistics keep 0.99 and "
+          "take the biased", "xraynet"),
+    Fault("julia", "KernelsMirrored", "every convolution: kernel flipped"),
+    Fault("julia", "RateInVelocity", "update rule: learning rate folded into the velocity"),
+    Fault("julia", "EpsilonInsideTheRoot", "update rule: epsilon inside the square root",
+          optimizer=ADAM),
+    Fault("julia", "NoBiasCorrection", "update rule: no bias correction", optimizer=ADAM),
+    Fault("julia", "IndicesFromZero", "data: indices one too low (in training alone)"),
+    Fault("julia", "MirroredTopToBottom", "augmentation: mirrored top to bottom"),
+    Fault("julia", "BiasedVariance", "every batch normalisation: running variance from the biased",
+          "xraynet"),
+    Fault("julia", "SummedOverLabels", "loss: summed over the labels", "xraynet"),
+]  # fmt: skip
+
+SHAPES = {"lenet5": (2, 20, 16), "xraynet": (1, 24, 40), "resnet18": (1, 8, 8)}
+"""Small, and no side as long as the other where that is possible."""
+
+
+@pytest.fixture(scope="module")
+def found(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Fault], Diagnosis | None]]:
+    """``found(fault)``: the diagnosis of a backend with that fault; one process a framework."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.syspath_prepend(HERE)
+        patch.setenv("PYTHONPATH", str(HERE))
+        # Thirty small networks: it would take longer to optimise their code than to run it.
+        patch.setenv(
+            "XLA_FLAGS",
+            "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        )
+        yield Bench(tmp_path_factory.mktemp("faults"), stack).diagnosis
+
+
+class Bench:
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self.stack = stack
+        self.plan = cache(self._plan)
+        self.reference = cache(self._reference)
+        self.worker = cache(self._worker)
+        self.diagnosis = cache(self._diagnosis)
+
+    def _diagnosis(self, fault: Fault) -> Diagnosis | None:
+        from harness.backends.torch.mistakes import MistakenTorchBackend
+
+        if (reason := BACKENDS[fault.framework].missing()) is not None:
+            pytest.skip(f"{fault.framework} {reason}")
+        plan = self.plan(fault.model, fault.optimizer)
+        # Whole splits are another batch size, for which JAX would compile once more.
+        plan = replace(plan, predicts=fault.name == "PredictsInTraining")
+        reference = self.reference(fault.model, fault.optimizer)
+        kept = {stage: reference.stages[stage] for stage in plan.stages}
+        reference = replace(reference, stages=kept)
+        wrong = self.trace(fault, plan)
+        verdict = judge(str(fault), fault.model, "float64", wrong, reference)
+        return diagnose(verdict, wrong, reference, plan, MistakenTorchBackend)
+
+    def trace(self, fault: Fault, plan: Plan) -> Trace:
+        if fault.framework == "torch":
+            import planted_torch
+
+            return follow(getattr(planted_torch, fault.name)(plan.task("float64")), plan)
+        worker = self.worker(fault.framework)
+        task = FaultyTask(**vars(plan.task("float64")), fault=fault.name)
+        worker.build(task, plan.weights)
+        return follow(Remote(worker), plan)
+
+    def _worker(self, framework: str):
+        spec = replace(BACKENDS[framework], factory=f"planted_{framework}:Planted")
+        return self.stack.enter_context(started(spec, 1))
+
+    def _plan(self, model: str, optimizer: Optimizer) -> Plan:
+        return make_plan(
+            model, str(self.dataset(model)), data_dir=self.folder, optimizer=optimizer,
+            batch_size=4 if model == "resnet18" else 8, steps=1 if model == "resnet18" else 3,
+            threads=1,
+        )  # fmt: skip
+
+    def _reference(self, model: str, optimizer: Optimizer) -> Trace:
+        from harness.backends.torch.train import TorchBackend
+
+        plan = self.plan(model, optimizer)
+        return follow(TorchBackend(plan.task("float64")), plan)
+
+    def dataset(self, model: str) -> Path:
+        path = self.folder / f"{model}.h5"
+        if path.exists():
+            return path
+        rng = np.random.default_rng(3)
+        multilabel = model == "xraynet"
+
+        def split(size: int) -> hdf5.Split:
+            pixels = rng.integers(0, 256, (size, *SHAPES[model]), dtype=np.uint8)
+            labels = rng.integers(0, 2 if multilabel else 5, (size, 3) if multilabel else size)
+            return hdf5.Split(pixels, labels.astype(np.uint8))
+
+        return hdf5.write(
+            path,
+            hdf5.ImageDataset(
+                name=model,
+                task="multilabel" if multilabel else "multiclass",
+                classes=("a", "b", "c", "d", "e")[: 3 if multilabel else 5],
+                splits={"train": split(60), "val": split(5), "test": split(9)},
+            ),
+        )
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_planted_fault_is_caught_and_named(found: Callable, fault: Fault) -> None:
+    diagnosis = found(fault)
+    assert diagnosis is not None, "parity did not see it"
+    assert str(diagnosis).startswith(fault.words)
+    assert diagnosis.still is None
+
+
+@pytest.mark.parametrize("model", ["lenet5", "xraynet"])
+def test_the_reference_without_a_mistake_deviates_nowhere(found: Callable, model: str) -> None:
+    from harness.backends.torch.mistakes import MistakenTorchBackend
+    from harness.parity.mistakes import MistakenTask
+
+    bench = found.__wrapped__.__self__
+    plan, reference = bench.plan(model, SGD), bench.reference(model, SGD)
+    same = follow(MistakenTorchBackend(MistakenTask(**vars(plan.task("float64")))), plan)
+    assert not judge("torch", model, "float64", same, reference).beyond
+
+
+def test_most_faults_are_named(found: Callable) -> None:
+    here = [fault for fault in FAULTS if BACKENDS[fault.framework].missing() is None]
+    if not here:
+        pytest.skip("no framework can run here")
+    told = {str(fault): found(fault) for fault in here}
+    missed = [name for name, diagnosis in told.items() if diagnosis is None]
+    named = [f for f in here if told[str(f)] and str(told[str(f)]).startswith(f.words)]
+    assert not missed
+    assert len(named) * 30 >= NAMED * len(here)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Unheard", r"loss: none of \d{3} known mistakes reproduces it"),
+        ("UnheardGradient", r"gradient of dense2.weight: none of \d{3} known mistakes repro.*"),
+    ],
+)
+def test_what_no_known_mistake_explains_is_told_by_where_it_shows(
+    found: Callable, name: str, words: str
+) -> None:
+    assert re.fullmatch(words, str(found(Fault("torch", name, words))))
+
+
+def test_of_two_faults_the_first_is_named_and_the_other_told(found: Callable) -> None:
+    diagnosis = found(Fault("torch", "TwoAtOnce", ""))
+    assert str(diagnosis).startswith("loss: summed over the batch")
+    assert str(diagnosis).endswith("; and more is wrong: step 2 deviates even so")
+
+
+def test_the_planted_are_as_many_as_promised() -> None:
+    assert len(FAULTS) >= 30
+    assert {fault.framework for fault in FAULTS} == {"torch", "jax", "julia"}
+    assert len({fault.words for fault in FAULTS}) >= 20

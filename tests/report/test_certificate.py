@@ -1,0 +1,121 @@
+"""The certificate of parity in a report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.errors import BenchError
+from harness.parity.certificate import (
+    FILE,
+    Certificate,
+    Held,
+    Pair,
+    Section,
+    Worst,
+    read_certificate,
+)
+from harness.report import certificate, text
+
+REFERENCE = tuple(np.linspace(2.0, 0.5, 20).tolist())
+
+
+def made(value: float = 1e-14, **fields) -> Certificate:
+    """Of two frameworks, the second of which is ``value`` away."""
+    worst = Worst(stage="gradients", where="conv1.weight[0, 1]", value=value, tolerance=1e-9)
+    unjudged = Worst(stage="step 100", where="fc.bias[0]", value=1e-6, tolerance=None)
+    near = tuple(loss * (1 + 1e-7) for loss in REFERENCE)
+    second = {"framework": "jax", "stages": (worst, unjudged), "single_losses": near,
+              "double_losses": tuple(loss * (1 + 1e-15) for loss in REFERENCE)}  # fmt: skip
+    section = Section(
+        model="lenet5",
+        dataset="digits",
+        optimizer="sgd",
+        batch_size=32,
+        steps=20,
+        seed=0,
+        reference_losses=REFERENCE,
+        held=(
+            Held(framework="torch", single_losses=near, double_losses=REFERENCE),
+            Held(**(second | fields)),
+        ),
+        pairs=(Pair(frameworks=("torch", "jax"), worst=worst),),
+    )
+    return Certificate(harness_version="0", created="2001-02-03", sections=(section,))
+
+
+def rendered(proof: Certificate | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    template = environment.get_template("certificate.md.j2")
+    return template.render(proof=proof, certificate=certificate, folder_name="mine", join=text.join)
+
+
+def test_without_a_certificate_the_command_that_makes_it_is_named() -> None:
+    told = rendered(None).strip()
+    assert "\n" not in told
+    assert "`bench parity --run mine`" in told
+
+
+def test_all_agree() -> None:
+    told = rendered(made())
+    assert "all frameworks compute the same: the largest relative deviation" in told
+    assert "1.0e-14" in told
+    row = "| JAX (Flax NNX) | lenet5 | digits | gradients | 1.0e-14 "
+    assert row + r"| conv1.weight\[0, 1\] | 1e-09 | agrees |" in told
+    assert "| step 100 | 1.0e-06 | fc.bias\\[0\\] | — |  |" in told
+    assert "| lenet5 | digits | PyTorch and JAX (Flax NNX) | 1.0e-14 | gradients |" in told
+    assert "figures/digits-lenet5-parity.svg" in told
+    assert "deviates" not in told
+
+
+def test_what_deviates_is_named() -> None:
+    told = rendered(made(0.5, diagnosis="conv1: kernel flipped"))
+    assert "**Not all compute the same:** JAX (Flax NNX)." in told
+    assert "- JAX (Flax NNX), lenet5 on digits: conv1: kernel flipped" in told
+    assert "| **deviates** |" in told
+
+
+def test_a_framework_that_failed_is_named() -> None:
+    told = rendered(made(stages=(), failure="out of memory"))
+    assert "**Not all compute the same:** JAX (Flax NNX)." in told
+    assert "failed: out of memory" in told
+
+
+def test_one_framework_alone_proves_nothing() -> None:
+    assert "nothing to hold it against" in certificate.verdict(made(stages=()))
+
+
+def test_rows_of_less_precision_are_told_apart() -> None:
+    assert "Held against nothing in float64: JAX (Flax NNX) (in bfloat16)." in rendered(
+        made(stages=(), double_losses=(), reduced="in bfloat16")
+    )
+
+
+def test_the_figure_shows_every_framework_and_is_the_same_every_time() -> None:
+    proof = made()
+    drawn = certificate.draw(proof)
+    assert drawn == certificate.draw(proof)
+    assert list(drawn) == ["figures/digits-lenet5-parity.svg"]
+    (axes,) = certificate.drift(proof.sections[0]).axes
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert set(lines) == {"PyTorch", "JAX (Flax NNX)", "all in float64: the farthest"}
+    assert lines["JAX (Flax NNX)"] == pytest.approx(1e-7, rel=1e-4)
+    assert max(lines["all in float64: the farthest"]) < 1e-14
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+def test_the_file_comes_back_and_a_damaged_one_is_refused(tmp_path) -> None:
+    proof = made(float("inf"))
+    assert read_certificate(tmp_path) is None
+    (tmp_path / FILE).write_text(proof.model_dump_json())
+    assert read_certificate(tmp_path) == proof
+    (tmp_path / FILE).write_text("{}")
+    with pytest.raises(BenchError, match="make it again with bench parity --run"):
+        read_certificate(tmp_path)
