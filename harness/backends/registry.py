@@ -51,6 +51,16 @@ def _julia(answer: str, *arguments: object) -> Callable[..., Any]:
     return ask
 
 
+def _julia_process(package: str | None) -> Callable[[int], dict[str, str]]:
+    """Its environment. NumPy's BLAS has no threads there but the one that calls it.
+
+    Julia's BLAS never has more, and Julia's profiler signals the process: threads that are older
+    than Julia would not expect that.
+    """
+    ask = _julia("worker_environment", package)
+    return lambda threads: ask(threads) | {"OPENBLAS_NUM_THREADS": "1"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackendSpec:
     """What the harness knows of a backend before its framework is imported."""
@@ -204,7 +214,7 @@ BACKENDS: dict[str, BackendSpec] = {
             further_need=_julia("need_for_knet"),
             further_versions=_julia("versions_with", "Knet"),
             found_at=_julia("location", "Knet"),
-            environment=_julia("worker_environment", "Knet"),
+            environment=_julia_process("Knet"),
         ),
         BackendSpec(
             name="julia",
@@ -217,7 +227,7 @@ BACKENDS: dict[str, BackendSpec] = {
             further_need=_julia("need_for_julia"),
             further_versions=_julia("versions_with"),
             found_at=_julia("location"),
-            environment=_julia("worker_environment", None),
+            environment=_julia_process(None),
         ),
     )
 }

@@ -9,6 +9,7 @@ module PipelineBench
 
 include("data.jl")
 include("bridge.jl")
+include("sampler.jl")
 
 module Standard
     using ..PipelineBench: Batch, Images, has_hdf5, inputs!, read_split, target_shape, targets!
@@ -21,6 +22,7 @@ module Standard
 end
 
 Bridge.register("standard", Standard)
+Bridge.register("sampler", Sampler)
 
 precompiling() = ccall(:jl_generating_output, Cint, ()) == 1
 precompiling() && Standard.rehearse()

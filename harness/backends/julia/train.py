@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import util
@@ -11,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.base import EVALUATION_BATCH, Backend, Task
+from harness.backends.julia import profiler
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import BenchError
+from harness.measure.operations import Operation
 from harness.models import find_model
 from harness.models.card import Parameter
 from harness.paths import julia_dir
@@ -144,6 +147,25 @@ class JuliaBackend(Backend):
         maps = np.empty((len(rows), *map(int, size.split())), self.dtype)
         self.call("get_activation_maps", maps)
         return maps
+
+    def profile(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> dict[Operation, float]:
+        if not profiler.is_safe():
+            return {}
+        # Rehearsed: when the profiler is loaded, Julia compiles much of what it had compiled again.
+        self.sample(order[:1], rates[:1])
+        return profiler.divide(*self.sample(order, rates))
+
+    def sample(self, order: NDArray[np.int64], rates: NDArray[np.float64]) -> tuple[str, float]:
+        """What Julia's profiler saw while training, and the seconds it took."""
+        self.bridge.call("sampler.start")
+        started = time.perf_counter()
+        self.train_epoch(order, rates)
+        seconds = time.perf_counter() - started
+        looks = self.bridge.call("sampler.stop")
+        assert isinstance(looks, str)
+        return looks, seconds
 
     def facts(self) -> dict[str, str]:
         told = self.call("facts")

@@ -47,7 +47,7 @@ def operation_of(names: tuple[str, ...]) -> Operation:
     for name in names:
         name = name.removeprefix(_NODE)
         if (kernel := _KERNEL.search(name)) is not None:
-            return _operation_of_kernel(kernel["words"])
+            return _operation_of_kernel(f"_{kernel['words']}_")
         for operation, pattern in _PATTERNS:
             if pattern.search(name):
                 return operation

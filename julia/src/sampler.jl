@@ -1,0 +1,52 @@
+"""
+Where the time goes: Julia's own sampling profiler, around whatever is called between `start` and
+`stop`.
+
+It signals the process. Before `start`, every thread must hold back SIGUSR1, as those that Julia
+started do; another one would end the process.
+"""
+module Sampler
+
+const PROFILE = Base.PkgId(Base.UUID("9abbd945-dff8-562f-b5e8-e1ebf5ef1b79"), "Profile")
+const PAUSE = 0.0005  # seconds between two looks at the threads
+const ROOM = 10^7  # addresses
+
+function start()
+    Profile = Base.require(PROFILE)  # loaded when needed: nothing else does
+    Base.invokelatest(Profile.init; n = ROOM, delay = PAUSE)
+    Base.invokelatest(Profile.clear)
+    Base.invokelatest(Profile.start_timer)
+    return nothing
+end
+
+"Threads that every look takes in."
+threads() = isdefined(Threads, :maxthreadid) ? Threads.maxthreadid() : Threads.nthreads()
+
+"""
+Stop, and tell what was seen: a line for every look, with how often the same was seen and the stack
+of every thread behind form feeds; of a stack its frames behind tabs, the innermost first, each a
+function and its file.
+"""
+function stop()
+    Profile = Base.require(PROFILE)
+    Base.invokelatest(Profile.stop_timer)
+    addresses = Base.invokelatest(Profile.fetch)
+    frames = Base.invokelatest(Profile.getdict, addresses)
+    Base.invokelatest(Profile.clear)
+    stacks, stack = String[], String[]
+    for address in addresses
+        if address == 0  # which ends a stack
+            isempty(stack) || push!(stacks, join(stack))
+            empty!(stack)
+        else
+            append!(stack, ("\t$(frame.func) $(frame.file)" for frame in frames[address]))
+        end
+    end
+    looks = Dict{Vector{String},Int}()
+    for look in Iterators.partition(stacks, threads())
+        looks[look] = get(looks, look, 0) + 1
+    end
+    return join(("$count\f$(join(look, '\f'))" for (look, count) in looks), '\n')
+end
+
+end

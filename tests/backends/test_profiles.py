@@ -1,0 +1,56 @@
+"""Profiles by operation: what names mean, how times divide, and a real one of each framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.backends.base import Task
+from harness.backends.registry import BACKENDS
+from harness.config import Optimizer, available_cpus
+from harness.data import hdf5
+from harness.measure.operations import OPERATIONS
+from harness.models import find_model
+from harness.protocol.order import epoch_order
+from harness.protocol.weights import initial_weights
+from harness.worker import Worker
+
+PROFILED = ["torch", "torch-compile", "jax", "jax-scan", "knet", "julia"]
+
+
+@pytest.mark.parametrize("name", PROFILED)
+def test_a_real_profile(
+    name: str, small_dataset: Callable[..., hdf5.ImageDataset], tmp_path: Path
+) -> None:
+    spec = BACKENDS[name]
+    if (reason := spec.missing()) is not None:
+        pytest.skip(f"{name} {reason}")
+    if name in ("knet", "julia") and not Path("/proc/self/task").is_dir():
+        pytest.skip("the profile needs Linux")
+    path = hdf5.write(tmp_path / "small.h5", small_dataset(shape=(1, 28, 28)))
+    task = Task(
+        model="lenet5",
+        dataset=path,
+        optimizer=Optimizer(learning_rate=0.01),
+        precision="float32",
+        threads=1,
+    )
+    with hdf5.open_dataset(path) as data:
+        parameters = find_model("lenet5").parameters(data.image_shape, len(data.classes))
+    # A sampling profiler needs some time to see small things.
+    order = np.tile(
+        epoch_order(40, 32, seed=0, epoch=0), (150 if name in ("knet", "julia") else 4, 1)
+    )
+    cpus = available_cpus()[:1]
+    with Worker(spec, threads=1, cpus=cpus) as worker:
+        worker.import_framework()
+        worker.build(task, initial_weights(parameters, seed=0))
+        seconds = worker.profile(order, np.full(len(order), 0.01))
+    assert set(seconds) <= set(OPERATIONS)
+    assert all(value >= 0 for value in seconds.values())
+    assert min(seconds[each] for each in ("convolution", "matrix product", "optimiser")) > 0
+    largest = max(seconds, key=seconds.__getitem__)
+    assert seconds["convolution"] > 0.1 * sum(seconds.values()), f"most is {largest}: {seconds}"
