@@ -127,8 +127,6 @@ def parity(
 def _of_the_run(
     context: click.Context, run: Path, frameworks: list[str], steps: int, each: bool
 ) -> None:
-    from rich.markup import escape
-
     from harness.backends.registry import choose_backends
     from harness.console import terminal
     from harness.errors import BenchError
@@ -143,7 +141,7 @@ def _of_the_run(
     specs, _ = choose_backends(asked(folder, frameworks), skip_unavailable=False)
     certificate, proofs = certify(folder, specs, steps, terminal.err.status)
     write_certificate(folder, certificate)
-    terminal.note(f"the certificate is in {escape(str(render(run)))}")
+    terminal.note(f"report with its certificate: {render(run)}")
     _show(proofs, each)
 
 

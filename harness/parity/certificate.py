@@ -93,8 +93,8 @@ def certify(
     """Prove what the run in ``folder`` trained, from the weights and batches of its first seed.
 
     Raises:
-        BenchError: a data set or weight file is gone, or no longer what the run trained on.
-        WorkerError: the reference failed.
+        BenchError: a data set or weight file is gone, or no longer what the run trained on; or
+            the reference failed.
     """
     experiment = folder.manifest.experiment
     sections, proofs = [], []

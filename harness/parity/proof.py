@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from harness.backends.registry import BACKENDS, BackendSpec
-from harness.errors import WorkerError
+from harness.errors import BenchError, WorkerError
 from harness.parity.deviations import REFERENCE, Verdict, judge
-from harness.parity.diagnosis import FACTORY, Diagnosis, Reference, diagnose
+from harness.parity.diagnosis import FACTORY, Diagnosis, Reference, diagnose, evidence
 from harness.parity.mistakes import MistakenTask
 from harness.parity.trace import Plan, Remote, Trace, started, trace
 
@@ -40,11 +40,13 @@ def prove(specs: Sequence[BackendSpec], plan: Plan, precision: str, status: Stat
     """``specs`` held against PyTorch in float64, and a name for whatever deviates.
 
     Raises:
-        WorkerError: the reference failed.
-        BenchError: something a person must mend.
+        BenchError: something a person must mend, or the reference failed.
     """
-    with status(f"{plan.model}: {REFERENCE} in float64"):
-        reference = trace(BACKENDS[REFERENCE], plan, "float64")
+    try:
+        with status(f"{plan.model}: {REFERENCE} in float64"):
+            reference = trace(BACKENDS[REFERENCE], plan, "float64")
+    except WorkerError as error:
+        raise BenchError(f"'{REFERENCE}', which all are held against, failed: {error}") from error
     proof = Proof(plan=plan, precision=precision, reference=reference)
     for spec in specs:
         if spec.name == REFERENCE and precision == "float64":
@@ -75,8 +77,17 @@ def _name(proof: Proof, status: Status) -> None:
             return remote
 
         for verdict in wrong:
-            with status(f"{verdict.model}: what is wrong in {verdict.framework}"):
-                found = proof.traces[verdict.framework]
-                named = diagnose(verdict, found, proof.reference, proof.plan, build)
+            found = proof.traces[verdict.framework]
+            try:
+                with status(f"{verdict.model}: what is wrong in {verdict.framework}"):
+                    named = diagnose(verdict, found, proof.reference, proof.plan, build)
+            except WorkerError as error:
+                named = Diagnosis(
+                    framework=verdict.framework,
+                    model=verdict.model,
+                    stage=verdict.beyond[0].stage,
+                    mistakes=(),
+                    words=f"{evidence(verdict, proof.plan)}; its cause was not found, for {error}",
+                )
             if named is not None:
                 proof.diagnoses.append(named)

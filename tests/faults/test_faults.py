@@ -88,7 +88,7 @@ FAULTS = [
     Fault("jax", "CoupledDecay", "update rule: weight decay in the gradient, where it belongs "
           "beside it", optimizer=ADAMW),
     Fault("jax", "FileOrder", "batch order: ignored"),
-    Fault("jax", "SinglePrecision", "computed in single precision"),
+    Fault("jax", "SinglePrecision", "as far off as single precision is: computed in it"),
     Fault("jax", "SamePooling", "every pooling: last odd row and column kept", "xraynet"),
     Fault("jax", "DetachedStatistics", "every batch normalisation: no gradient through mean",
           "xraynet"),

@@ -279,8 +279,8 @@ class Altered(TorchFunctionMode):
             self.last = self.names[id(kwargs["weight"])]
         site = self.last
         sites = self.sites.setdefault(operation, [])
-        if site in sites:
-            site += f", {1 + sum(found.startswith(site) for found in sites)}nd time"
+        if again := sum(found == site or found.startswith(f"{site} (") for found in sites):
+            site += f" ({again + 1})"
         sites.append(site)
         if self.operation != operation or (self.layers and site not in self.layers):
             return func(*args, **kwargs)
