@@ -13,8 +13,10 @@ from harness import __version__
 from harness.backends.registry import BACKENDS, BackendSpec
 from harness.errors import BenchError
 from harness.measure.statistics import CONFIDENCE, RESAMPLES
+from harness.parity.certificate import Certificate, read_certificate
 from harness.report import (
     answers,
+    certificate,
     closeness,
     examples,
     figures,
@@ -60,8 +62,13 @@ def render(path: Path) -> Path:
     run = Run.read(folder)
     csv = to_csv(cells_frame(folder))
     drawn = [_figures(run, group) for group in run.groups]
-    content = _markdown(run, [{kind: name for kind, (name, _) in files.items()} for files in drawn])
+    proof = read_certificate(path)
+    proven = {} if proof is None else certificate.draw(proof)
+    names = [{kind: name for kind, (name, _) in files.items()} for files in drawn]
+    content = _markdown(run, names, proof)
     try:
+        for name, figure in proven.items():
+            write_atomically(path / name, figure)
         for files in drawn:
             for name, drawing in files.values():
                 write_atomically(path / name, drawing)
@@ -82,7 +89,7 @@ def _figures(run: Run, group: Group) -> dict[str, tuple[str, str | bytes]]:
     }
 
 
-def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
+def _markdown(run: Run, drawn: list[dict[str, str]], proof: Certificate | None) -> str:
     environment = Environment(
         loader=PackageLoader("harness.report"),
         undefined=StrictUndefined,
@@ -125,6 +132,8 @@ def _markdown(run: Run, drawn: list[dict[str, str]]) -> str:
         confidence=round(100 * CONFIDENCE),
         resamples=RESAMPLES,
         answers=answers,
+        certificate=certificate,
+        proof=proof,
         closeness=closeness,
         examples=examples,
         inference=inference,
