@@ -42,7 +42,8 @@ julia: $(STAMP)
 
 run: $(STAMP) compiler julia
 	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,julia --models lenet5 \
-		--datasets digits --seeds 0,1,2 --skip-unavailable --out $(RUN_DIR)
+		--datasets digits --seeds 0,1,2 --skip-unavailable --inference --profile --out $(RUN_DIR)
+	$(BIN)/bench parity --run $(RUN_DIR)
 
 test: $(STAMP) compiler julia lint types
 	$(BIN)/python -m pytest --durations=15 -rs
