@@ -19,7 +19,7 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> l
     return names
 
 
-INFERENCE_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+INFERENCE_BATCHES = (1, 4, 16, 64, 256, 512)
 _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
 
 
