@@ -178,7 +178,8 @@ BACKENDS: dict[str, BackendSpec] = {
             title="JAX (space-to-depth)",
             family="jax",
             factory="harness.backends.jax.train:SpaceToDepthJaxBackend",
-            summary="the same step; convolutions of few channels, and their pooling, on 2x2 blocks",
+            summary="the same step; convolutions of few channels, and their pooling, on 2x2 blocks "
+            "as one matrix product",
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
         ),

@@ -27,7 +27,7 @@ _FUNCTIONS: tuple[tuple[Operation, re.Pattern[str]], ...] = (
     ("loss", re.compile(r"cross_entropy")),
     ("normalisation", re.compile(r"^BatchNorm\.")),
     ("pooling", re.compile(r"^((avg|max)_pool|pool|first_largest)\b")),
-    ("layout", re.compile(r"^(_blocks_to_channels|_block_kernel)$")),
+    ("layout", re.compile(r"^_(blocks_to_channels|block_kernel|patches)$")),
     ("convolution", re.compile(r"^(Pointwise)?Conv\.|^convolve_blocks$")),
     ("matrix product", re.compile(r"^Linear\.")),
     ("optimiser", re.compile(r"update_fn|train_step\.<locals>")),

@@ -6,7 +6,7 @@ from typing import cast
 
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 
 from harness.backends.jax.models.lenet5 import LeNet5
 
@@ -21,6 +21,7 @@ class SpaceToDepthLeNet5(LeNet5):
     outputs, one for each position in the block, and the pooling a reduction over those four: the
     same sums of the same products (plus products with zeros). The technique is the stem of
     MLPerf's ResNet-50 on TPU (Ying et al. 2018, arXiv:1811.06992, section on input transforms).
+    What is left of the convolution is computed as one matrix product of its patches.
     """
 
     def convolve_and_pool(self, conv: nnx.Conv, x: Array) -> Array:
@@ -40,14 +41,24 @@ def convolve_blocks(x: Array, kernel: Array) -> Array:
     The fourth axis is the place in a 2x2 block of the output, row by row; ``kernel`` is
     (K, K, I, O) with an odd K.
     """
-    y = lax.conv_general_dilated(
-        _blocks_to_channels(x),
-        _block_kernel(kernel),
-        window_strides=(1, 1),
-        padding="VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    blocks, placed = _blocks_to_channels(x), _block_kernel(kernel)
+    patches = _patches(blocks, placed.shape[0])
+    # Two axes, not four: so XLA computes the gradient of the kernel as one matrix product too.
+    y = patches.reshape(-1, patches.shape[-1]) @ placed.reshape(patches.shape[-1], -1)
+    return y.reshape(*patches.shape[:3], 4, kernel.shape[-1])
+
+
+def _patches(x: Array, side: int) -> Array:
+    """(N, H, W, C) to (N, h, w, side * side * C): the pixels under a kernel without padding."""
+    height, width = (length - side + 1 for length in x.shape[1:3])
+    return jnp.concatenate(
+        [
+            x[:, row : row + height, column : column + width]
+            for row in range(side)
+            for column in range(side)
+        ],
+        axis=-1,
     )
-    return y.reshape(*y.shape[:3], 4, kernel.shape[-1])
 
 
 def _blocks_to_channels(x: Array) -> Array:
