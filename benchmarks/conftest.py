@@ -87,7 +87,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" in metafunc.fixturenames:
         metafunc.parametrize("cell", comparison.cells, ids=[cell.id for cell in comparison.cells])
     if "row" in metafunc.fixturenames:
-        names = [n for n, spec in comparison.backends.items() if _rows_script(spec.family).exists()]
+        names = [
+            n
+            for n, spec in comparison.backends.items()
+            if spec.by_default and _rows_script(spec.family).exists()
+        ]
         # Nobody else writes for an engine of our own: it has no public style.
         kind = metafunc.function.__name__
         names = [n for n in names if kind != "test_peers" or n != "julia"]

@@ -27,7 +27,11 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
     epilog="Settings come from the defaults, then from --config, then from the other options. "
     "Your own data: `bench data import --help`."
 )
-@click.option("--frameworks", **_LIST, help="Backends to compare [default: all that are ready].")
+@click.option(
+    "--frameworks",
+    **_LIST,
+    help="Backends to compare [default: all that are ready, without variants].",
+)
 @click.option("--models", **_LIST, help="Networks [default: lenet5].")
 @click.option("--datasets", **_LIST, help="Names of data sets, or HDF5 files [default: digits].")
 @click.option("--seeds", **_LIST, help="One training for each [default: 0].")

@@ -129,5 +129,6 @@ def test_the_julia_package_is_accounted_for() -> None:
     assert there - listed == {
         "julia/src/PipelineBench.jl",
         "julia/src/pipeline.jl",
+        "julia/src/sampler.jl",
         "julia/src/models/models.jl",
     }
