@@ -24,8 +24,8 @@ threads() = isdefined(Threads, :maxthreadid) ? Threads.maxthreadid() : Threads.n
 
 """
 Stop, and tell what was seen: a line for every look, with how often the same was seen and the stack
-of every thread behind form feeds; of a stack its frames behind tabs, the innermost first, each a
-function and its file.
+of every thread behind form feeds; of a stack its frames behind tabs, the innermost first, each
+with function and file.
 """
 function stop()
     Profile = Base.require(PROFILE)
