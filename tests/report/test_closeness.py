@@ -195,3 +195,10 @@ def test_warnings_of_clock_and_machine(make_run):
     assert "**Clock**" in told
     assert "2,000 to 2,700 MHz" in told
     assert "**The machine itself varied**" in told
+
+
+def test_another_arithmetic_is_no_deviation(make_run):
+    offset = {"loss_offset": {"jax": 0.01, "jax-bf16": 0.01}}
+    assert "Not the same computation" in noisy(make_run, "same", **offset)
+    told = noisy(make_run, "other", frameworks=("torch", "jax-bf16"), **offset)
+    assert "Not the same computation" not in told
