@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,21 @@ class _Reading:
     swapped_bytes: int | None
     energy_uj: dict[str, int]
     """By package."""
+
+
+def mean_other_load(rounds: Iterable[tuple[float, Conditions | None]]) -> float | None:
+    """Mean over time of the processors that other work kept busy; None where nothing tells.
+
+    ``rounds`` are seconds and conditions: by time, because the kernel's counters are too coarse
+    for a single short round.
+    """
+    known = [
+        (seconds, found.other_load)
+        for seconds, found in rounds
+        if found is not None and found.other_load is not None
+    ]
+    spent = sum(seconds for seconds, _ in known)
+    return sum(seconds * load for seconds, load in known) / spent if spent > 0 else None
 
 
 class Watch:

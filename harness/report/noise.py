@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from harness.measure import noise
-from harness.measure.conditions import Conditions
+from harness.measure.conditions import Conditions, mean_other_load
 from harness.report.comparison import Group, Outcome, Run, Trained
 from harness.report.text import escape, join, number, plural
 
@@ -71,18 +71,13 @@ def _seeds(found: Iterable[int]) -> str:
 def _other_load(group: Group, threads: int) -> Iterator[str]:
     loaded = []
     for outcome in group.finished:
-        parts = [
-            (each.seconds, each.conditions.other_load)
+        mean = mean_other_load(
+            (each.seconds, each.conditions)
             for cell in outcome.trained.values()
             for each in cell.result.rounds
-            if each.conditions is not None and each.conditions.other_load is not None
-        ]
-        # By time: the kernel's counters are too coarse for a single short round.
-        spent = sum(seconds for seconds, _ in parts)
-        if spent > 0:
-            mean = sum(seconds * load for seconds, load in parts) / spent
-            if mean > OTHER_LOAD * threads:
-                loaded.append(f"{escape(outcome.title)} {mean:.2f}")
+        )
+        if mean is not None and mean > OTHER_LOAD * threads:
+            loaded.append(f"{escape(outcome.title)} {mean:.2f}")
     if loaded:
         yield (
             f"**Other load**: while {escape(group.title)} trained, other work kept so many of the "
