@@ -38,6 +38,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
         epochs: int = 12,
         rate: float | Mapping[str, float] = 1000.0,
         gemm: float | None = 50.0,
+        other_load: float | None = None,
         noise: float = 0.01,
         quality: float = 3.0,
         classes: tuple[str, ...] = ("a", "b", "c"),
@@ -94,7 +95,9 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
                         Epoch(
                             seconds=IMAGES / each, images=IMAGES, loss=1, val_loss=1,
                             val_accuracy=1, evaluate_s=1,
-                            conditions=None if gemm is None else Conditions(gemm_gflops=gemm),
+                            conditions=None
+                            if gemm is None
+                            else Conditions(gemm_gflops=gemm, other_load=other_load),
                         )
                         for each in rates
                     ),

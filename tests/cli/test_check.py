@@ -42,6 +42,15 @@ def test_a_slower_framework_fails_and_a_slower_machine_does_not(check):
     assert check(name="busy", rate=500.0, gemm=25.0)[0].exit_code == 0
 
 
+def test_nobody_is_called_slower_beside_other_work(check):
+    got, lines = check(name="beside", rate=500.0, other_load=0.4)
+    assert got.exit_code == 0
+    assert "not checked: speed" in lines["swift"]
+    assert "but other work kept 0.4 of 1 processors busy" in lines["swift"]
+    assert check("--strict", name="strict", rate=500.0, other_load=0.4)[0].exit_code == 1
+    assert check(name="alone", rate=500.0, other_load=0.1)[0].exit_code == 1
+
+
 def test_the_slowdown_that_passes_can_be_chosen(check):
     assert check(name="a", rate=800.0)[0].exit_code == 0  # 1.25 times as slow
     assert check("--max-slowdown", "1", name="b", rate=800.0)[0].exit_code == 1
