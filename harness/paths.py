@@ -28,6 +28,18 @@ def julia_dir() -> Path:
     return _resource("julia")
 
 
+def harness_path() -> str:
+    """``PYTHONPATH`` for a child process that is to import this harness, wherever it lies."""
+    return os.pathsep.join(filter(None, [str(_PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+
+
+def cache_dir() -> Path:
+    """The harness's folder in the user's cache (``XDG_CACHE_HOME`` on Linux); perhaps not there."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("pipeline-bench", appauthor=False)
+
+
 def data_dir(override: str | Path | None = None) -> Path:
     """The folder that holds exported HDF5 files.
 

@@ -1,4 +1,4 @@
-"""``bench doctor``: which frameworks can run here, where they are, and what mends the others."""
+"""``bench doctor``: which frameworks load here, where they are, and what fixes the others."""
 
 from __future__ import annotations
 
@@ -9,24 +9,32 @@ from harness.console import terminal
 
 
 @click.command()
-@click.option("--frameworks", **_LIST, help="Backends to look at [default: all].")
+@click.option("--frameworks", **_LIST, help="Backends to check [default: all].")
 def doctor(frameworks: list[str] | None) -> None:
-    """Say of every framework whether it is ready, its versions, where it is, and how to mend it.
+    """Report for every framework whether it loads, its versions, where it is, and how to fix it.
 
+    Each is loaded in a child process, as in a run; one that compiles its packages takes minutes.
     Exit code 1 when one that was named is not ready; without names, when none is.
     """
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.backends.registry import BACKENDS, find_backend
+    from harness.backends.loading import need_to_load
+    from harness.backends.registry import BACKENDS, Need, find_backend
 
     specs = [find_backend(name) for name in frameworks] if frameworks else list(BACKENDS.values())
     table = Table(box=None, pad_edge=False)
-    for heading in ("framework", "ready", "versions", "where", "why not", "to mend"):
+    for heading in ("framework", "ready", "versions", "where", "why not", "to fix"):
         table.add_column(heading, overflow="fold")
     needs = []
+    loaded: dict[str, Need | None] = {}  # variants of one framework load the same
     for spec in specs:
         need = spec.need()
+        if need is None:
+            if spec.install not in loaded:
+                terminal.note(f"loading {spec.name} ...")
+                loaded[spec.install] = need_to_load(spec)
+            need = loaded[spec.install]
         versions = ", ".join(f"{name} {version}" for name, version in spec.versions().items())
         why, mend = (need.why, need.mend) if need else ("", "")
         cells = [versions, spec.location(), why, mend]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from harness.console import terminal
+
+if TYPE_CHECKING:
+    from harness.backends.julia.actions import Action
 
 
 @click.command()
@@ -14,20 +20,28 @@ def setup(what: str, dry_run: bool) -> None:
     """Install Julia, or Knet.jl with the Julia that it needs, where they are not there yet.
 
     Through juliapkg where Julia's servers answer; else, for Julia alone, from Debian's packages.
-    Exit code 1 when neither can be.
+    What is there is loaded, and installed again when it does not load. Exit code 1 when neither
+    can be.
     """
     from harness.backends.julia.actions import CannotInstallError
-    from harness.backends.julia.setup import plan
+    from harness.backends.julia.setup import DoesNotLoadError, plan
 
     try:
-        for action in plan(what):
-            if action.run is None:
-                click.echo(action.sentence)
-            elif dry_run:
-                click.echo(f"would {action.sentence}")
-            else:
-                click.echo(action.sentence)
-                action.run()
+        try:
+            _carry_out(plan(what), dry_run)
+        except DoesNotLoadError as error:
+            terminal.warn(f"{error}; installing it again")
+            _carry_out(plan(what, repair=True), dry_run)
     except CannotInstallError as error:
         terminal.error(str(error))
         raise click.exceptions.Exit(1) from None
+    if not dry_run:
+        click.echo(f"ready: {what}")
+
+
+def _carry_out(actions: Sequence[Action], dry_run: bool) -> None:
+    for action in actions:
+        would = "would " if dry_run and action.run is not None else ""
+        click.echo(f"{would}{action.sentence}")
+        if action.run is not None and not dry_run:
+            action.run()

@@ -110,6 +110,7 @@ def machine(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(fake.bin))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHON_JULIAPKG_PROJECT", str(fake.juliapkg))
     reset = _reset_juliapkg()
     reset()

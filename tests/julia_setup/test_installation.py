@@ -185,11 +185,12 @@ def cpu(machine, monkeypatch):
 
 
 def test_what_a_process_needs(cpu):
-    assert environment(INSTALLATION, 3) == {
+    no_gpu = {"CUDA_VISIBLE_DEVICES": "-1", "JULIA_CUDA_USE_BINARYBUILDER": "false"}
+    assert environment(INSTALLATION, 3) == no_gpu | {
         "JULIA_NUM_THREADS": "3",
         "PYTHON_JULIACALL_EXE": "/opt/julia",
     }
-    assert environment(OLD, 1) == {
+    assert environment(OLD, 1) == no_gpu | {
         "JULIA_NUM_THREADS": "1",
         "PYTHON_JULIACALL_EXE": "/opt/julia",
         "OPENBLAS_CORETYPE": "SkylakeX",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import setup
-from harness.backends.julia.actions import CannotInstallError
+from harness.backends.julia.actions import CannotInstallError, cause, run_logged
 from harness.backends.julia.debian import debian_source
 from harness.backends.julia.installation import find_julia, need_for_julia
-from harness.backends.julia.setup import JULIACALL, Machine, answers, plan
+from harness.backends.julia.setup import JULIACALL, DoesNotLoadError, Machine, answers, plan
+from harness.backends.registry import Need
 from harness.paths import julia_dir
 
 MIRROR = "http://mirror.example/debian"
@@ -28,6 +30,14 @@ def nobody_answers(url):
 
 def everybody_answers(url):
     return True
+
+
+@pytest.fixture(autouse=True)
+def load(monkeypatch):
+    """What is answered when a framework is to be loaded: these programs only pretend."""
+    answers = []
+    monkeypatch.setattr(setup, "need_to_load", lambda spec: answers.pop(0) if answers else None)
+    return answers
 
 
 @pytest.fixture
@@ -53,19 +63,29 @@ def run(actions):
 
 
 @pytest.mark.parametrize("row", ["julia", "knet"])
-def test_what_is_ready_is_only_compiled(machine, row):
+def test_what_is_found_is_compiled_and_loaded(machine, row):
     julia = machine.julia(packages={"Knet": machine.package("Knet", "1.4.10")})
-    ready, compile_ = plan(row, Machine(answers=nobody_answers))
-    assert ready.run is None
-    assert "julia 1.9.4" in ready.sentence
-    assert ("Knet 1.4.10" in ready.sentence) == (row == "knet")
-    assert str(julia) in ready.sentence
-    assert str(julia_dir()) in compile_.sentence
-    compile_.run()
+    found, load = plan(row, Machine(answers=nobody_answers))
+    assert found.run is None
+    assert "julia 1.9.4" in found.sentence
+    assert ("Knet 1.4.10" in found.sentence) == (row == "knet")
+    assert str(julia) in found.sentence
+    load.run()
     arguments, environment = machine.calls(julia)[-1]
     assert arguments[-1] == "import PipelineBench, PipelineBenchKnet"
-    folder = str(julia_dir())
-    assert environment["JULIA_LOAD_PATH"].split(os.pathsep) == [folder, f"{folder}/knet", ""]
+    assert environment["JULIA_CUDA_USE_BINARYBUILDER"] == "false"
+
+
+def test_the_packages_of_the_harness_come_last_on_the_load_path(machine, monkeypatch):
+    """Since Julia 1.9 nothing that stands after them is looked at for what they depend on."""
+    julia = machine.julia(packages={"Knet": machine.package("Knet", "1.4.10")})
+    ours = [str(julia_dir()), str(julia_dir() / "knet")]
+    for given, first in ((None, [""]), ("@:/theirs", ["@", "/theirs"])):
+        if given:
+            monkeypatch.setenv("JULIA_LOAD_PATH", given)
+        run(plan("knet", Machine(answers=nobody_answers)))
+        _, environment = machine.calls(julia)[-1]
+        assert environment["JULIA_LOAD_PATH"].split(os.pathsep) == [*first, *ours]
 
 
 def test_without_knet_only_the_package_that_needs_nothing_is_compiled(machine):
@@ -74,9 +94,16 @@ def test_without_knet_only_the_package_that_needs_nothing_is_compiled(machine):
     assert machine.calls(julia)[-1][0][-1] == "import PipelineBench"
 
 
-def test_a_package_that_does_not_load_ends_it(machine):
+def test_a_package_that_does_not_compile_ends_it(machine):
     machine.julia(fails="LoadError: here")
-    with pytest.raises(CannotInstallError, match="failed: ERROR: LoadError: here"):
+    with pytest.raises(DoesNotLoadError, match="failed: ERROR: LoadError: here"):
+        run(plan("julia", Machine(answers=nobody_answers)))
+
+
+def test_what_compiles_and_does_not_load_ends_it(machine, load):
+    machine.julia()
+    load.append(Need("the bridge does not answer", "bench setup julia"))
+    with pytest.raises(DoesNotLoadError, match="the bridge does not answer"):
         run(plan("julia", Machine(answers=nobody_answers)))
 
 
@@ -104,14 +131,70 @@ def test_knet_through_juliapkg(machine, julia_19):
     assert project["compat"]["PythonCall"] == "=" + JULIACALL.partition("==")[2]
     found = find_julia("Knet")
     assert (found.executable, found.project) == (julia_19, machine.juliapkg)
-    assert plan("knet", Machine(answers=nobody_answers))[0].sentence.startswith("ready: Knet 1.4")
+    assert plan("knet", Machine(answers=nobody_answers))[0].sentence.startswith("found Knet 1.4")
 
 
-def test_juliapkg_fails(machine, julia_19):
+def test_what_does_not_load_is_installed_again(machine, julia_19, load):
+    """juliapkg's own record says that nothing is to be done."""
+    run(plan("knet", Machine(answers=everybody_answers)))
+    added = [call for call in machine.calls(julia_19) if "Pkg.add" in call[0][-1]]
+    load += [Need("package NNlib is missing", "bench setup knet"), None]
+    with pytest.raises(DoesNotLoadError, match="NNlib is missing"):
+        run(plan("knet", Machine(answers=everybody_answers)))
+    run(plan("knet", Machine(answers=everybody_answers), repair=True))
+    again = [call for call in machine.calls(julia_19) if "Pkg.add" in call[0][-1]]
+    assert len(again) == len(added) + 1
+    assert not load
+
+
+def test_a_failure_of_juliapkg_is_told_by_its_cause(machine, julia_19, capsys):
     settings = json.loads(julia_19.with_suffix(".json").read_text())
     julia_19.with_suffix(".json").write_text(json.dumps(settings | {"fails": "no registry"}))
-    with pytest.raises(CannotInstallError, match=r"^juliapkg: "):
+    with pytest.raises(CannotInstallError) as caught:
         run(plan("knet", Machine(answers=everybody_answers)))
+    message = str(caught.value)
+    assert message.startswith("juliapkg: ERROR: no registry (everything it printed: ")
+    log = Path(message.rpartition(": ")[2].rstrip(")"))
+    assert "no registry" in log.read_text()
+    assert "Locating Julia" in capsys.readouterr().err  # and what it did is shown
+
+
+# What Julia 1.9 printed, shortened; the cause stands before what follows from it.
+_PRECOMPILATION = """
+  2 dependencies errored.
+ERROR: LoadError: ArgumentError: Package NNlib not found in current path.
+Stacktrace:
+  [1] macro expansion
+in expression starting at /depot/packages/Knet/src/Knet.jl:1
+ERROR: LoadError: Failed to precompile Knet [1902f260] to "/depot/compiled/v1.9/Knet/jl_x".
+ERROR: The following 1 direct dependency failed to precompile:
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (_PRECOMPILATION, "ERROR: LoadError: ArgumentError: Package NNlib not found"),
+        ("ERROR: Failed to precompile Knet\n", "ERROR: Failed to precompile Knet"),
+        ("Reading\nE: Unable to lock\nE: Is another process using it?\n", "E: Unable to lock"),
+        ("\nSegmentation fault\n", "Segmentation fault"),
+        ("", ""),
+    ],
+)
+def test_cause(said, told):
+    assert cause(said.splitlines()).startswith(told)
+    assert bool(told) == bool(cause(said.splitlines()))
+
+
+def test_a_long_command_is_shown_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.backends.julia.actions._SILENCE_S", 0.2)
+    seen = []
+    code = "import time; print('\x1b[32mone\x1b[0m', flush=True); time.sleep(0.7); print('two')"
+    run_logged([sys.executable, "-c", code], tmp_path / "logs" / "log", seen.append)
+    assert seen[0] == "one"
+    assert seen[-1] == "two"
+    assert any(line.startswith("... ") and line.endswith(" s") for line in seen[1:-1])
+    assert (tmp_path / "logs" / "log").read_text() == "one\ntwo\n"
 
 
 def test_what_juliapkg_installed_must_work(machine, julia_19):

@@ -84,8 +84,10 @@ class Bridge(ABC):
         julia.jl_atexit_hook.restype = None
         # By its explicit path: Debian keeps the image where Julia does not look by itself.
         start(str(installation.bindir).encode(), str(installation.system_image).encode())
+        # Last: since Julia 1.9 a package is looked up no further than the environment in which
+        # its name was found, and the dependencies of ours are installed in the user's project.
         for folder in load_path:
-            self.evaluate(f"pushfirst!(LOAD_PATH, {_literal(str(folder))}); 0")
+            self.evaluate(f"push!(LOAD_PATH, {_literal(str(folder))}); 0")
         atexit.register(self.stop)
         self._connect()
 
@@ -176,11 +178,19 @@ class JuliaCallBridge(Bridge):
         os.environ["PYTHON_JULIACALL_NOINIT"] = "yes"
         juliacall = importlib.import_module("juliacall")
         python = ctypes.pythonapi._handle
-        os.environ["JULIA_PYTHONCALL_LIBPTR"] = str(python)
         os.environ["JULIA_PYTHONCALL_EXE"] = sys.executable
+        # PythonCall takes this process's libpython from one of these or from the global below,
+        # depending on its release: 0.6 reads the first, 0.9.24 the global, 0.9.37 the second.
+        handles = {
+            "JULIA_PYTHONCALL_LIBPTR": str(python),
+            "__JULIA_PYTHONCALL_EMBEDDED_LIBPTR__": hex(python),
+        }
+        os.environ |= handles
         self.evaluate(
             f"global __PythonCall_libptr = Ptr{{Cvoid}}(UInt({python})); import PythonCall; 0"
         )
+        for name in handles:  # a Julia that this process starts is not embedded in it
+            del os.environ[name]
         self.evaluate("import PipelineBench; 0")
         self.name = f"juliacall {metadata.version('juliacall')}"
         self._call = juliacall.Main.PipelineBench.Bridge.call

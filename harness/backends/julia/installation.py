@@ -18,6 +18,9 @@ from harness.backends.registry import Need
 from harness.errors import BenchError
 
 PACKAGES = ("Knet", "AutoGrad", "CUDA", "NNlib", "PythonCall", "HDF5")
+HIDDEN_GPUS = {"CUDA_VISIBLE_DEVICES": "-1", "JULIA_CUDA_USE_BINARYBUILDER": "false"}
+"""Environment in which CUDA.jl, which Knet loads, finds no GPU and downloads no CUDA toolkit: the
+Julia variants run on the CPU."""
 _PROBE = Path(__file__).with_name("probe.jl")
 _PROBE_TIMEOUT_S = 120
 _OLDEST = (1, 5)
@@ -121,6 +124,7 @@ def environment(installation: Installation, threads: int) -> dict[str, str]:
         "JULIA_NUM_THREADS": str(threads),
         # So that the process finds this very Julia.
         "PYTHON_JULIACALL_EXE": str(installation.executable),
+        **HIDDEN_GPUS,
     }
     if installation.project is not None:
         project = str(installation.project)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-from harness.backends.julia import debian
-from harness.backends.julia.actions import Action, CannotInstallError, output_of
+from harness.backends.julia import debian, resolve
+from harness.backends.julia.actions import Action, CannotInstallError, output_of, run_logged
 from harness.backends.julia.installation import (
+    HIDDEN_GPUS,
     Installation,
     environment,
     find_julia,
@@ -23,19 +24,21 @@ from harness.backends.julia.installation import (
     need_for_knet,
     versions_with,
 )
-from harness.paths import julia_dir
+from harness.backends.julia.resolve import JULIA
+from harness.backends.loading import need_to_load
+from harness.backends.registry import find_backend
+from harness.console import terminal
+from harness.paths import cache_dir, harness_path, julia_dir
 
 ROWS: dict[str, str | None] = {"julia": None, "knet": "Knet"}
 """What can be set up, and the package that it is about."""
-KNET = {"uuid": "1902f260-5fb4-5aff-8c31-6271790ab950", "version": "=1.4.10"}
-# That Knet needs CUDA.jl 1 to 3, of which none resolves from Julia 1.10 on.
-JULIA = "~1.8, ~1.9"
 _RELEASES = ((1, 8), (1, 9))
 JULIACALL = "juliacall==0.9.24"
 """The same as in the extra ``julia`` of pyproject.toml."""
 _DOWNLOADS = "https://julialang-s3.julialang.org/bin/versions.json"
 _PACKAGE_SERVER = "https://pkg.julialang.org"
 _ANSWER_TIMEOUT_S = 5
+_DURATION = {"julia": "about 2 minutes", "knet": "about 12 minutes"}
 _NO_ROUTE = {
     "julia": (
         "cannot install Julia here: Julia's servers do not answer, and Debian's packages need "
@@ -47,6 +50,10 @@ _NO_ROUTE = {
         "PYTHON_JULIACALL_EXE, PYTHON_JULIACALL_PROJECT and JULIA_DEPOT_PATH (docs/julia.md)"
     ),
 }
+
+
+class DoesNotLoadError(CannotInstallError):
+    """It is installed, and a worker cannot load it; ``plan(..., repair=True)`` may help."""
 
 
 def answers(url: str) -> bool:
@@ -70,16 +77,18 @@ class Machine:
     is_root: bool = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def plan(row: str, machine: Machine | None = None) -> list[Action]:
+def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> list[Action]:
     """What is to be done for ``row`` (one of ``ROWS``), in order; nothing is changed yet.
+
+    With ``repair`` what is there is installed again: it does not load.
 
     Raises:
         CannotInstallError: there is no way on this machine.
     """
     need = _NEEDS[row]()
-    if need is None:
-        return [Action(_found(row)), *_precompile_actions(row)]
-    _refuse_a_choice_by_hand(row, need.why)
+    if need is None and not repair:
+        return [Action(_found(row)), _load_action(row)]
+    _refuse_a_choice_by_hand(row, need.why if need else "it does not load")
     machine = machine or Machine()
     if _servers_answer(machine):
         route = _juliapkg_actions(row)
@@ -87,31 +96,39 @@ def plan(row: str, machine: Machine | None = None) -> list[Action]:
         route = debian.install_actions(source, machine.apt)
     else:
         raise CannotInstallError(_NO_ROUTE[row])
-    return [*route, Action("see whether it runs", lambda: _check(row)), *_precompile_actions(row)]
+    return [*route, Action("check that it runs", lambda: _check(row)), _load_action(row)]
 
 
 def precompile(installation: Installation) -> None:
-    """Compile our packages once, so that no worker does."""
-    folder = julia_dir()
-    packages = {"PipelineBench": folder}
+    """Compile the harness's Julia packages once, so that no worker does."""
+    folders = {"PipelineBench": julia_dir()}
     if "Knet" in installation.packages:
-        packages["PipelineBenchKnet"] = folder / "knet"
-    load_path = [*map(str, packages.values()), os.environ.get("JULIA_LOAD_PATH", "")]
+        folders["PipelineBenchKnet"] = julia_dir() / "knet"
     output_of(
         installation.executable,
         "--startup-file=no",
         "--history-file=no",
         "-e",
-        f"import {', '.join(packages)}",
-        environment=environment(installation, 1) | {"JULIA_LOAD_PATH": os.pathsep.join(load_path)},
+        f"import {', '.join(folders)}",
+        environment=environment(installation, 1)
+        | {"JULIA_LOAD_PATH": load_path(*folders.values())},
     )
+
+
+def load_path(*folders: Path) -> str:
+    """``JULIA_LOAD_PATH`` with ``folders`` at its end; an empty first entry means Julia's default.
+
+    At its end: since Julia 1.9 a package is looked up no further than the environment in which
+    its name was found, and what these packages depend on is installed in the user's project.
+    """
+    return os.pathsep.join([os.environ.get("JULIA_LOAD_PATH", ""), *map(str, folders)])
 
 
 def _found(row: str) -> str:
     package = ROWS[row]
     versions = versions_with(package)
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"ready: {listed}; {location(package)}"
+    return f"found {listed}; {location(package)}"
 
 
 def _check(row: str) -> None:
@@ -120,15 +137,22 @@ def _check(row: str) -> None:
         raise CannotInstallError(f"installed, but it does not work: {need}")
 
 
-def _precompile_actions(row: str) -> list[Action]:
-    if not (julia_dir() / "Project.toml").is_file():
-        return []
-    return [
-        Action(
-            f"compile the harness's Julia code in {julia_dir()}",
-            lambda: precompile(find_julia(ROWS[row])),
-        )
-    ]
+def _load_action(row: str) -> Action:
+    return Action(
+        "compile the harness's Julia code and load it as a worker does"
+        + (" (some minutes the first time)" if row == "knet" else ""),
+        lambda: _load(row),
+    )
+
+
+def _load(row: str) -> None:
+    try:
+        precompile(find_julia(ROWS[row]))
+    except CannotInstallError as error:
+        raise DoesNotLoadError(str(error)) from None
+    need = need_to_load(find_backend(row))
+    if need is not None:
+        raise DoesNotLoadError(need.why)
 
 
 def _refuse_a_choice_by_hand(row: str, why: str) -> None:
@@ -163,7 +187,9 @@ def _debian_source(machine: Machine) -> debian.Source | None:
 def _juliapkg_actions(row: str) -> list[Action]:
     packages = "Knet.jl 1.4.10 and PythonCall.jl" if row == "knet" else "PythonCall.jl"
     resolve = Action(
-        f"install Julia ({JULIA}) with {packages} through juliapkg", lambda: _resolve(row)
+        f"install Julia ({JULIA}) with {packages} through juliapkg: {_DURATION[row]} on two cores, "
+        "plus downloads; an interrupted installation continues when it is started again",
+        lambda: _resolve(row),
     )
     if util.find_spec("juliacall") is not None:
         return [resolve]
@@ -176,16 +202,15 @@ def _pip_install() -> None:
 
 
 def _resolve(row: str) -> None:
-    """Have juliapkg do it; PythonCall comes with juliacall, in the version that fits it."""
-    import juliapkg
-
-    juliapkg.require_julia(JULIA)
-    if row == "knet":
-        juliapkg.add("Knet", **KNET)
     try:
-        juliapkg.resolve()
-    except Exception as error:
-        raise CannotInstallError(f"juliapkg: {error}") from error
+        run_logged(
+            [sys.executable, "-u", "-P", "-m", resolve.__name__, row],
+            cache_dir() / "logs" / f"setup-{row}.log",
+            lambda line: terminal.note(f"  {line}"),
+            HIDDEN_GPUS | {"PYTHONPATH": harness_path()},
+        )
+    except CannotInstallError as error:
+        raise CannotInstallError(f"juliapkg: {error}") from None
     forget()
 
 

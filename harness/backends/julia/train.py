@@ -36,6 +36,7 @@ class JuliaBackend(Backend):
     @classmethod
     def start(cls) -> None:
         cls.bridge = LibjuliaBridge(find_julia(), [julia_dir()])
+        cls.bridge.call(f"{cls.engine}.can_read_files")
 
     def __init__(self, task: Task) -> None:
         if task.device != "cpu":
@@ -215,3 +216,4 @@ class KnetBackend(JuliaBackend):
         bridge = JuliaCallBridge if attached else LibjuliaBridge
         cls.bridge = bridge(installation, [julia_dir(), julia_dir() / "knet"])
         cls.bridge.evaluate("import PipelineBenchKnet; 0")
+        cls.bridge.call(f"{cls.engine}.can_read_files")
