@@ -41,7 +41,7 @@ julia: $(STAMP)
 	@$(BIN)/bench setup julia || echo 'no Julia: its row will be left out'
 
 run: $(STAMP) compiler julia
-	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,julia --models lenet5 \
+	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,julia-reference --models lenet5 \
 		--datasets digits --seeds 0,1,2 --skip-unavailable --inference --profile --out $(RUN_DIR)
 	$(BIN)/bench parity --run $(RUN_DIR)
 

@@ -94,7 +94,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ]
         # Nobody else writes for an engine of our own: it has no public style.
         kind = metafunc.function.__name__
-        names = [n for n in names if kind != "test_peers" or n != "julia"]
+        names = [n for n in names if kind != "test_peers" or n != "julia-reference"]
         # Variants of a framework are fed alike, and Julia's rows by blocks of whole batches.
         names = [n for n in names if kind != "test_feeding" or n in ("torch", "jax")]
         metafunc.parametrize("row", names)

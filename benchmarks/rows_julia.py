@@ -93,11 +93,11 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
     bridge = (KnetBackend if with_knet else JuliaBackend).bridge
     JuliaBackend.bridge = bridge
     backends: dict[str, tuple[JuliaBackend, str]] = {
-        "julia": (JuliaBackend(task), "PipelineBench.Standard")
+        "julia-reference": (JuliaBackend(task), "PipelineBench.Standard")
     }
     if with_knet:
         backends["knet"] = (KnetBackend(task), "PipelineBenchKnet")
-    split = backends["julia"][0].data.split("train")
+    split = backends["julia-reference"][0].data.split("train")
     order = epoch_order(len(split), batch_size, seed=0, epoch=0)
     rates = np.full(len(order), 0.01)
     rows = {name: ours(backend, model, order, rates) for name, (backend, _) in backends.items()}

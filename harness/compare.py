@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from harness.backends.registry import canonical
 from harness.errors import BenchError
 from harness.measure.statistics import Estimate
 from harness.report.comparison import Group, Outcome, Run, Trained
@@ -221,6 +222,8 @@ def _common(
 ) -> tuple[list[Key], list[str]]:
     """Rows that all runs trained and that are wanted, and what was left out."""
     present = list(dict.fromkeys(key for outcomes in every for key in outcomes))
+    # The framework of a pattern may be written as earlier versions called it.
+    patterns = ["/".join([canonical(p.split("/")[0]), *p.split("/")[1:]]) for p in patterns]
     wanted = [
         key for key in present if not patterns or any(fnmatchcase(str(key), p) for p in patterns)
     ]

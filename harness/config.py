@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from harness.backends.registry import FrameworkName
 from harness.errors import BenchError
 
 
@@ -68,7 +69,7 @@ class Training(Frozen):
 class Experiment(Frozen):
     """One comparison: every framework trains every model on every data set from every seed."""
 
-    frameworks: tuple[str, ...] = ()
+    frameworks: tuple[FrameworkName, ...] = ()
     """Backend names; empty means every one that is ready on this machine."""
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("lenet5",)
     datasets: Annotated[tuple[str, ...], Field(min_length=1)] = ("digits",)

@@ -7,13 +7,15 @@ from itertools import product
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.backends.registry import ALIASES, FrameworkName
+
 
 class Cell(BaseModel):
     """One training: a framework, a model, a data set and a seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    framework: str
+    framework: FrameworkName
     model: str
     dataset: str
     seed: int
@@ -22,6 +24,12 @@ class Cell(BaseModel):
     def id(self) -> str:
         """Names its files: unique within a run, safe in a file name."""
         return f"{self.framework}-{self.model}-{self.dataset}-s{self.seed}"
+
+    @property
+    def former_ids(self) -> tuple[str, ...]:
+        """What earlier versions, which gave the framework another name, called its files."""
+        formerly = [name for name, present in ALIASES.items() if present == self.framework]
+        return tuple(f"{name}{self.id.removeprefix(self.framework)}" for name in formerly)
 
     def __str__(self) -> str:
         return self.id

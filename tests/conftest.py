@@ -23,7 +23,7 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 def pytest_report_header() -> list[str]:
     """Which Julia rows the tests below run, and which they skip and why."""
     lines = []
-    for name in ("knet", "julia"):
+    for name in ("knet", "julia-reference"):
         spec = registry.BACKENDS[name]
         versions = ", ".join(f"{package} {version}" for package, version in spec.versions().items())
         missing = spec.missing()

@@ -27,7 +27,7 @@ EPOCHS = 2
 
 @pytest.fixture(scope="module")
 def frameworks(ready):
-    return ready("torch", "jax", "knet", "julia")
+    return ready("torch", "jax", "knet", "julia-reference")
 
 
 @pytest.fixture(scope="module")

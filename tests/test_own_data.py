@@ -41,7 +41,7 @@ def drawings(tmp_path: Path) -> Path:
 
 
 def test_own_pictures_are_imported_trained_on_and_reported(bench, ready, drawings, tmp_path):
-    frameworks = ready("torch", "jax", "knet", "julia")
+    frameworks = ready("torch", "jax", "knet", "julia-reference")
     data = ("--data-dir", tmp_path / "data")
     done = bench("data", "import", drawings, "--name", "mine", *data)
     assert done.returncode == 0, done.stderr

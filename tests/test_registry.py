@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 from harness.backends import registry
 from harness.backends.registry import BACKENDS, choose_backends, find_backend
+from harness.config import Experiment
 from harness.errors import BenchError
+from harness.parity.certificate import check_certified
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_a_compiler_is_a_need_of_its_own(installed, monkeypatch):
 
 def test_rows_in_julia_say_how_to_get_it(installed):
     installed()
-    for name in ("knet", "julia"):
+    for name in ("knet", "julia-reference"):
         with pytest.raises(BenchError, match=r"found no Julia .*; to mend: bench setup julia"):
             choose_backends([name], skip_unavailable=False)
         assert (BACKENDS[name].versions(), BACKENDS[name].location()) == ({}, "")
@@ -121,3 +124,39 @@ def test_the_factory_of_each_backend_is_a_module_that_exists(name):
     file = origin.replace("__init__.py", module.rpartition(".")[2] + ".py")
     with open(file, encoding="utf-8") as source:
         assert f"class {attribute}(" in source.read()
+
+
+def test_roles_of_the_variants():
+    roles = {name: (spec.role, spec.base) for name, spec in BACKENDS.items()}
+    assert {name for name, (role, _) in roles.items() if role == "plain"} == {
+        "torch", "jax", "knet",
+    }  # fmt: skip
+    tuned = {name: base for name, (role, base) in roles.items() if role == "tuned"}
+    assert tuned == {
+        "torch-compile": "torch", "torch-channels-last": "torch", "torch-bf16": "torch",
+        "jax-s2d": "jax", "jax-scan": "jax", "jax-bf16": "jax",
+    }  # fmt: skip
+    assert roles["julia-reference"] == ("bound", "")
+    assert all(bool(spec.deviation) == (spec.role != "plain") for spec in BACKENDS.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"role": "tuned", "deviation": "x"}, {"base": "torch"}, {"role": "idiom"}, {"deviation": "x"}],
+)
+def test_a_role_without_what_it_must_state_is_refused(change):
+    with pytest.raises(ValueError, match="torch: "):
+        replace(BACKENDS["torch"], **change)
+
+
+def test_a_former_name_stays_an_alias():
+    assert find_backend("julia") is BACKENDS["julia-reference"]
+    assert Experiment(frameworks=("torch", "julia")).frameworks == ("torch", "julia-reference")
+    with pytest.raises(ValueError, match="names something twice"):
+        Experiment(frameworks=("julia", "julia-reference"))
+
+
+def test_an_idiom_has_no_certificate():
+    idiom = replace(BACKENDS["knet"], name="x-idiom", role="idiom", deviation="its own batches")
+    with pytest.raises(BenchError, match="'x-idiom' has no parity certificate: its own batches"):
+        check_certified([idiom])

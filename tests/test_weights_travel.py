@@ -31,7 +31,9 @@ from harness.runner import prepare as prepare_run
 from harness.session import Course
 
 # torch-compile would compile from cold, for a minute; its layers are those of torch.
-NAMES = [name for name in ("torch", "jax", "knet", "julia") if BACKENDS[name].missing() is None]
+NAMES = [
+    name for name in ("torch", "jax", "knet", "julia-reference") if BACKENDS[name].missing() is None
+]
 PAIRS = [(trained, judge) for trained in NAMES for judge in NAMES if trained != judge]
 ROUNDING = 1e-5  # of the largest logit, in float32
 

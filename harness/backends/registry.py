@@ -9,9 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from harness.errors import BenchError, unknown
+
+Role = Literal["plain", "tuned", "bound", "idiom"]
+"""What a variant is in a comparison.
+
+plain: the framework as a user writes it; these alone are ranked and head the report.
+tuned: a plain variant (its base) with stated deviations, reported as a gain over its base.
+bound: a hand-written reference, reported apart as what the processor allows.
+idiom: a framework as its own tutorial writes it, under a protocol of its own; in no certificate
+and in no ranking.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,23 @@ class BackendSpec:
     """Whether it runs when no framework is named; variants of a row run only when asked for."""
     reduced: str = ""
     """What it computes with fewer digits than the task asks for; empty: nothing."""
+    role: Role = "plain"
+    base: str = ""
+    """The plain variant that a tuned one is a form of; empty for the other roles."""
+    deviation: str = ""
+    """How a tuned variant differs from its base, or why an idiom is not comparable: a phrase for
+    a table. Empty for plain variants."""
+
+    def __post_init__(self) -> None:
+        if (self.role == "tuned") != bool(self.base):
+            raise ValueError(f"{self.name}: a tuned variant, and no other, names its base")
+        if (self.role == "plain") == bool(self.deviation):
+            raise ValueError(f"{self.name}: every variant that is not plain states its deviation")
+
+    @property
+    def certified(self) -> bool:
+        """Whether it follows the protocol, so that parity with the others can be checked."""
+        return self.role != "idiom"
 
     def need(self) -> Need | None:
         """Why it cannot run here, or None when it can."""
@@ -140,6 +169,10 @@ BACKENDS: dict[str, BackendSpec] = {
             packages=("torch",),
             install=_INSTALL_TORCH,
             further_need=_cpp_toolchain,
+            role="tuned",
+            base="torch",
+            deviation="forward pass and loss compiled by torch.compile (Inductor); LeNet-5 and "
+            "xraynet with a max pooling written for the compiler",
         ),
         BackendSpec(
             name="torch-channels-last",
@@ -150,6 +183,9 @@ BACKENDS: dict[str, BackendSpec] = {
             packages=("torch",),
             install=_INSTALL_TORCH,
             by_default=False,
+            role="tuned",
+            base="torch",
+            deviation="weights and feature maps in channels-last memory format",
         ),
         BackendSpec(
             name="torch-bf16",
@@ -163,6 +199,9 @@ BACKENDS: dict[str, BackendSpec] = {
             further_need=_cpp_toolchain,
             by_default=False,
             reduced="convolutions and matrix products in bfloat16",
+            role="tuned",
+            base="torch",
+            deviation="torch.compile, and autocast: convolutions and matrix products in bfloat16",
         ),
         BackendSpec(
             name="jax",
@@ -182,6 +221,10 @@ BACKENDS: dict[str, BackendSpec] = {
             "as one matrix product",
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
+            role="tuned",
+            base="jax",
+            deviation="space-to-depth: convolutions of few channels, and their pooling, rewritten "
+            "by hand as one matrix product on 2x2 blocks",
         ),
         BackendSpec(
             name="jax-scan",
@@ -192,6 +235,9 @@ BACKENDS: dict[str, BackendSpec] = {
             packages=("jax", "flax", "optax"),
             install=_INSTALL_JAX,
             by_default=False,
+            role="tuned",
+            base="jax",
+            deviation="all steps of an epoch in one jitted lax.scan, the split in device memory",
         ),
         BackendSpec(
             name="jax-bf16",
@@ -204,6 +250,9 @@ BACKENDS: dict[str, BackendSpec] = {
             install=_INSTALL_JAX,
             by_default=False,
             reduced="the network in bfloat16",
+            role="tuned",
+            base="jax",
+            deviation="the network computed in bfloat16",
         ),
         BackendSpec(
             name="knet",
@@ -218,20 +267,42 @@ BACKENDS: dict[str, BackendSpec] = {
             environment=_julia_process("Knet"),
         ),
         BackendSpec(
-            name="julia",
-            title="Julia (standard library)",
+            name="julia-reference",
+            title="Julia (reference engine)",
             family="julia",
             factory="harness.backends.julia.train:JuliaBackend",
-            summary="the same Julia models on an engine of our own: "
+            summary="the same Julia models on a hand-written engine: "
             "standard library and BLAS, no packages; not Knet",
             install="bench setup julia",
             further_need=_julia("need_for_julia"),
             further_versions=_julia("versions_with"),
             found_at=_julia("location"),
             environment=_julia_process(None),
+            role="bound",
+            deviation="kernels written by hand for these networks on Julia's standard library and "
+            "BLAS; no framework",
         ),
     )
 }
+
+
+ALIASES = {"julia": "julia-reference"}
+"""Names that may still be typed, and stand in runs of earlier versions -> what they are called."""
+
+
+def canonical(name: str) -> str:
+    """The present name of a backend, whatever it was called when it was typed or stored."""
+    return ALIASES.get(name, name)
+
+
+FrameworkName = Annotated[str, AfterValidator(canonical)]
+"""A field of a record that holds a backend's name."""
+
+
+def role_of(name: str) -> Role:
+    """Role of the backend called ``name``; one that this version does not know is plain."""
+    spec = BACKENDS.get(canonical(name))
+    return spec.role if spec else "plain"
 
 
 def find_backend(name: str) -> BackendSpec:
@@ -241,9 +312,9 @@ def find_backend(name: str) -> BackendSpec:
         BenchError: no such backend; the message lists those there are.
     """
     try:
-        return BACKENDS[name]
+        return BACKENDS[canonical(name)]
     except KeyError:
-        raise unknown("framework", name, BACKENDS) from None
+        raise unknown("framework", name, [*BACKENDS, *ALIASES]) from None
 
 
 def choose_backends(
@@ -256,7 +327,8 @@ def choose_backends(
     Raises:
         BenchError: an unknown name; one that cannot run, unless ``skip_unavailable``; none at all.
     """
-    specs = [find_backend(name) for name in names] or [
+    # A name and its alias are one backend.
+    specs = list(dict.fromkeys(map(find_backend, names))) or [
         spec for spec in BACKENDS.values() if spec.by_default
     ]
     reasons = {spec.name: reason for spec in specs if (reason := spec.missing()) is not None}

@@ -91,6 +91,7 @@ def parity(
     from harness.config import parse_experiment
     from harness.console import terminal
     from harness.errors import BenchError
+    from harness.parity.certificate import check_certified
     from harness.parity.deviations import REFERENCE
     from harness.parity.proof import prove
     from harness.parity.trace import make_plan
@@ -108,6 +109,9 @@ def parity(
     } | ({} if threads is None else {"threads": threads})
     experiment = parse_experiment(settings, where="options")
     specs, _ = choose_backends(frameworks or [], skip_unavailable=False)
+    if frameworks:
+        check_certified(specs)
+    specs = tuple(spec for spec in specs if spec.certified)
     plans = [
         make_plan(
             model,

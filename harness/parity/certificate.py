@@ -12,7 +12,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from harness import __version__
-from harness.backends.registry import BACKENDS, BackendSpec
+from harness.backends.registry import (
+    BACKENDS,
+    BackendSpec,
+    FrameworkName,
+    canonical,
+    find_backend,
+)
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError, WorkerError
 from harness.models import find_model
@@ -40,7 +46,7 @@ class Worst(Record):
 class Held(Record):
     """One framework held against the reference."""
 
-    framework: str
+    framework: FrameworkName
     stages: tuple[Worst, ...] = ()
     """In the order of computation; none where it failed, or where it is the reference itself."""
     arrays: dict[str, dict[str, float]] = Field(default_factory=dict)
@@ -59,7 +65,7 @@ class Held(Record):
 class Pair(Record):
     """The stage at which two frameworks are farthest apart."""
 
-    frameworks: tuple[str, str]
+    frameworks: tuple[FrameworkName, FrameworkName]
     worst: Worst
 
 
@@ -243,14 +249,27 @@ def _pairs(proof: Proof) -> list[Pair]:
 
 
 def asked(folder: RunFolder, names: Sequence[str]) -> list[str]:
-    """The frameworks of the run that this version knows, or those of ``names``.
+    """The frameworks of the run that this version knows and that follow the protocol, or ``names``.
 
     Raises:
-        BenchError: one that the run did not train.
+        BenchError: one that the run did not train, or that follows a protocol of its own.
     """
     trained = folder.manifest.experiment.frameworks
+    names = [canonical(name) for name in names]
     if missing := [name for name in names if name not in trained]:
         raise BenchError(
             f"the run in {folder.path} trained no {missing[0]}: choose from {', '.join(trained)}"
         )
-    return [name for name in names or trained if name in BACKENDS]
+    check_certified([find_backend(name) for name in names])
+    return [name for name in names or trained if name in BACKENDS and BACKENDS[name].certified]
+
+
+def check_certified(specs: Sequence[BackendSpec]) -> None:
+    """Refuse variants that cannot be in a certificate.
+
+    Raises:
+        BenchError: names the first one and the reason.
+    """
+    for spec in specs:
+        if not spec.certified:
+            raise BenchError(f"'{spec.name}' has no parity certificate: {spec.deviation}")

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.registry import BACKENDS
+from harness.backends.registry import BACKENDS, canonical
 from harness.errors import BenchError
 from harness.measure import metrics, statistics
 from harness.measure.statistics import Estimate, PairedTest
@@ -46,7 +46,7 @@ FAILED_START_ALLOWANCE_S = 300.0
 
 def title_of(framework: str) -> str:
     """What a person reads; a framework that this version does not know keeps its name."""
-    spec = BACKENDS.get(framework)
+    spec = BACKENDS.get(canonical(framework))
     return spec.title if spec else framework
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 from scipy import stats
 
+from harness.backends.registry import FrameworkName
 from harness.config import Training
 from harness.errors import BenchError
 from harness.measure.conditions import mean_other_load
@@ -71,7 +72,7 @@ class RunSpeed(Record):
 class Baseline(Record):
     """What one framework once reached with one network on one data set, on the test split."""
 
-    framework: str
+    framework: FrameworkName
     model: str
     dataset: str
     training: Training

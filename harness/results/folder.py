@@ -267,4 +267,7 @@ class RunFolder:
         return self.path / "logs" / f"{cell.id}.log"
 
     def _file(self, cell: Cell, suffix: str) -> Path:
-        return self.path / "cells" / f"{cell.id}{suffix}"
+        folder = self.path / "cells"
+        names = [f"{name}{suffix}" for name in (cell.id, *cell.former_ids)]
+        kept = (folder / name for name in names if (folder / name).exists())
+        return next(kept, folder / names[0])

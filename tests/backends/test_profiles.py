@@ -18,7 +18,7 @@ from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 from harness.worker import Worker
 
-PROFILED = ["torch", "torch-compile", "jax", "jax-scan", "knet", "julia"]
+PROFILED = ["torch", "torch-compile", "jax", "jax-scan", "knet", "julia-reference"]
 
 
 @pytest.mark.parametrize("name", PROFILED)
@@ -28,7 +28,7 @@ def test_a_real_profile(
     spec = BACKENDS[name]
     if (reason := spec.missing()) is not None:
         pytest.skip(f"{name} {reason}")
-    if name in ("knet", "julia") and not Path("/proc/self/task").is_dir():
+    if name in ("knet", "julia-reference") and not Path("/proc/self/task").is_dir():
         pytest.skip("the profile needs Linux")
     path = hdf5.write(tmp_path / "small.h5", small_dataset(shape=(1, 28, 28)))
     task = Task(
@@ -41,7 +41,7 @@ def test_a_real_profile(
     with hdf5.open_dataset(path) as data:
         parameters = find_model("lenet5").parameters(data.image_shape, len(data.classes))
     order = epoch_order(40, 8, seed=0, epoch=0)
-    if name in ("knet", "julia"):  # a sampling profiler needs time to see what takes little
+    if name in ("knet", "julia-reference"):  # a sampling profiler needs time for what is short
         order = np.tile(order, (200, 1))
     cpus = available_cpus()[:1]
     with Worker(spec, threads=1, cpus=cpus) as worker:

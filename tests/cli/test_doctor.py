@@ -48,7 +48,7 @@ def test_ready_or_not_where_and_how_to_mend_it(doctor, julia):
     assert knet.split()[:2] == ["knet", "no"]
     assert "has no Knet.jl" in knet
     assert knet.rstrip().endswith("bench setup knet")
-    assert plain.split()[:4] == ["julia", "yes", "julia", "1.9.4"]
+    assert plain.split()[:4] == ["julia-reference", "yes", "julia", "1.9.4"]
     assert f"{julia}/julia (PATH)" in plain  # whole, however narrow the terminal would be
 
 
@@ -64,7 +64,7 @@ def test_every_framework_without_names(doctor):
     result = doctor()
     names = [line.split()[0] for line in result.stdout.splitlines()[1:]]
     assert names == list(registry.BACKENDS)
-    assert {"torch", "torch-compile", "jax", "jax-s2d", "knet", "julia"} <= set(names)
+    assert {"torch", "torch-compile", "jax", "jax-s2d", "knet", "julia-reference"} <= set(names)
 
 
 def test_without_names_one_that_is_ready_is_enough(examine, planted, monkeypatch):

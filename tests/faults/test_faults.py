@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from harness.backends.base import Task
-from harness.backends.registry import BACKENDS
+from harness.backends.registry import find_backend
 from harness.config import Optimizer
 from harness.data import hdf5
 from harness.parity.deviations import judge
@@ -138,7 +138,7 @@ class Bench:
     def _diagnosis(self, fault: Fault) -> Diagnosis | None:
         from harness.backends.torch.mistakes import MistakenTorchBackend
 
-        if (reason := BACKENDS[fault.framework].missing()) is not None:
+        if (reason := find_backend(fault.framework).missing()) is not None:
             pytest.skip(f"{fault.framework} {reason}")
         plan = self.plan(fault.model, fault.optimizer)
         # Whole splits are another batch size, for which JAX would compile once more.
@@ -161,7 +161,7 @@ class Bench:
         return follow(Remote(worker), plan)
 
     def _worker(self, framework: str):
-        spec = replace(BACKENDS[framework], factory=f"planted_{framework}:Planted")
+        spec = replace(find_backend(framework), factory=f"planted_{framework}:Planted")
         return self.stack.enter_context(started(spec, 1))
 
     def _plan(self, model: str, optimizer: Optimizer) -> Plan:
@@ -220,7 +220,7 @@ def test_the_reference_without_a_mistake_deviates_nowhere(found: Callable, model
 
 
 def test_most_faults_are_named(found: Callable) -> None:
-    here = [fault for fault in FAULTS if BACKENDS[fault.framework].missing() is None]
+    here = [fault for fault in FAULTS if find_backend(fault.framework).missing() is None]
     if not here:
         pytest.skip("no framework can run here")
     told = {str(fault): found(fault) for fault in here}

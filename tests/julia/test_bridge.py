@@ -36,7 +36,7 @@ Run = Callable[..., str]
 @pytest.fixture(scope="module")
 def run() -> Run:
     """Runs Python code after ``START`` with two threads; returns what it prints."""
-    if (reason := BACKENDS["julia"].missing()) is not None:
+    if (reason := BACKENDS["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     settings = installation.environment(installation.find_julia(), 2)
 

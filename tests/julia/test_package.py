@@ -16,7 +16,7 @@ from harness.paths import julia_dir
 
 @pytest.fixture(scope="module")
 def julia() -> Callable[..., subprocess.CompletedProcess[str]]:
-    if (reason := BACKENDS["julia"].missing()) is not None:
+    if (reason := BACKENDS["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     found = installation.find_julia()
     settings = installation.environment(found, 2)

@@ -63,7 +63,7 @@ print("equal")
 def test_moved_images_are_the_same_from_memory_and_in_blocks(
     small_dataset: Callable[..., hdf5.ImageDataset], tmp_path: Path
 ) -> None:
-    if (reason := BACKENDS["julia"].missing()) is not None:
+    if (reason := BACKENDS["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     path = hdf5.write(tmp_path / "small.h5", small_dataset(shape=(1, 16, 16)))
     done = subprocess.run(

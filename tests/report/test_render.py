@@ -199,19 +199,19 @@ def delay(folder: RunFolder, seconds: dict[str, float]) -> None:
 
 
 def test_a_slow_start_between_them_does_not_part_two_that_took_turns(make_run: MakeRun) -> None:
-    folder = make_run(frameworks=("torch", "knet", "julia"), seeds=(0,))
+    folder = make_run(frameworks=("torch", "knet", "julia-reference"), seeds=(0,))
     slow = folder.results()[1]
     assert slow.phases is not None
     phases = slow.phases.model_copy(update={"import_s": 200.0})
     folder.write_result(slow.model_copy(update={"phases": phases}))
-    delay(folder, {"knet": 5, "julia": 210})
+    delay(folder, {"knet": 5, "julia-reference": 210})
     report = written(folder)
     assert "did not run in turns" not in report
-    assert headline(report)["Julia (standard library)"][2] != "—"
+    assert headline(report)["Julia (reference engine)"][2] != "—"
 
-    delay(folder, {"julia": 60})
+    delay(folder, {"julia-reference": 60})
     report = written(folder)
-    assert "Julia (standard library) and PyTorch, LeNet-5" in report
+    assert "Julia (reference engine) and PyTorch, LeNet-5" in report
     assert report.count("did not run in turns") == 1
 
 
@@ -227,46 +227,46 @@ def test_cells_resumed_later_are_not_paired(make_run: MakeRun) -> None:
 
 JULIA_FACTS = {
     "knet": {"julia": "1.2.3", "engine": "Knet.jl 9.9.9", "bridge": "juliacall 0.0"},
-    "julia": {"julia": "1.2.4", "engine": "standard library", "bridge": "ctypes"},
+    "julia-reference": {"julia": "1.2.4", "engine": "standard library", "bridge": "ctypes"},
 }
 
 
 def test_the_two_julia_rows_cannot_be_confused(make_run: MakeRun) -> None:
-    report = written(make_run(frameworks=("torch", "knet", "julia"), facts=JULIA_FACTS))
-    assert list(headline(report)) == ["PyTorch", "Julia (Knet.jl)", "Julia (standard library)"]
+    report = written(make_run(frameworks=("torch", "knet", "julia-reference"), facts=JULIA_FACTS))
+    assert list(headline(report)) == ["PyTorch", "Julia (Knet.jl)", "Julia (reference engine)"]
     (rows,) = (table for table in tables(report) if table[0][-1] == "Ran on")
     shown = {name: (title, ran_on) for title, name, _, ran_on in rows[2:]}
     assert shown["`knet`"] == (
         "Julia (Knet.jl)",
         "julia 1.2.3, engine Knet.jl 9.9.9, bridge juliacall 0.0",
     )
-    assert shown["`julia`"] == (
-        "Julia (standard library)",
+    assert shown["`julia-reference`"] == (
+        "Julia (reference engine)",
         "julia 1.2.4, engine standard library, bridge ctypes",
     )
     assert "| engine | — | Knet.jl 9.9.9 | standard library |" in report
     note = next(line for line in report.splitlines() if "It is not Knet.jl" in line)
-    assert note.startswith("Julia (standard library) is this project's own engine")
-    both = "Julia (Knet.jl) and Julia (standard library)"
+    assert note.startswith("Julia (reference engine) is this project's own engine")
+    both = "Julia (Knet.jl) and Julia (reference engine)"
     assert f"For {both}, import is the start of Julia" in report
 
 
 def test_the_note_on_the_engine_stands_only_where_it_ran(make_run: MakeRun) -> None:
     report = written(make_run(frameworks=("torch", "knet")))
     assert "It is not Knet.jl" not in report
-    assert "only in Julia (standard library)" not in report
+    assert "only in Julia (reference engine)" not in report
     plain = written(make_run("plain"))
     assert "For Julia" not in plain
     assert "idiom of Knet" not in plain
 
 
 def test_code_is_compared_in_three_columns(make_run: MakeRun) -> None:
-    report = written(make_run(frameworks=("torch", "jax", "knet", "julia"), seeds=(0,)))
+    report = written(make_run(frameworks=("torch", "jax", "knet", "julia-reference"), seeds=(0,)))
     (lines,) = (table for table in tables(report) if table[0][0] == "Lines of code")
     assert lines[0][1:] == [
         "PyTorch",
         "JAX (Flax NNX)",
-        "Julia in the idiom of Knet.jl: Julia (Knet.jl) and Julia (standard library)",
+        "Julia in the idiom of Knet.jl: Julia (Knet.jl) and Julia (reference engine)",
     ]
     counts = {row[0]: row[1:] for row in lines[2:]}
     parts = [row for title, row in counts.items() if not title.startswith(("besides", "**all"))]
@@ -300,7 +300,9 @@ def test_pairs_that_answer_alike_share_a_sentence(make_run: MakeRun) -> None:
     )
     assert "(95.8 % in all 3)" in paragraph(report)
 
-    report = written(make_run("one", frameworks=(*same, "julia"), wrong={**same, "julia": 4}))
+    report = written(
+        make_run("one", frameworks=(*same, "julia-reference"), wrong={**same, "julia-reference": 4})
+    )
     assert "- The other 3 pairs give the same answer" in report
     assert report.count("disagree on 2 of 60 images") == 3
 

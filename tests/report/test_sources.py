@@ -73,8 +73,8 @@ def test_a_file_that_cannot_be_read_is_shown_uncounted(roots: dict[str, Path]) -
 
 def test_extras_are_those_of_the_rows(roots: dict[str, Path]) -> None:
     assert extras({"torch": BACKENDS["torch"]}, ["lenet5"], roots) == []
-    (engine,) = extras({"julia": BACKENDS["julia"]}, ["lenet5"], roots)
-    assert engine.title.startswith("only in Julia (standard library): ")
+    (engine,) = extras({"julia-reference": BACKENDS["julia-reference"]}, ["lenet5"], roots)
+    assert engine.title.startswith("only in Julia (reference engine): ")
     assert engine.lines("julia") == 3
     assert not engine.shown
 
@@ -96,12 +96,12 @@ def test_a_network_that_a_family_lacks_is_left_empty(roots: dict[str, Path]) -> 
 
 
 def test_extras_of_several_rows_name_those_of_the_run() -> None:
-    both = {name: BACKENDS[name] for name in ("knet", "julia")}
+    both = {name: BACKENDS[name] for name in ("knet", "julia-reference")}
     titles = [part.title for part in extras(both, MODULES)]
-    assert titles[0].startswith("in Julia (Knet.jl) and Julia (standard library): calling Julia")
+    assert titles[0].startswith("in Julia (Knet.jl) and Julia (reference engine): calling Julia")
     assert titles[1].startswith("only in Julia (Knet.jl): ")
-    driver, _ = extras({"julia": BACKENDS["julia"]}, MODULES)
-    assert driver.title.startswith("in Julia (standard library): calling Julia")
+    driver, _ = extras({"julia-reference": BACKENDS["julia-reference"]}, MODULES)
+    assert driver.title.startswith("in Julia (reference engine): calling Julia")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
