@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.backends.registry import BACKENDS
+
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
@@ -31,17 +33,34 @@ def julia(tmp_path):
     return tmp_path / "julia"
 
 
-def test_it_says_what_it_does_and_does_it(bench, settings, julia):
+def test_what_it_would_do(bench, settings, julia):
     dry = bench("setup", "julia", "--dry-run", **settings)
     assert dry.returncode == 0
-    ready, compile_ = dry.stdout.splitlines()
-    assert ready == f"ready: julia 1.9.4; {julia} (PATH)"
-    assert compile_.startswith("would compile the harness's Julia code in /")
+    found, load = dry.stdout.splitlines()
+    assert found == f"found julia 1.9.4; {julia} (PATH)"
+    assert load == "would compile the harness's Julia code and load it as a worker does"
     assert not julia.with_name("compiled").exists()
-    wet = bench("setup", "julia", **settings)
-    assert wet.returncode == 0
-    assert wet.stdout.splitlines() == [ready, compile_.removeprefix("would ")]
+
+
+def test_a_julia_that_compiles_and_does_not_load_is_not_ready(bench, settings, julia, tmp_path):
+    """This one answers like a Julia, and its library is no library; nothing can be installed."""
+    result = bench("setup", "julia", XDG_CACHE_HOME=str(tmp_path / "cache"), **settings)
+    assert result.returncode == 1
     assert julia.with_name("compiled").exists()
+    assert "ready" not in result.stdout
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("warning: is installed but does not load: OSError: /l: ")
+    assert warning.endswith("; installing it again")
+    assert error.startswith("error: cannot install Julia here")
+
+
+def test_a_real_julia_is_ready_after_it_was_loaded(bench, tmp_path):
+    if (reason := BACKENDS["julia-reference"].missing()) is not None:
+        pytest.skip(f"julia {reason}")
+    result = bench("setup", "julia", XDG_CACHE_HOME=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "ready: julia"
+    assert (tmp_path / "pipeline-bench" / "logs").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ print(bridge.evaluate(sys.argv[1]))
 
 @pytest.fixture
 def found() -> installation.Installation:
-    if (reason := BACKENDS["julia"].missing()) is not None:
+    if (reason := BACKENDS["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     return installation.find_julia()
 
@@ -122,8 +122,9 @@ from pathlib import Path
 from harness.backends.julia.bridge import JuliaCallBridge
 from harness.backends.julia.installation import find_julia
 from harness.paths import julia_dir
-seen = types.SimpleNamespace(PipelineBench=types.SimpleNamespace(Bridge=types.SimpleNamespace(call=1)))
-sys.modules["juliacall"] = types.SimpleNamespace(Main=seen)
+named = types.SimpleNamespace
+main = named(PipelineBench=named(Bridge=named(call=1)))
+sys.modules["juliacall"] = named(Main=main)
 bridge = JuliaCallBridge(find_julia(), [julia_dir(), Path(sys.argv[1])])
 print(bridge.evaluate("PythonCall.SEEN[]"), [name for name in os.environ if "LIBPTR" in name])
 """
