@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-pyproject
 RUN_DIR ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help run test bench lint types clean
+.PHONY: help environment run test check bench lint types clean
 
 help:
 	@echo 'make run     set up, then compare every framework that can run here; prints the report'
 	@echo 'make test    set up, then lint, check types and run all tests'
+	@echo 'make check   set up, then lint, check types and run the tests that train nothing'
 	@echo 'make bench   set up, then measure the cost of the harness and the public styles'
 	@echo 'make clean   remove the virtual environment and caches'
 
@@ -26,6 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,jax,julia,dev]'
 	@touch $@
+
+environment: $(STAMP)
 
 # torch.compile writes C++: without a compiler that row is left out, and the report says so.
 .PHONY: compiler
@@ -41,12 +44,17 @@ julia: $(STAMP)
 	@$(BIN)/bench setup julia || echo 'no Julia: its row will be left out'
 
 run: $(STAMP) compiler julia
-	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,julia-reference --models lenet5 \
+	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,knet,julia-reference --models lenet5 \
 		--datasets digits --seeds 0,1,2 --skip-unavailable --inference --profile --out $(RUN_DIR)
 	$(BIN)/bench parity --run $(RUN_DIR)
 
 test: $(STAMP) compiler julia lint types
 	$(BIN)/python -m pytest --durations=15 -rs
+
+# No Julia and no compiler is set up for these.
+check: lint types
+	$(BIN)/python -m pytest -q tests/data tests/protocol tests/models tests/measure tests/results \
+		tests/julia_setup tests/test_config.py tests/test_plan.py tests/test_registry.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -267,6 +267,23 @@ BACKENDS: dict[str, BackendSpec] = {
             environment=_julia_process("Knet"),
         ),
         BackendSpec(
+            name="knet-idiom",
+            title="Julia (Knet.jl, tutorial style)",
+            family="julia",
+            factory="harness.backends.julia.train:KnetIdiomBackend",
+            summary="Knet as its tutorial writes it: minibatch, its own optimisers, progress",
+            install="bench setup knet",
+            further_need=_julia("need_for_knet"),
+            further_versions=_julia("versions_with", "Knet"),
+            found_at=_julia("location", "Knet"),
+            environment=_julia_process("Knet"),
+            by_default=False,
+            role="idiom",
+            deviation="Knet's minibatch shuffles the images and drops the protocol's order; its "
+            "momentum folds the learning rate into the velocity; the data set is normalised once, "
+            "in advance",
+        ),
+        BackendSpec(
             name="julia-reference",
             title="Julia (reference engine)",
             family="julia",

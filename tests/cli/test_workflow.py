@@ -1,4 +1,4 @@
-"""The workflow in the documentation: its YAML, and that every command in it would be accepted."""
+"""Workflows for GitHub: their YAML, and that every command in them would be accepted."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ ROOT = Path(__file__).parents[2]
 WORKFLOW, PAGE = ROOT / "docs" / "ci-workflow.yml", ROOT / "docs" / "ci.md"
 
 
+OURS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
 def commands(text: str) -> list[list[str]]:
     """The words after ``bench`` of every call, up to a redirection or a remark."""
     joined = text.replace("\\\n", " ")
-    called = re.findall(r"^\s*(?:bench|python -m harness) (.+)$", joined, re.MULTILINE)
+    called = re.findall(r"^\s*(?:\S+/)?(?:bench|python -m harness) (.+)$", joined, re.MULTILINE)
     return [shlex.split(re.split(r">>|\|", line)[0], comments=True) for line in called]
 
 
-def scripts() -> list[str]:
+def scripts(workflow: Path = WORKFLOW) -> list[str]:
     yaml = pytest.importorskip("yaml")
-    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["gate"]["steps"]
-    assert all(("uses" in step) != ("run" in step) for step in steps)
-    return [step["run"] for step in steps if "run" in step]
+    found = []
+    for job in yaml.safe_load(workflow.read_text())["jobs"].values():
+        assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+        found += [step["run"] for step in job["steps"] if "run" in step]
+    return found
 
 
 def parsed(words: list[str]) -> click.Context:
@@ -49,6 +54,26 @@ def test_commands_of_the_workflow_are_accepted() -> None:
     assert verbs == ["parity", "run", "check", "run", "baseline", "check", "compare"]
     for words in found:
         parsed(words)
+
+
+@pytest.mark.parametrize("workflow", OURS, ids=lambda path: path.stem)
+def test_commands_of_this_projects_own_workflows_exist(workflow: Path) -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = 0
+    script = "\n".join(scripts(workflow)).replace("\\\n", " ")
+    for line in filter(str.strip, script.splitlines()):
+        program, *words = shlex.split(re.split(r">>|\|", line)[0])
+        if program == "make":
+            assert {*words} <= targets, line
+        elif program.endswith("/bench"):
+            parsed(words)
+        elif program.endswith("/python"):
+            assert words[:2] == ["-m", "pytest"], line
+            assert all((ROOT / path).exists() for path in words[2:]), line
+        else:
+            assert program == "cat", line
+        called += 1
+    assert called
 
 
 def test_commands_of_the_page_are_accepted() -> None:

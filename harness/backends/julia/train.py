@@ -217,3 +217,17 @@ class KnetBackend(JuliaBackend):
         cls.bridge = bridge(installation, [julia_dir(), julia_dir() / "knet"])
         cls.bridge.evaluate("import PipelineBenchKnet; 0")
         cls.bridge.call(f"{cls.engine}.can_read_files")
+
+
+class KnetIdiomBackend(KnetBackend):
+    """Knet as its tutorial writes it: its own batches, optimisers and progress bar."""
+
+    engine = "knet-idiom"
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        if not (self.julia_reads or self.data.fits_in_memory):
+            raise BenchError(
+                f"knet-idiom: {task.dataset} does not fit in memory, and Knet's minibatch needs "
+                "it there: leave knet-idiom out"
+            )

@@ -82,9 +82,14 @@ end
 
 include(joinpath(dirname(pathof(PipelineBench)), "pipeline.jl"))
 
+include("idiom.jl")
+
 PipelineBench.precompiling() && rehearse()
 
 # When this package is loaded, not when it is precompiled: the register belongs to the other one.
-__init__() = Bridge.register("knet", @__MODULE__)
+function __init__()
+    Bridge.register("knet", @__MODULE__)
+    Bridge.register("knet-idiom", Idiom)
+end
 
 end

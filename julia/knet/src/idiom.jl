@@ -1,0 +1,73 @@
+"""
+Training as Knet's tutorial writes it: `minibatch` shuffles and slices, `minimize` differentiates
+and updates with Knet's own optimisers, `progress` prints. The networks are the same; what the
+protocol fixes step by step (the order of the images, the update rule) is Knet's own here.
+"""
+module Idiom
+
+using Knet: Knet, adam, minibatch, momentum, progress, sgd
+using Random: Random
+using PipelineBench: Batch
+using ..PipelineBenchKnet:
+    CURRENT, activation_maps, build, can_read_files, cross_entropy, differentiate, facts, forget,
+    get_activation_maps, get_gradient, get_parameter, hand_over, inputs, predict, read_from_file,
+    set_parameter, targets
+
+const PREPARED = IdDict{Any,Any}()
+
+"Forget what the optimisers have learnt, and start the shuffling from its beginning."
+function reset_optimizer()
+    foreach(param -> param.opt = nothing, CURRENT[].parameters)
+    Random.seed!(1)
+    return nothing
+end
+
+"The normalised images (W, H, C, N) of a split and its labels, as arrays, prepared once."
+function tensors(images)
+    get!(PREPARED, images) do
+        empty!(PREPARED)
+        whole = Batch(images, 1:size(images.pixels, 4))
+        inputs(whole), targets(whole)
+    end
+end
+
+"The loss that is minimised; Knet's optimisers know no weight decay, so it stands here."
+function objective(now)
+    decay = now.settings.weight_decay / 2
+    weights, positive = now.parameters, now.splits["train"].positive_weights
+    plain(x, y) = cross_entropy(now.network(x), y, positive)
+    decayed(x, y) = plain(x, y) + oftype(plain(x, y), decay) * sum(sum(abs2, w) for w in weights)
+    return decay == 0 ? plain : decayed
+end
+
+"Knet's optimiser for the task's settings: an iterator that trains as it is iterated."
+function optimise(loss, data, rate, settings)
+    settings.name == "sgd" && settings.momentum == 0 && return sgd(loss, data; lr = rate)
+    settings.name == "sgd" && return momentum(loss, data; lr = rate, gamma = settings.momentum)
+    settings.name == "adam" || error("Knet has no optimiser $(settings.name): choose sgd or adam")
+    return adam(
+        loss, data; lr = rate, beta1 = settings.beta1, beta2 = settings.beta2,
+        eps = settings.epsilon,
+    )
+end
+
+"""
+    train(split, order, rates, moves, losses)
+
+As many steps as `order` (batch, steps) has, on batches of its size that Knet draws by itself.
+"""
+function train(split, order, rates, moves, losses)
+    isempty(moves) || error("Knet's tutorial augments no images: leave --shift and --flip out")
+    now = CURRENT[]
+    x, y = tensors(now.splits[split])
+    batches = Iterators.take(minibatch(x, y, size(order, 1); shuffle = true), length(losses))
+    steps = optimise(objective(now), batches, rates[1], now.settings)
+    for (step, loss) in enumerate(progress(steps; seconds = 10))
+        losses[step] = loss
+        step == length(rates) && break
+        foreach(param -> param.opt.lr = rates[step+1], now.parameters)
+    end
+    return nothing
+end
+
+end
