@@ -14,13 +14,16 @@ from harness.config import Experiment, Training
 from harness.data.hdf5 import DatasetFile, name_fault, open_dataset
 from harness.data.locate import resolve
 from harness.errors import BenchError
+from harness.execution.cell import now
+from harness.execution.inputs import first_weights
+from harness.execution.observer import Observer, SilentObserver
 from harness.measure.environment import collect
 from harness.models import find_model
 from harness.paths import data_dir as usual_data_dir
 from harness.plan import Cell, Group, plan
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult
-from harness.session import Observer, SilentObserver, first_weights, now, run_group
+from harness.session import run_group
 
 
 @dataclass(kw_only=True, eq=False)  # by identity: pytest keeps its plugins in sets

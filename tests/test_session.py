@@ -276,7 +276,7 @@ def test_a_fault_in_the_maps_fails_the_cell(compare, name, message):
     assert len(failed.epochs) == 2
     assert sound.status == "ok"
     assert len(examples(comparison, sound.cell)[0]) == 6
-    assert comparison.folder.read_arrays(failed.cell) is None
+    assert comparison.folder.read_arrays(failed.cell).example_maps is None
 
 
 def test_what_differs_from_a_file_of_initial_weights_is_recorded(compare, tmp_path):

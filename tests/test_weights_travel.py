@@ -19,6 +19,7 @@ from harness.data import hdf5
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.evaluation import Evaluator, largest_difference, prepare
+from harness.execution.inputs import Course
 from harness.models import find_model
 from harness.protocol.weights import (
     Origin,
@@ -28,7 +29,6 @@ from harness.protocol.weights import (
     save_weights,
 )
 from harness.runner import prepare as prepare_run
-from harness.session import Course
 
 # torch-compile would compile from cold, for a minute; its layers are those of torch.
 NAMES = [

@@ -21,6 +21,7 @@ from harness.backends.registry import (
 )
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError, WorkerError
+from harness.execution.inputs import first_weights
 from harness.models import find_model
 from harness.parity.deviations import TOLERANCE, Deviation, compare
 from harness.parity.proof import Proof, Status, prove
@@ -28,7 +29,6 @@ from harness.parity.trace import Plan, make_plan, started
 from harness.protocol.positives import balancing_weights
 from harness.results.folder import DatasetEntry, RunFolder, write_atomically
 from harness.results.records import Record
-from harness.session import first_weights
 
 FILE = "parity.json"
 PRECISION = "float64"

@@ -1,0 +1,1 @@
+"""Training inputs, the training of one cell, and what is measured besides training."""

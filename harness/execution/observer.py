@@ -1,0 +1,22 @@
+"""Who hears what happens while a run goes on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from harness.plan import Cell
+from harness.results.records import CellResult, Epoch
+
+
+class Observer(Protocol):
+    """Hears what happens while a run goes on."""
+
+    def phase_started(self, cell: Cell, phase: str) -> None: ...
+    def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None: ...
+    def cell_ended(self, result: CellResult, *, resumed: bool) -> None: ...
+
+
+class SilentObserver:
+    def phase_started(self, cell: Cell, phase: str) -> None: ...
+    def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None: ...
+    def cell_ended(self, result: CellResult, *, resumed: bool) -> None: ...
