@@ -24,6 +24,7 @@ from harness.config import Optimizer, available_cpus, parse_experiment
 from harness.data.hdf5 import SPLITS, DatasetFile, UInt8Array, open_dataset
 from harness.data.locate import resolve
 from harness.errors import BenchError, WorkerError, unknown
+from harness.files import new_hdf5
 from harness.measure.metrics import Evaluation, evaluate
 from harness.models import find_model
 from harness.protocol.weights import (
@@ -34,7 +35,7 @@ from harness.protocol.weights import (
     read_weights,
     save_weights,
 )
-from harness.results.folder import RunFolder, _replacing
+from harness.results.folder import RunFolder
 from harness.worker import Worker
 
 _SCHEMA = "logits/1"
@@ -270,7 +271,7 @@ def write_logits(path: Path, request: Request, found: Sequence[Score]) -> None:
     Raises:
         BenchError: the folder cannot be written to, or the disk is full.
     """
-    with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path, size=sum(score.logits.nbytes for score in found)) as file:
         file.attrs["schema"] = _SCHEMA
         file.attrs["model"] = request.task.model
         file.attrs["dataset"] = request.dataset

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import BenchError
+from harness.files import new_hdf5
 from harness.models.card import Parameter
 from harness.protocol.random import stream
 
@@ -118,24 +117,16 @@ def save_weights(
     Raises:
         BenchError: the folder cannot be written to, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["schema"] = _SCHEMA
-            file.attrs["model"] = model
-            for key, value in vars(origin or Origin()).items():
-                if key == "classes" and value is not None:
-                    file.attrs.create(key, list(value), dtype=h5py.string_dtype("utf-8"))
-                elif value is not None:
-                    file.attrs[key] = value
-            for name, array in weights.items():
-                file.create_dataset(name, data=array)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BenchError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with new_hdf5(path, size=sum(array.nbytes for array in weights.values())) as file:
+        file.attrs["schema"] = _SCHEMA
+        file.attrs["model"] = model
+        for key, value in vars(origin or Origin()).items():
+            if key == "classes" and value is not None:
+                file.attrs.create(key, list(value), dtype=h5py.string_dtype("utf-8"))
+            elif value is not None:
+                file.attrs[key] = value
+        for name, array in weights.items():
+            file.create_dataset(name, data=array)
 
 
 def load_weights(path: Path, parameters: Sequence[Parameter]) -> Weights:

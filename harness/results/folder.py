@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,6 +12,8 @@ import pydantic
 
 from harness.config import Experiment
 from harness.errors import BenchError
+from harness.files import new_hdf5
+from harness.files import write_atomically as write_atomically
 from harness.plan import Cell
 from harness.results.records import CellResult, MachinePeak, Record
 
@@ -77,34 +76,6 @@ class CellArrays(Record):
     """uint8 (n, C, H, W)"""
     example_maps: np.ndarray | None = None
     """float32 or float64 (n, h, w): Grad-CAM of those images for those outputs."""
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write ``content`` beside ``path``, flush it to disk and rename: never half a file.
-
-    Raises:
-        BenchError: the folder cannot be written to, or the disk is full.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    with _replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to be written; it takes that name at the end, or goes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BenchError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 class RunFolder:
@@ -213,10 +184,12 @@ class RunFolder:
         write_atomically(self._file(result.cell, ".json"), result.model_dump_json(indent=2) + "\n")
 
     def write_arrays(self, cell: Cell, arrays: CellArrays) -> None:
-        with _replacing(self._file(cell, ".h5")) as temporary, h5py.File(temporary, "w") as file:
-            for name in type(arrays).model_fields:
-                if (array := getattr(arrays, name)) is not None:
-                    file.create_dataset(name, data=array)
+        named = {name: getattr(arrays, name) for name in type(arrays).model_fields}
+        kept = {name: array for name, array in named.items() if array is not None}
+        size = sum(array.nbytes for array in kept.values())
+        with new_hdf5(self._file(cell, ".h5"), size) as file:
+            for name, array in kept.items():
+                file.create_dataset(name, data=array)
 
     def read_result(self, cell: Cell) -> CellResult | None:
         """The cell's result, or None while it has none.

@@ -216,7 +216,8 @@ def test_a_file_that_says_what_cannot_be(tmp_path, damage, message):
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
-    path = tmp_path / "absent" / "w.h5"
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "w.h5"
     with pytest.raises(BenchError, match="cannot write"):
         save_weights(path, initial_weights(LENET5, seed=0), model="lenet5")
 
