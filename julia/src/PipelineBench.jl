@@ -25,6 +25,6 @@ Bridge.register("standard", Standard)
 Bridge.register("sampler", Sampler)
 
 precompiling() = ccall(:jl_generating_output, Cint, ()) == 1
-precompiling() && Standard.rehearse()
+precompiling() && Standard.precompile_workload()
 
 end

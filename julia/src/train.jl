@@ -139,13 +139,14 @@ function predict(split, first, scores)
     return nothing
 end
 
-"Do everything once on a small scale; precompiling the package keeps what it takes to compile."
-function rehearse()
-    pixels, labels = zeros(UInt8, 12, 12, 1, 4), zeros(UInt8, 4)
+"Train and predict once on a small scale: precompiling the package keeps what that compiles."
+function precompile_workload()
+    pixels, labels = zeros(UInt8, 16, 16, 1, 4), zeros(UInt8, 4)
     order, scores = zeros(Int, 4, 1), zeros(Float32, 2, 4)
-    for (f, pool) in (("tanh", "average"), ("relu", "max"))
+    for (model, f, pool) in
+        (("lenet5", "tanh", "average"), ("lenet5", "relu", "max"), ("xraynet", "relu", "max"))
         build(
-            "lenet5", f, pool, 12, 12, 1, 2, "float32", [0.5], [0.5], Float64[], "sgd",
+            model, f, pool, 16, 16, 1, 2, "float32", [0.5], [0.5], Float64[], "sgd",
             0.9, 0.9, 0.999, 1e-8, 0.0,
         )
         for (name, param) in CURRENT[].arrays
@@ -154,7 +155,7 @@ function rehearse()
             set_parameter(name, array)
         end
         hand_over("train", pixels, labels)
-        train("train", order, zeros(1), zeros(Int, 0, 0, 0), zeros(1))
+        train("train", order, zeros(1), zeros(Int, 0, 4, 1), zeros(1))
         predict("train", 0, scores)
     end
     facts()

@@ -84,7 +84,17 @@ include(joinpath(dirname(pathof(PipelineBench)), "pipeline.jl"))
 
 include("idiom.jl")
 
-PipelineBench.precompiling() && rehearse()
+const PRECOMPILE_TOOLS =
+    Base.PkgId(Base.UUID("aea7be01-6a6a-4083-8856-8a6e6704d82a"), "PrecompileTools")
+
+# AutoGrad calls by dispatch at run time, into methods of other packages: native code of these is
+# kept (Julia 1.9) only where PrecompileTools, one of Knet's own dependencies there, tracks them.
+@static if Base.locate_package(PRECOMPILE_TOOLS) === nothing
+    PipelineBench.precompiling() && precompile_workload()
+else
+    using PrecompileTools: @compile_workload
+    @compile_workload precompile_workload()
+end
 
 # When this package is loaded, not when it is precompiled: the register belongs to the other one.
 function __init__()
