@@ -69,6 +69,8 @@ def new_hdf5(path: Path, size: int) -> Iterator[h5py.File]:
     """
     import h5py
 
+    from harness.untrusted import trust
+
     with replacing(path) as temporary:
         needed = size + size // 100 + _MARGIN_BYTES
         try:
@@ -78,16 +80,17 @@ def new_hdf5(path: Path, size: int) -> Iterator[h5py.File]:
                     file.flush()
                     image = file.id.get_file_image()
                 temporary.write_bytes(image)
-                return
-            check_room(path.parent, needed)
-            with h5py.File(temporary, "x") as file:
-                _reserve(temporary, needed)
-                yield file
-                file.flush()
-                length = file.id.get_filesize()
-            os.truncate(temporary, length)
+            else:
+                check_room(path.parent, needed)
+                with h5py.File(temporary, "x") as file:
+                    _reserve(temporary, needed)
+                    yield file
+                    file.flush()
+                    length = file.id.get_filesize()
+                os.truncate(temporary, length)
         except RuntimeError as error:  # h5py's other word for a failed write
             raise OSError(str(error)) from error
+    trust(path)
 
 
 def check_room(folder: Path, needed: int) -> None:

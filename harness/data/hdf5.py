@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import BenchError
-from harness.files import new_hdf5
+from harness.files import check_regular, first_line, new_hdf5
+from harness.untrusted import examine
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -516,33 +517,37 @@ def open_dataset(path: Path, memory_budget: int = DEFAULT_MEMORY_BUDGET) -> Data
 
 
 def open_h5(path: Path) -> Any:
-    """Open any HDF5 file for reading, or raise BenchError that says why it cannot be opened."""
+    """Open any HDF5 file for reading, or raise BenchError that says why it cannot be opened.
+
+    A file that this process has not written is examined in another one first: it may make
+    libhdf5 crash, or loop without end.
+    """
     try:
-        with path.open("rb") as stream:
-            head = stream.read(1)
+        state = check_regular(path)
+        with path.open("rb"):
+            pass
+        verdict = examine(path)
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file; `bench data list` shows what there is") from None
-    except IsADirectoryError:
-        raise BenchError(
-            f"{path}: is a folder, not an HDF5 file; `bench data import` makes one of it"
-        ) from None
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not head:
+    if not state.st_size:
         raise BenchError(f"{path}: is empty (0 bytes), not an HDF5 file; export or copy it again")
-    try:
-        # Files are replaced by renaming, never changed in place: readers need no lock.
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if "truncated" in str(error):
-            raise BenchError(
-                f"{path}: truncated HDF5 file ({path.stat().st_size} bytes, fewer than it was "
-                "written with); export or copy it again"
-            ) from error
+    if verdict.fault is None:
+        with _reading(path):
+            # Files are replaced by renaming, never changed in place: readers need no lock.
+            return h5py.File(path, "r", locking=False)
+    if "truncated" in verdict.fault:
+        raise BenchError(
+            f"{path}: truncated HDF5 file ({state.st_size} bytes, fewer than it was "
+            "written with); export or copy it again"
+        )
+    if not verdict.opens:
         raise BenchError(
             f"{path}: not an HDF5 file, or its header is damaged; "
             "`bench data import` makes one from images"
-        ) from error
+        )
+    raise BenchError(f"{path}: damaged HDF5 file ({verdict.fault}); export or copy it again")
 
 
 def file_sha256(path: Path) -> str:
@@ -559,8 +564,10 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what HDF5 raises on damaged content into BenchError."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError) as error:
-        raise BenchError(f"{path}: damaged HDF5 file ({error}); export or copy it again") from error
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise BenchError(
+            f"{path}: damaged HDF5 file ({first_line(error)}); export or copy it again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -619,9 +626,9 @@ def read_header(file: Any) -> Header:
         raise BenchError("attribute 'std' is not positive; images cannot be normalised with it")
     try:
         source = json.loads(text("source"))
-        if not (isinstance(source, list) and all(isinstance(entry, dict) for entry in source)):
+        if not (isinstance(source, list) and all(map(_is_text_by_text, source))):
             raise ValueError
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BenchError("attribute 'source' is not a JSON list of files") from None
     return Header(
         name=text("name"),
@@ -633,6 +640,10 @@ def read_header(file: Any) -> Header:
         split_rule=text("split"),
         license=text("license"),
     )
+
+
+def _is_text_by_text(entry: object) -> bool:
+    return isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
 
 
 def split_faults(

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import BenchError
-from harness.files import new_hdf5
+from harness.files import check_regular, first_line, new_hdf5
 from harness.models.card import Parameter
 from harness.protocol.random import stream
+from harness.untrusted import examine
 
 Weights = dict[str, NDArray[np.floating]]
 """Parameter name -> array in canonical layout: convolution (O, I, H, W), dense (O, I)."""
@@ -145,8 +146,9 @@ def read_weights(path: Path) -> WeightFile:
         BenchError: not a weight file, or a damaged one.
     """
     try:
-        with path.open("rb"):  # says in plain words what h5py would say in its own
-            pass
+        check_regular(path)
+        if (fault := examine(path).fault) is not None:
+            raise BenchError(f"cannot read weights from {path}: {fault}")
         with h5py.File(path, "r", locking=False) as file:
             if _text(file.attrs.get("schema")) != _SCHEMA:
                 raise BenchError(f"{path} is not a weight file of schema {_SCHEMA}")
@@ -154,7 +156,7 @@ def read_weights(path: Path) -> WeightFile:
             weights = {name: _array(path, name, item) for name, item in file.items()}
     # HDF5 raises any of these on damage.
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise BenchError(f"cannot read weights from {path}: {reason}") from error
     try:
         origin, model = _origin(attributes), _optional_text(attributes.get("model"))

@@ -12,10 +12,11 @@ import pydantic
 
 from harness.config import Experiment
 from harness.errors import BenchError
-from harness.files import new_hdf5
+from harness.files import first_line, new_hdf5
 from harness.files import write_atomically as write_atomically
 from harness.plan import Cell
 from harness.results.records import CellResult, MachinePeak, Record
+from harness.untrusted import examine
 
 
 class DatasetEntry(Record):
@@ -218,12 +219,16 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            with h5py.File(path, "r") as file:
+            if (fault := examine(path).fault) is not None:
+                raise BenchError(f"{path}: cannot read these predictions ({fault})")
+            with h5py.File(path, "r", locking=False) as file:
                 names = [n for n, f in CellArrays.model_fields.items() if f.is_required()]
                 optional = [n for n in CellArrays.model_fields if n not in names and n in file]
                 return CellArrays(**{name: file[name][...] for name in [*names, *optional]})
-        except (OSError, KeyError, RuntimeError) as error:  # HDF5 raises any on damage
-            raise BenchError(f"{path}: cannot read these predictions ({error})") from error
+        # HDF5 raises any of these on damage.
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = first_line(error)
+            raise BenchError(f"{path}: cannot read these predictions ({reason})") from error
 
     def results(self) -> list[CellResult]:
         """Results there are, in the order of the plan."""
