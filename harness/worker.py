@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Backend, Task
 from harness.backends.registry import BackendSpec
-from harness.data.hdf5 import open_dataset
+from harness.data.hdf5 import file_sha256, open_dataset
 from harness.errors import BenchError, WorkerError
 from harness.measure.operations import Operation
 from harness.measure.warmup import InferenceBudget, timed_calls
+from harness.protocol.received import Digests, Received
 from harness.protocol.weights import Weights
 
 _STOP_GRACE_S = 10.0
@@ -139,6 +140,16 @@ class Worker:
         maps: NDArray[np.floating] = self._call("activation_maps", split, rows, outputs)
         return maps
 
+    def received(self) -> Digests:
+        """Of what was trained on since the weights were loaded, computed where it arrived."""
+        digests: Digests = self._call("received")
+        return digests
+
+    def data_sha256(self) -> str:
+        """Of the data set's file as the process reads it."""
+        digest: str = self._call("data_sha256")
+        return digest
+
     def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
         """See :meth:`harness.backends.base.Backend.prepare_training`."""
         steps: int = self._call("prepare_training", order, moves)
@@ -239,6 +250,9 @@ class _Server:
     backend_class: type[Backend]
     backend: Backend
     dataset: Path
+    arrived: Received
+    told: Digests | None = None
+    """By the backend, where its language is another one."""
     compilation_forbidden = False
 
     def pin(self, cpus: tuple[int, ...]) -> None:
@@ -256,11 +270,12 @@ class _Server:
         start = time.perf_counter()
         self.dataset = task.dataset
         self.backend = self.backend_class(task)
-        self.backend.load_weights(weights)
+        self.load_weights(weights)
         return time.perf_counter() - start, self.backend.save_weights()
 
     def load_weights(self, weights: Weights) -> None:
         self.backend.load_weights(weights)
+        self.arrived = Received()
 
     def save_weights(self) -> Weights:
         return self.backend.save_weights()
@@ -275,7 +290,16 @@ class _Server:
             start = time.perf_counter()
             losses = self.backend.train_epoch(order, rates, moves)
             seconds = time.perf_counter() - start
+        # Afterwards: what the backend may have done to the arrays shows too.
+        self.arrived.add(order, rates, moves)
+        self.told = self.backend.received()
         return seconds, losses
+
+    def received(self) -> Digests:
+        return self.told or self.arrived.digests()
+
+    def data_sha256(self) -> str:
+        return file_sha256(self.dataset)
 
     def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:
         with self._no_compilation(f"evaluation on {split}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from harness.config import parse_experiment
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
 from harness.models import find_model
+from harness.protocol.order import epoch_order
 from harness.protocol.weights import digest, initial_weights, load_weights, save_weights
 from harness.results.folder import RunFolder
 from harness.runner import prepare
@@ -151,6 +153,12 @@ def test_the_same_numbers_reach_every_framework(compare):
     sound, talks = (r.identity for r in train(compare("sound", "talks")).values())
     assert sound == talks
     assert len(set(sound.model_dump().values())) == 5
+    assert (
+        sound.batch_order
+        == hashlib.sha256(
+            b"".join(epoch_order(40, 8, 0, epoch).tobytes() for epoch in range(2))
+        ).hexdigest()
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.config import Optimizer
 from harness.measure.operations import Operation
+from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
 
 EVALUATION_BATCH = 256
@@ -94,6 +95,14 @@ class Backend(ABC):
         calls would compile others.
         """
         return 1
+
+    def received(self) -> Digests | None:
+        """Digests of what :meth:`train_epoch` was given since :meth:`load_weights`.
+
+        For a backend in another language, which computes them there. None: the arrays never leave
+        Python, and the worker computes them. Called after every epoch, outside the timed region.
+        """
+        return None
 
     @abstractmethod
     def predict(self, split: str) -> NDArray[np.floating]:

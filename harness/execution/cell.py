@@ -25,7 +25,7 @@ from harness.measure.peak import Gauge
 from harness.measure.warmup import WarmUp, until_steady
 from harness.plan import Cell
 from harness.protocol.positives import balancing_weights
-from harness.protocol.weights import Origin, save_weights
+from harness.protocol.weights import Origin, digest, save_weights
 from harness.results.folder import CellArrays, RunFolder
 from harness.results.records import CellResult, Epoch, Identity, Latency, Phases, Round, Score
 from harness.worker import Worker
@@ -145,7 +145,9 @@ class CellRun:
         for name, sent in self.course.weights.items():
             if name not in echoed or not np.array_equal(echoed[name], sent):
                 raise WorkerError(f"{self.spec.name} did not take over the weights of {name}")
-        self.identity = self.course.identity(self.entry.sha256, echoed)
+        self.start_weights = digest(
+            {name: array.astype(np.float32) for name, array in echoed.items()}
+        )
         return import_s, build_s
 
     def _compile(self) -> tuple[float, float]:
@@ -206,6 +208,7 @@ class CellRun:
 
     def test(self) -> None:
         """Evaluate on the test split; keep predictions and weights."""
+        self.identity = self._identity()
         seconds, logits, split = self._predict("test")
         found = evaluate(self.entry.task, logits, split.labels)
         self.score = Score(
@@ -240,6 +243,24 @@ class CellRun:
                 classes=self.entry.classes,
             ),
         )
+
+    def _identity(self) -> Identity:
+        """Digests of what the worker received, which must be what was sent.
+
+        Raises:
+            WorkerError: something else arrived.
+        """
+        identity = Identity(
+            data=self.worker.data_sha256(),
+            initial_weights=self.start_weights,
+            **self.worker.received()._asdict(),
+        )
+        sent = {"data": self.entry.sha256, **self.course.digests()._asdict()}
+        for item, wanted in sent.items():
+            if getattr(identity, item) != wanted:
+                name = item.replace("_", " ")
+                raise WorkerError(f"what reached {self.spec.name} is not the {name} that was sent")
+        return identity
 
     def time_round(self, number: int) -> None:
         """One more round for the clock alone: the first epochs over again, from the start."""

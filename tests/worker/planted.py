@@ -14,6 +14,7 @@ from harness.backends.base import Backend
 from harness.backends.registry import BackendSpec
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
+from harness.protocol.received import Received
 
 # Seen while this module is imported, before any backend is made.
 CPUS_AT_IMPORT = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -175,6 +176,21 @@ class Diverges(Sound):
 
     def predict(self, split):
         return np.full_like(super().predict(split), np.nan)
+
+
+class ReversesOrder(Sound):
+    """Trains on the batches in another order than it was given."""
+
+    def train_epoch(self, order, rates, moves=None):
+        order[...] = order[::-1].copy()
+        return super().train_epoch(order, rates, moves)
+
+
+class TellsOtherRates(Sound):
+    """Its language received learning rates that nobody sent."""
+
+    def received(self):
+        return Received().digests()
 
 
 class CompilesInTest(Sound):

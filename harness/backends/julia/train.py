@@ -21,6 +21,7 @@ from harness.measure.operations import Operation
 from harness.models import find_model
 from harness.models.card import Parameter
 from harness.paths import julia_dir
+from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
 
 _BLOCK = 64
@@ -106,6 +107,13 @@ class JuliaBackend(Backend):
                 rows = np.arange(block.size).reshape(block.shape)
                 self.call("train", name, rows, rates[steps], moves[steps], losses[steps])
         return losses
+
+    def received(self) -> Digests | None:
+        if not self.in_julia(self.split("train")):
+            return None  # Julia gets images, in an order that Python has chosen
+        told = self.call("received")
+        assert isinstance(told, str)
+        return Digests(*told.split())
 
     def predict(self, split: str) -> NDArray[np.floating]:
         reader = self.split(split)
