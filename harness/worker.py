@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,9 +29,11 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Backend, Task
 from harness.backends.registry import BackendSpec
-from harness.data.hdf5 import open_dataset
+from harness.data.hdf5 import file_sha256, open_dataset
 from harness.errors import BenchError, WorkerError
 from harness.measure.operations import Operation
+from harness.measure.warmup import InferenceBudget, timed_calls
+from harness.protocol.received import Digests, Received
 from harness.protocol.weights import Weights
 
 _STOP_GRACE_S = 10.0
@@ -138,12 +140,35 @@ class Worker:
         maps: NDArray[np.floating] = self._call("activation_maps", split, rows, outputs)
         return maps
 
-    def infer(self, split: str, batch_size: int, *, calls: int, seconds: float) -> list[float]:
-        """Seconds of each call with ``batch_size`` images of a split, the first and cold one too.
+    def received(self) -> Digests:
+        """Of what was trained on since the weights were loaded, computed where it arrived."""
+        digests: Digests = self._call("received")
+        return digests
 
-        At most ``calls`` calls; after two, no further one is begun when ``seconds`` are over.
+    def data_sha256(self) -> str:
+        """Of the data set's file as the process reads it."""
+        digest: str = self._call("data_sha256")
+        return digest
+
+    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
+        """See :meth:`harness.backends.base.Backend.prepare_training`."""
+        steps: int = self._call("prepare_training", order, moves)
+        return steps
+
+    def warm_up_prediction(self, split: str) -> float:
+        """Run every batch shape that evaluation of ``split`` has; seconds."""
+        seconds: float = self._call("warm_up_prediction", split)
+        return seconds
+
+    def forbid_compilation(self) -> None:
+        """From now on, a compilation in what is timed is an error that names the timed region."""
+        self._call("forbid_compilation")
+
+    def infer(self, split: str, batch_size: int, budget: InferenceBudget) -> list[float]:
+        """Seconds of calls with ``batch_size`` images of a split: the first, cold one, then those
+        after a warm-up.
         """
-        timed: list[float] = self._call("infer", split, batch_size, calls, seconds)
+        timed: list[float] = self._call("infer", split, batch_size, budget)
         return timed
 
     def profile(
@@ -225,6 +250,10 @@ class _Server:
     backend_class: type[Backend]
     backend: Backend
     dataset: Path
+    arrived: Received
+    told: Digests | None = None
+    """By the backend, where its language is another one."""
+    compilation_forbidden = False
 
     def pin(self, cpus: tuple[int, ...]) -> None:
         if hasattr(os, "sched_setaffinity"):
@@ -241,11 +270,12 @@ class _Server:
         start = time.perf_counter()
         self.dataset = task.dataset
         self.backend = self.backend_class(task)
-        self.backend.load_weights(weights)
+        self.load_weights(weights)
         return time.perf_counter() - start, self.backend.save_weights()
 
     def load_weights(self, weights: Weights) -> None:
         self.backend.load_weights(weights)
+        self.arrived = Received()
 
     def save_weights(self) -> Weights:
         return self.backend.save_weights()
@@ -256,14 +286,54 @@ class _Server:
         rates: NDArray[np.float64],
         moves: NDArray[np.int64] | None,
     ) -> tuple[float, NDArray[np.float64]]:
-        start = time.perf_counter()
-        losses = self.backend.train_epoch(order, rates, moves)
-        return time.perf_counter() - start, losses
+        with self._no_compilation("training"):
+            start = time.perf_counter()
+            losses = self.backend.train_epoch(order, rates, moves)
+            seconds = time.perf_counter() - start
+        # Afterwards: what the backend may have done to the arrays shows too.
+        self.arrived.add(order, rates, moves)
+        self.told = self.backend.received()
+        return seconds, losses
+
+    def received(self) -> Digests:
+        return self.told or self.arrived.digests()
+
+    def data_sha256(self) -> str:
+        return file_sha256(self.dataset)
 
     def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:
+        with self._no_compilation(f"evaluation on {split}"):
+            start = time.perf_counter()
+            logits = self.backend.predict(split)
+            seconds = time.perf_counter() - start
+        return seconds, logits
+
+    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
+        return self.backend.prepare_training(order, moves)
+
+    def warm_up_prediction(self, split: str) -> float:
         start = time.perf_counter()
-        logits = self.backend.predict(split)
-        return time.perf_counter() - start, logits
+        self.backend.warm_up_prediction(split)
+        return time.perf_counter() - start
+
+    def forbid_compilation(self) -> None:
+        self.compilation_forbidden = True
+
+    @contextlib.contextmanager
+    def _no_compilation(self, region: str) -> Iterator[None]:
+        """A region that is timed.
+
+        Raises:
+            RuntimeError: the framework compiled in it although that is forbidden.
+        """
+        before = self.backend.compilations()
+        yield
+        compiled = self.backend.compilations() - before
+        if compiled and self.compilation_forbidden:
+            raise RuntimeError(
+                f"{compiled} programs were compiled while {region} was timed: the warm-up has left "
+                "out a shape, which is a fault of the harness"
+            )
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
@@ -275,19 +345,21 @@ class _Server:
     ) -> NDArray[np.floating]:
         return self.backend.activation_maps(split, rows, outputs)
 
-    def infer(self, split: str, batch_size: int, calls: int, seconds: float) -> list[float]:
+    def infer(self, split: str, batch_size: int, budget: InferenceBudget) -> list[float]:
         with open_dataset(self.dataset, memory_budget=0) as data:
             reader = data.split(split)
             images = reader.images(np.arange(batch_size) % len(reader))
-        timed: list[float] = []
-        until = time.perf_counter() + seconds
-        while len(timed) < 2 or (len(timed) < calls and time.perf_counter() < until):
-            start = time.perf_counter()
+
+        def call() -> None:
             logits = self.backend.infer(images)
-            timed.append(time.perf_counter() - start)
             if len(logits) != batch_size:
                 raise ValueError(f"{len(logits)} answers for {batch_size} images")
-        return timed
+
+        first = timed_calls(call, least=1, most=1, seconds=0)
+        timed_calls(call, least=budget.warm_up_calls, most=None, seconds=budget.warm_up_s)
+        with self._no_compilation(f"inference of {batch_size} images"):
+            later = timed_calls(call, least=budget.least, most=budget.most, seconds=budget.seconds)
+        return first + later
 
     def profile(
         self, order: NDArray[np.int64], rates: NDArray[np.float64]

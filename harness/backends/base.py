@@ -13,10 +13,23 @@ from numpy.typing import NDArray
 
 from harness.config import Optimizer
 from harness.measure.operations import Operation
+from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
 
 EVALUATION_BATCH = 256
 """Images a forward pass in evaluation, the same for all."""
+
+
+def evaluation_batches(examples: int) -> list[NDArray[np.int64]]:
+    """Indices of the examples of each forward pass over a split; the last batch may be smaller."""
+    edges = range(EVALUATION_BATCH, examples, EVALUATION_BATCH)
+    return np.array_split(np.arange(examples), edges)
+
+
+def evaluation_shapes(examples: int) -> list[NDArray[np.int64]]:
+    """One of :func:`evaluation_batches` for each size that occurs."""
+    batches = evaluation_batches(examples)
+    return [batches[0]] + [last for last in batches[-1:] if len(last) != len(batches[0])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +88,29 @@ class Backend(ABC):
         finished.
         """
 
+    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
+        """Compile what :meth:`train_epoch` of these shapes needs beyond a step of the same batch.
+
+        Returns of how many steps a call must be to run the programs of a whole epoch; shorter
+        calls would compile others.
+        """
+        return 1
+
+    def received(self) -> Digests | None:
+        """Digests of what :meth:`train_epoch` was given since :meth:`load_weights`.
+
+        For a backend in another language, which computes them there. None: the arrays never leave
+        Python, and the worker computes them. Called after every epoch, outside the timed region.
+        """
+        return None
+
     @abstractmethod
     def predict(self, split: str) -> NDArray[np.floating]:
         """Logits (N, classes) of a whole split, in its own order, in the task's precision."""
+
+    def warm_up_prediction(self, split: str) -> None:
+        """Run every batch shape of :meth:`predict` of this split once."""
+        self.predict(split)
 
     @abstractmethod
     def loss_and_gradients(
@@ -104,7 +137,7 @@ class Backend(ABC):
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
         """Logits (B, classes) of ``images`` (B, C, H, W) as a service gets them: in host memory.
 
-        Timed at several batch sizes; what a size costs once is paid in its first call.
+        Timed at several batch sizes; whatever a size needs compiled is compiled in its first call.
         """
 
     def profile(
@@ -116,6 +149,13 @@ class Backend(ABC):
         counts is the shares. Empty where the framework has no profiler.
         """
         return {}
+
+    def compilations(self) -> int:
+        """How many programs the framework has compiled so far, where it can tell.
+
+        A difference over a timed region is a fault: a shape was timed that was not warmed up.
+        """
+        return 0
 
     @abstractmethod
     def facts(self) -> dict[str, str]:

@@ -22,9 +22,10 @@ from harness.measure.conditions import Conditions, watching
 from harness.measure.metrics import evaluate
 from harness.measure.operations import Operation
 from harness.measure.peak import Gauge
+from harness.measure.warmup import WarmUp, until_steady
 from harness.plan import Cell
 from harness.protocol.positives import balancing_weights
-from harness.protocol.weights import Origin, save_weights
+from harness.protocol.weights import Origin, digest, save_weights
 from harness.results.folder import CellArrays, RunFolder
 from harness.results.records import CellResult, Epoch, Identity, Latency, Phases, Round, Score
 from harness.worker import Worker
@@ -63,6 +64,7 @@ class CellRun:
         self.entry = folder.manifest.datasets[cell.dataset]
         self.ended = False
         self.phases: Phases | None = None
+        self.warm_up: WarmUp | None = None
         self.identity: Identity | None = None
         self.epochs: list[Epoch] = []
         self.losses: list[NDArray[np.float64]] = []
@@ -100,7 +102,7 @@ class CellRun:
         """Start the worker, and measure everything that happens once."""
         self.started = now()
         import_s, build_s = self._start(stack)
-        first_step_s, first_predict_s = self._warm_up()
+        first_step_s, first_predict_s = self._compile()
         self.phases = Phases(
             start_s=self.worker.start_s,
             import_s=import_s,
@@ -108,6 +110,8 @@ class CellRun:
             first_step_s=first_step_s,
             first_predict_s=first_predict_s,
         )
+        self.warm_up = self._warm_up()
+        self.worker.load_weights(self.course.weights)  # the warm-up has trained: start over
 
     def _start(self, stack: ExitStack) -> tuple[float, float]:
         """A process with the framework, the network and its initial weights.
@@ -141,21 +145,32 @@ class CellRun:
         for name, sent in self.course.weights.items():
             if name not in echoed or not np.array_equal(echoed[name], sent):
                 raise WorkerError(f"{self.spec.name} did not take over the weights of {name}")
-        self.identity = self.course.identity(self.entry.sha256, echoed)
+        self.start_weights = digest(
+            {name: array.astype(np.float32) for name, array in echoed.items()}
+        )
         return import_s, build_s
 
-    def _warm_up(self) -> tuple[float, float]:
-        """Compile what training and evaluation need; seconds of the first of each.
-
-        Training then starts from the initial weights all the same.
-        """
+    def _compile(self) -> tuple[float, float]:
+        """Compile what training and evaluation need; seconds of the first of each."""
         self.observer.phase_started(self.cell, "compiling")
         first_step_s, _ = self.worker.train_epoch(
-            self.course.orders[0][:1], self.course.rates[0][:1], _first_of(self.course.moves[0])
+            self.course.orders[0][:1], self.course.rates[0][:1], _first(self.course.moves[0], 1)
         )
-        first_predict_s, _ = self.worker.predict("val")
-        self.worker.load_weights(self.course.weights)  # that step was a trial: start over
-        return first_step_s, first_predict_s
+        return first_step_s, self.worker.warm_up_prediction("val")
+
+    def _warm_up(self) -> WarmUp:
+        """Run everything that will be timed, until training is steady; compile nothing later."""
+        self.observer.phase_started(self.cell, "warming up")
+        order, rates, moves = self.course.orders[0], self.course.rates[0], self.course.moves[0]
+        self.worker.warm_up_prediction("test")
+        multiple = self.worker.prepare_training(order, moves)
+
+        def train(steps: int) -> float:
+            return self.worker.train_epoch(order[:steps], rates[:steps], _first(moves, steps))[0]
+
+        warm_up = until_steady(train, len(order), multiple)
+        self.worker.forbid_compilation()
+        return warm_up
 
     def train_epoch(self, number: int) -> None:
         """One round: train, then evaluate on the validation split, timed apart."""
@@ -193,6 +208,7 @@ class CellRun:
 
     def test(self) -> None:
         """Evaluate on the test split; keep predictions and weights."""
+        self.identity = self._identity()
         seconds, logits, split = self._predict("test")
         found = evaluate(self.entry.task, logits, split.labels)
         self.score = Score(
@@ -228,6 +244,24 @@ class CellRun:
             ),
         )
 
+    def _identity(self) -> Identity:
+        """Digests of what the worker received, which must be what was sent.
+
+        Raises:
+            WorkerError: something else arrived.
+        """
+        identity = Identity(
+            data=self.worker.data_sha256(),
+            initial_weights=self.start_weights,
+            **self.worker.received()._asdict(),
+        )
+        sent = {"data": self.entry.sha256, **self.course.digests()._asdict()}
+        for item, wanted in sent.items():
+            if getattr(identity, item) != wanted:
+                name = item.replace("_", " ")
+                raise WorkerError(f"what reached {self.spec.name} is not the {name} that was sent")
+        return identity
+
     def time_round(self, number: int) -> None:
         """One more round for the clock alone: the first epochs over again, from the start."""
         epochs = len(self.course.orders)
@@ -244,6 +278,7 @@ class CellRun:
             cell=self.cell,
             started=self.started,
             phases=self.phases,
+            warm_up=self.warm_up,
             epochs=tuple(self.epochs),
             test=self.score,
             identity=self.identity,
@@ -282,8 +317,8 @@ class CellRun:
         return seconds, logits, split
 
 
-def _first_of(moves: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
-    return None if moves is None else moves[:1]
+def _first(moves: NDArray[np.int64] | None, steps: int) -> NDArray[np.int64] | None:
+    return None if moves is None else moves[:steps]
 
 
 def _cold_caches(folder: str) -> dict[str, str]:

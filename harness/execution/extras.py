@@ -9,14 +9,11 @@ from harness.data.hdf5 import open_dataset
 from harness.errors import WorkerError
 from harness.execution.cell import CellRun
 from harness.measure.examples import Examples, choose
+from harness.measure.warmup import InferenceBudget
 from harness.plan import Group
 from harness.results.folder import RunFolder
 from harness.results.records import Latency
 
-INFERENCE_CALLS = 200
-"""At most, of each batch size."""
-INFERENCE_S = 1.0
-"""After which no further call is begun."""
 PROFILED_STEPS = 50
 """A profiler keeps every event, and more of the same say nothing new."""
 
@@ -81,7 +78,7 @@ def keep_examples(run: CellRun, showcase: Showcase) -> None:
 def time_inference(run: CellRun, batch_size: int) -> None:
     """Answers to one batch of test images in memory, again and again."""
     run.observer.phase_started(run.cell, f"answering {batch_size}")
-    first, *later = run.worker.infer("test", batch_size, calls=INFERENCE_CALLS, seconds=INFERENCE_S)
+    first, *later = run.worker.infer("test", batch_size, InferenceBudget())
     run.inference.append(Latency(batch_size=batch_size, first_s=first, seconds=tuple(later)))
 
 

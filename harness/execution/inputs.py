@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +11,11 @@ from harness.config import Training
 from harness.models.card import ModelCard
 from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order, steps_per_epoch
+from harness.protocol.received import Digests, Received
 from harness.protocol.schedule import learning_rates
 from harness.protocol.transfer import starting_weights
-from harness.protocol.weights import Weights, digest, initial_weights, read_weights
+from harness.protocol.weights import Weights, initial_weights, read_weights
 from harness.results.folder import DatasetEntry
-from harness.results.records import Identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +50,12 @@ class Course:
             weights=weights,
         )
 
-    def identity(self, data: str, weights: Weights) -> Identity:
-        """Digests of this course for ``weights`` as a framework holds them."""
-        return Identity(
-            data=data,
-            initial_weights=digest({name: w.astype(np.float32) for name, w in weights.items()}),
-            batch_order=hashlib.sha256(b"".join(o.tobytes() for o in self.orders)).hexdigest(),
-            learning_rates=hashlib.sha256(self.rates.tobytes()).hexdigest(),
-            augmentation=self._augmentation(),
-        )
-
-    def _augmentation(self) -> str:
-        drawn = [moves.tobytes() for moves in self.moves if moves is not None]
-        return hashlib.sha256(b"".join(drawn)).hexdigest() if drawn else "none"
+    def digests(self) -> Digests:
+        """What a framework that was given all of it must have received."""
+        received = Received()
+        for order, rates, moves in zip(self.orders, self.rates, self.moves, strict=True):
+            received.add(order, rates, moves)
+        return received.digests()
 
 
 def first_weights(card: ModelCard, entry: DatasetEntry, training: Training, seed: int) -> Weights:

@@ -13,8 +13,6 @@ from harness.report.text import NOTHING, escape, number, table
 from harness.results.records import Latency
 
 PERCENTILES = (50, 90, 99)
-MINIMUM_CALLS = 100
-"""Below, the 99th percentile is the slowest call or next to it."""
 
 
 def latencies(outcome: Outcome) -> dict[int, Latency]:
@@ -54,9 +52,10 @@ def percentiles(group: Group) -> str:
     rows = []
     for outcome in timed(group):
         for size, latency in latencies(outcome).items():
-            found = [number(milliseconds(latency, p)) for p in PERCENTILES]
-            if len(latency.seconds) < MINIMUM_CALLS:
-                found[-1] = NOTHING
+            found = [
+                NOTHING if (seconds := latency.percentile(p)) is None else number(1e3 * seconds)
+                for p in PERCENTILES
+            ]
             calls = f"{len(latency.seconds):,}"
             first = number(1e3 * latency.first_s)
             rows.append([escape(outcome.title), f"{size:,}", calls, first, *found])

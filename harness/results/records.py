@@ -9,7 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.measure.conditions import Conditions
 from harness.measure.operations import Operation
+from harness.measure.warmup import WarmUp
 from harness.plan import Cell
+
+TAIL_CALLS = 3
+"""A percentile rests on at least so many calls beyond it: the 50th on 6, the 90th on 30, the 99th
+on 300 calls in all."""
 
 
 class Record(BaseModel):
@@ -29,7 +34,7 @@ class Phases(Record):
     first_step_s: float
     """One training step from cold, compilation included; its effect is then undone."""
     first_predict_s: float
-    """One evaluation batch from cold, compilation included."""
+    """The batch shapes of an evaluation from cold, compilation included."""
 
 
 class Round(Record):
@@ -47,7 +52,14 @@ class Latency(Record):
     first_s: float
     """The first call of this size, compilation included."""
     seconds: tuple[float, ...]
-    """Of every later call."""
+    """Of every call after the warm-up."""
+
+    def percentile(self, percent: float) -> float | None:
+        """Seconds; None where fewer than ``TAIL_CALLS`` calls can lie beyond it."""
+        beyond = len(self.seconds) * min(percent, 100 - percent) / 100
+        if beyond < TAIL_CALLS - 1e-9:
+            return None
+        return float(np.percentile(self.seconds, percent))
 
 
 class Epoch(Record):
@@ -109,6 +121,8 @@ class CellResult(Record):
     started: str
     """ISO 8601, UTC."""
     phases: Phases | None = None
+    warm_up: WarmUp | None = None
+    """Between the cold start and the first epoch; None in results from before it was recorded."""
     epochs: tuple[Epoch, ...] = ()
     test: Score | None = None
     identity: Identity | None = None

@@ -9,10 +9,11 @@ module PipelineBench
 
 include("data.jl")
 include("bridge.jl")
+include("received.jl")
 include("sampler.jl")
 
 module Standard
-    using ..PipelineBench: Batch, Images, has_hdf5, inputs!, read_split, target_shape, targets!
+    using ..PipelineBench: Batch, Images, Received, has_hdf5, inputs!, read_split, target_shape, targets!
     using LinearAlgebra: BLAS, BlasInt
 
     include("standard/engine.jl")

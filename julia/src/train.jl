@@ -11,6 +11,7 @@ mutable struct Pipeline{T}
     std::Vector{Float64}
     positive_weights::Vector{Float64}
     splits::Dict{String,Images{T}}
+    received::Received.Record
 end
 
 const CURRENT = Ref{Union{Nothing,Pipeline}}(nothing)
@@ -31,6 +32,7 @@ function build(
     CURRENT[] = Pipeline{T}(
         Engine{T}(), network, found, [param for (_, param) in found if param isa Param], settings,
         [], copy(mean), copy(std), copy(positive_weights), Dict{String,Images{T}}(),
+        Received.Record(),
     )
     reset_optimizer()
     return nothing
@@ -49,9 +51,10 @@ get_parameter(name, out) = (canonical!(out, value(named_array(name))); nothing)
 get_gradient(name, out) =
     (canonical!(out, gradient(CURRENT[].engine, named_array(name))); nothing)
 
-"Forget velocities and moments."
+"Forget velocities and moments, and what was received so far."
 function reset_optimizer()
     now = CURRENT[]
+    now.received = Received.Record()
     now.rules = [optimizer(now.settings, value(param)) for param in now.parameters]
     return nothing
 end
@@ -83,9 +86,13 @@ and write the loss of every step, before its update, to `losses` (steps,). Image
 """
 function train(split, order, rates, moves, losses)
     now = CURRENT[]
+    Received.keep!(now.received, order, rates, moves)
     train!(now, now.splits[split], order, rates, moves, losses)
     return nothing
 end
+
+"Digests of what `train` was given since the optimizer was reset."
+received() = Received.digests(CURRENT[].received)
 
 function train!(now::Pipeline, images::Images, order, rates, moves, losses)
     indices = Vector{Int}(undef, size(order, 1))
@@ -157,6 +164,7 @@ function precompile_workload()
         hand_over("train", pixels, labels)
         train("train", order, zeros(1), zeros(Int, 0, 4, 1), zeros(1))
         predict("train", 0, scores)
+        received()
     end
     facts()
     CURRENT[] = nothing

@@ -31,6 +31,7 @@ from harness.config import Optimizer
 from harness.models import find_model
 from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order
+from harness.protocol.received import Received
 from harness.protocol.weights import initial_weights
 task = Task(
     model="xraynet",
@@ -52,6 +53,19 @@ for disk, unmoved in (False, True), (False, False), (True, False):
     losses = backend.train_epoch(order, np.full(len(order), 0.01), None if unmoved else moves)
     runs.append((losses, backend.save_weights()))
     assert backend.in_julia(backend.split("train")) != disk
+    if disk:
+        assert backend.received() is None
+        continue
+    # Julia's own digests, of two epochs, are those of the same bytes in Python.
+    backend.train_epoch(order[:2], np.full(2, 0.02), None if unmoved else moves[:2])
+    expected = Received()
+    for steps, rate in (len(order), 0.01), (2, 0.02):
+        part = slice(0, steps)
+        expected.add(order[part], np.full(steps, rate), None if unmoved else moves[part])
+    assert backend.received() == backend.received() == expected.digests()
+    assert (backend.received().augmentation == "none") == unmoved
+    backend.load_weights(initial_weights(backend.parameters, seed=0))
+    assert backend.received() == Received().digests()
 (unmoved, _), (losses, weights), (from_disk, weights_from_disk) = runs
 assert len(losses) == 5 and np.array_equal(losses, from_disk)
 assert all(np.array_equal(weights[name], weights_from_disk[name]) for name in weights)

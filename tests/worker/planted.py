@@ -14,6 +14,7 @@ from harness.backends.base import Backend
 from harness.backends.registry import BackendSpec
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
+from harness.protocol.received import Received
 
 # Seen while this module is imported, before any backend is made.
 CPUS_AT_IMPORT = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -76,14 +77,27 @@ class UserError(Sound):
         raise BenchError("something a person can mend")
 
 
-class FailsInSecondEpoch(Sound):
-    epochs = 0
+class KnowsWarmUp(Sound):
+    """Counts the epochs since the weights were loaded for the second time, after the warm-up."""
+
+    loads = epochs = 0
+
+    def load_weights(self, weights):
+        self.loads += 1
+        self.epochs = 0
+        super().load_weights(weights)
 
     def train_epoch(self, order, rates, moves=None):
-        self.epochs += len(order) > 1  # the trial step, of one batch, does not count
+        self.epochs += self.loads > 1
+        return super().train_epoch(order, rates, moves)
+
+
+class FailsInSecondEpoch(KnowsWarmUp):
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
         if self.epochs == 2:
             raise RuntimeError("out of luck")
-        return super().train_epoch(order, rates, moves)
+        return losses
 
 
 class FailsWithoutFile(Sound):
@@ -125,13 +139,14 @@ class Hangs(Sound):
         return {}
 
 
-class HangsWithFile(Sound):
+class HangsWithFile(KnowsWarmUp):
     """Never ends an epoch once the file that PLANTED_FILE names is there."""
 
     def train_epoch(self, order, rates, moves=None):
-        if os.path.exists(os.environ["PLANTED_FILE"]) and len(order) > 1:
+        losses = super().train_epoch(order, rates, moves)
+        if os.path.exists(os.environ["PLANTED_FILE"]) and self.epochs:
             time.sleep(60)
-        return super().train_epoch(order, rates, moves)
+        return losses
 
 
 class AltersWeights(Sound):
@@ -161,6 +176,38 @@ class Diverges(Sound):
 
     def predict(self, split):
         return np.full_like(super().predict(split), np.nan)
+
+
+class ReversesOrder(Sound):
+    """Trains on the batches in another order than it was given."""
+
+    def train_epoch(self, order, rates, moves=None):
+        order[...] = order[::-1].copy()
+        return super().train_epoch(order, rates, moves)
+
+
+class TellsOtherRates(Sound):
+    """Its language received learning rates that nobody sent."""
+
+    def received(self):
+        return Received().digests()
+
+
+class CompilesInTest(Sound):
+    """Compiles a program for every batch shape; its warm-up leaves out the test split."""
+
+    compiled = 0
+
+    def warm_up_prediction(self, split):
+        if split == "val":
+            self.predict(split)
+
+    def predict(self, split):
+        self.compiled += split == "test"
+        return super().predict(split)
+
+    def compilations(self):
+        return self.compiled
 
 
 class CannotBeMade(Sound):

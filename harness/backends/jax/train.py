@@ -27,6 +27,17 @@ from harness.measure.operations import Operation
 from harness.models import find_model
 from harness.protocol.weights import Weights
 
+_COMPILED: list[str] = []
+"""Names of the programs that this process compiled, helpers of a single operation included."""
+
+
+def _on_duration(event: str, duration_secs: float, **details: str | int) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        _COMPILED.append(str(details.get("fun_name", "")))
+
+
+jax.monitoring.register_event_duration_secs_listener(_on_duration)
+
 _BLOCK = 64
 """Steps that ``jax-scan`` computes at once when their images must be laid out first."""
 
@@ -146,6 +157,13 @@ class JaxBackend(Backend):
             logits.append(self.jitted_forward(*self.variables(), images))
         return np.concatenate(jax.device_get(logits))[: len(reader)]
 
+    def warm_up_prediction(self, split: str) -> None:
+        images, _ = read_batch(self.split(split), np.zeros(EVALUATION_BATCH, np.int64))
+        jax.block_until_ready(self.jitted_forward(*self.variables(), images))
+
+    def compilations(self) -> int:
+        return len(_COMPILED)
+
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
         return np.asarray(self.jitted_forward(*self.variables(), images))
 
@@ -228,6 +246,8 @@ class ScanJaxBackend(JaxBackend):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.jitted_steps = jax.jit(self.train_steps, donate_argnums=0)
+        self.programs: dict[tuple[tuple[int, ...], ...], jax.stages.Compiled] = {}
+        """By the shapes of images and rows."""
         self.resident: tuple[Array, Array] | None = None
 
     def train_steps(
@@ -249,17 +269,44 @@ class ScanJaxBackend(JaxBackend):
     ) -> NDArray[np.float64]:
         rates, losses = rates.astype(self.dtype), []
         for images, labels, rows, steps in self.blocks(order, moves):
-            self.state, block = self.jitted_steps(self.state, images, labels, rows, rates[steps])
+            program = self.program(images, labels, rows)
+            self.state, block = program(self.state, images, labels, rows, rates[steps])
             losses.append(block)
         jax.block_until_ready(self.state)
         return np.concatenate(jax.device_get(losses)).astype(np.float64)
+
+    def program(
+        self, images: ArrayLike, labels: ArrayLike, rows: NDArray[np.int64]
+    ) -> jax.stages.Compiled:
+        """:meth:`train_steps` compiled for arguments of these shapes."""
+        shapes = np.shape(images), rows.shape
+        if shapes not in self.programs:
+            rates = jax.ShapeDtypeStruct(rows.shape[:1], self.dtype)
+            lowered = self.jitted_steps.lower(self.state, images, labels, rows, rates)
+            self.programs[shapes] = lowered.compile()
+        return self.programs[shapes]
+
+    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
+        # All blocks but the last are as the first.
+        steps = len(order) if self.is_resident(moves) else _BLOCK
+        for part in (slice(0, steps), slice(len(order) - len(order) % steps, None)):
+            if not len(order[part]):
+                continue
+            some = None if moves is None else moves[part]
+            for images, labels, rows, _ in self.blocks(order[part], some):
+                self.program(images, labels, rows)
+        return min(steps, len(order))
+
+    def is_resident(self, moves: NDArray[np.int64] | None) -> bool:
+        """Whether steps gather their images from a split on the device."""
+        return self.split("train").in_memory and moves is None
 
     def blocks(
         self, order: NDArray[np.int64], moves: NDArray[np.int64] | None
     ) -> Iterator[tuple[ArrayLike, ArrayLike, NDArray[np.int64], slice]]:
         """Images, labels, the rows of them that each step takes, and which steps these are."""
         split = self.split("train")
-        if split.in_memory and moves is None:
+        if self.is_resident(moves):
             if self.resident is None:
                 held = split.all_images(), split.labels.astype(np.int32)
                 self.resident = jax.device_put(held, self.device)

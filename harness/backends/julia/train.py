@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import EVALUATION_BATCH, Backend, Task
+from harness.backends.base import Backend, Task, evaluation_batches, evaluation_shapes
 from harness.backends.julia import profiler
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
@@ -21,6 +21,7 @@ from harness.measure.operations import Operation
 from harness.models import find_model
 from harness.models.card import Parameter
 from harness.paths import julia_dir
+from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
 
 _BLOCK = 64
@@ -107,17 +108,32 @@ class JuliaBackend(Backend):
                 self.call("train", name, rows, rates[steps], moves[steps], losses[steps])
         return losses
 
+    def received(self) -> Digests | None:
+        if not self.in_julia(self.split("train")):
+            return None  # Julia gets images, in an order that Python has chosen
+        told = self.call("received")
+        assert isinstance(told, str)
+        return Digests(*told.split())
+
     def predict(self, split: str) -> NDArray[np.floating]:
         reader = self.split(split)
         scores = np.empty((len(reader), len(self.data.classes)), self.dtype)
-        for start in range(0, len(reader), EVALUATION_BATCH):
-            rows = slice(start, start + EVALUATION_BATCH)
-            if self.in_julia(reader):
-                self.call("predict", split, start, scores[rows])
-                continue
-            with self.handed_over(reader, np.arange(len(reader))[rows]) as name:
-                self.call("predict", name, 0, scores[rows])
+        for batch in evaluation_batches(len(reader)):
+            self.evaluate(split, batch, scores[batch[0] : batch[-1] + 1])
         return scores
+
+    def warm_up_prediction(self, split: str) -> None:
+        for batch in evaluation_shapes(len(self.split(split))):
+            self.evaluate(split, batch, np.empty((len(batch), len(self.data.classes)), self.dtype))
+
+    def evaluate(self, split: str, batch: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
+        """Logits of the consecutive examples ``batch`` into ``scores`` (batch, classes)."""
+        reader = self.split(split)
+        if self.in_julia(reader):
+            self.call("predict", split, int(batch[0]), scores)
+            return
+        with self.handed_over(reader, batch) as name:
+            self.call("predict", name, 0, scores)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
         classes = len(self.data.classes)

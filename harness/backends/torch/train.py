@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.backends.base import EVALUATION_BATCH, Backend, Task
+from harness.backends.base import Backend, Task, evaluation_batches, evaluation_shapes
 from harness.backends.torch.data import H5Dataset, loader, move, normalize
 from harness.backends.torch.models import COMPILED_NETWORKS, NETWORKS
 from harness.backends.torch.models.network import Network
@@ -96,17 +96,18 @@ class TorchBackend(Backend):
             torch.cuda.synchronize()
         return losses.double().numpy(force=True)
 
-    @torch.inference_mode()
     def predict(self, split: str) -> NDArray[np.floating]:
+        return self.evaluate(split, evaluation_batches(len(self.dataset(split))))
+
+    def warm_up_prediction(self, split: str) -> None:
+        self.evaluate(split, evaluation_shapes(len(self.dataset(split))))
+
+    @torch.inference_mode()
+    def evaluate(self, split: str, batches: Iterable[NDArray[np.int64]]) -> NDArray[np.floating]:
+        """Logits of the examples in ``batches``."""
         self.model.eval()
-        dataset = self.dataset(split)
-        batches = np.array_split(
-            np.arange(len(dataset)), range(EVALUATION_BATCH, len(dataset), EVALUATION_BATCH)
-        )
-        logits = [
-            self.compute_logits(images.to(self.device)) for images, _ in loader(dataset, batches)
-        ]
-        return torch.cat(logits).numpy(force=True)
+        images = (images.to(self.device) for images, _ in loader(self.dataset(split), batches))
+        return torch.cat([self.compute_logits(batch) for batch in images]).numpy(force=True)
 
     @torch.inference_mode()
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
@@ -190,13 +191,27 @@ class CompiledTorchBackend(TorchBackend):
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Each batch size of inference is compiled by itself; beyond the usual 8 it would run eager.
         torch._dynamo.config.recompile_limit = 64
+        self.compiled = 0
+        self.count_compilations()
         self.compute_logits = torch.compile(self.forward, dynamic=False)
         self.compute_loss = torch.compile(self.loss, dynamic=False)
+
+    def count_compilations(self) -> None:
+        """Have Dynamo report every graph that it compiles, backward graphs included."""
+
+        def started(_: object) -> None:
+            self.compiled += 1
+
+        torch._dynamo.callback.on_compile_start(started)
+
+    def compilations(self) -> int:
+        return self.compiled
 
     def profile(
         self, order: NDArray[np.int64], rates: NDArray[np.float64]
     ) -> dict[Operation, float]:
         torch._dynamo.reset()
+        self.count_compilations()  # the reset has removed its callback
         # Compiled anew, so that each kernel tells the profiler what it is; others need not.
         with torch._inductor.config.patch({"cpp.enable_kernel_profile": True}):
             return super().profile(order, rates)

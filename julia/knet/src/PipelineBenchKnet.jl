@@ -6,7 +6,7 @@ module PipelineBenchKnet
 using Knet: Knet, @diff, Param, bnmoments, conv4, grad, mat, nll, pool, relu, value
 using LinearAlgebra: BLAS
 using PipelineBench:
-    PipelineBench, Batch, Bridge, Images, has_hdf5, inputs!, read_split,
+    PipelineBench, Batch, Bridge, Images, Received, has_hdf5, inputs!, read_split,
     target_shape, targets!
 
 "The arrays of a batch, and the tape of the last step."
