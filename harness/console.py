@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,15 +20,11 @@ class Terminal:
 
     @cached_property
     def out(self) -> Console:
-        from rich.console import Console
-
-        return Console(file=None, soft_wrap=True, highlight=False)
+        return _console(stderr=False)
 
     @cached_property
     def err(self) -> Console:
-        from rich.console import Console
-
-        return Console(stderr=True, soft_wrap=True, highlight=False)
+        return _console(stderr=True)
 
     @property
     def is_interactive(self) -> bool:
@@ -47,13 +44,28 @@ class Terminal:
 
     def note(self, message: str) -> None:
         """Print a remark that is not part of the result, to stderr, without markup."""
-        self.err.print(message, markup=False)
+        self._remark(message)
 
     def warn(self, message: str) -> None:
-        self.err.print(f"warning: {message}", style="yellow", markup=False)
+        self._remark(f"warning: {message}", style="yellow")
 
     def error(self, message: str) -> None:
-        self.err.print(f"error: {message}", style="bold red", markup=False)
+        self._remark(f"error: {message}", style="bold red")
+
+    def _remark(self, message: str, style: str | None = None) -> None:
+        # A stderr that is full or gone must not end the work that it is told of.
+        with contextlib.suppress(OSError):
+            self.err.print(message, style=style, markup=False)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end the process here and now
+
+    return Plain(stderr=stderr, soft_wrap=True, highlight=False)
 
 
 terminal = Terminal()

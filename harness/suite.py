@@ -71,7 +71,7 @@ def run_suite(comparison: Comparison) -> None:
 @contextlib.contextmanager
 def _hermetic() -> Iterator[None]:
     """Keep the person's own pytest plugins and options out of the measurement."""
-    settings = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    settings = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

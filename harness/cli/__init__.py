@@ -1,14 +1,23 @@
-"""The command ``bench``: one module a verb, imported only when that verb is called."""
+"""The command ``bench``: one module a verb, imported only when that verb is called.
+
+Whatever goes wrong and can be foreseen ends here, as one line on stderr: bad input, a full disk, no
+memory (exit code 2), a signal (128 and its number). A traceback is a defect of the harness.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from typing import Any
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import click
 
-from harness import __version__
-from harness.errors import BenchError
+from harness import __version__, signals
+from harness.errors import BenchError, WorkerError
 
 _VERBS = {
     "run": "Train and compare, then write the report.",
@@ -24,6 +33,9 @@ _VERBS = {
     "setup": "Install Julia, or Knet.jl, where they are not there yet.",
     "doctor": "Say which frameworks are ready, where they are, and how to mend the others.",
 }
+
+
+_STDOUT = "standard output"
 
 
 class LazyGroup(click.Group):
@@ -45,13 +57,111 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_VERBS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _one_line():
             return super().invoke(ctx)
-        except BenchError as error:
-            from harness.console import terminal
 
-            terminal.error(str(error))
-            ctx.exit(2)
+    def __call__(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Run the command as this process: its streams, its signals, its exit code."""
+        _open_streams()
+        signals.install()
+        code: Any = 1
+        try:
+            with _one_line():
+                result = self.main(*arguments, **{**options, "standalone_mode": False})
+                code = result if isinstance(result, int) else 0
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except SystemExit as end:
+            code = end.code
+        signals.ending()
+        lost = _close_streams()
+        raise SystemExit(code or lost)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn every foreseeable error into one line on stderr and an exit code."""
+    try:
+        yield
+    except BenchError as error:
+        _end(2, str(error))
+    except WorkerError as error:
+        _end(1, " ".join(str(error).split()))
+    except (KeyboardInterrupt, click.Abort):
+        _end(signals.exit_code(), signals.description())
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough, as with `| head`.
+        _discard(sys.stdout)
+        raise SystemExit(128 + 13) from None
+    except MemoryError as error:
+        _end(2, f"out of memory: {error}" if str(error) else "out of memory")
+    except OSError as error:
+        if error.filename == _STDOUT:
+            _discard(sys.stdout)
+        reason = error.strerror or str(error)
+        _end(2, reason if error.filename is None else f"{error.filename}: {reason}")
+
+
+def _end(code: int, message: str) -> NoReturn:
+    from harness.console import terminal
+
+    terminal.error(message)
+    raise SystemExit(code)
+
+
+class _Stdout(io.FileIO):
+    """File descriptor 1; its errors say that they are of no other file."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError as error:
+            error.filename = _STDOUT
+            raise
+
+
+def _open_streams() -> None:
+    """Streams that were closed lead nowhere, so that no data file takes their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    # Names of files need not be valid text.
+    interactive = os.isatty(1)
+    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Stdout(1, "w", closefd=False)),
+        encoding=encoding,
+        errors="backslashreplace",
+        line_buffering=interactive,
+    )
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _close_streams() -> int:
+    """Flush both streams, so that the interpreter finds nothing to complain of; exit code."""
+    code = 0
+    try:
+        with _one_line():
+            sys.stdout.flush()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+    return code
+
+
+def _discard(stream: Any) -> None:
+    """What is still waiting for a stream that cannot take it is thrown away."""
+    with contextlib.suppress(OSError, ValueError):
+        target = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, target)
+        os.close(nowhere)
+        stream.flush()
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -31,7 +31,7 @@ def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: 
     """
     from rich.text import Text
 
-    from harness import paths
+    from harness import paths, signals
     from harness.cli.progress import observer_for_terminal
     from harness.console import terminal
     from harness.errors import BenchError
@@ -53,10 +53,9 @@ def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: 
         with observer.display():
             run_suite(comparison)
     except KeyboardInterrupt:
-        terminal.error(
-            f"interrupted; finished cells are kept: add --resume --out {folder} to go on"
-        )
-        raise SystemExit(130) from None
+        how = signals.description()
+        terminal.error(f"{how}; finished cells are kept: add --resume --out {folder} to go on")
+        raise SystemExit(signals.exit_code()) from None
     render(folder)
     found = hold(original, comparison.folder)
     path = write(comparison.folder, found)

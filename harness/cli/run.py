@@ -107,7 +107,7 @@ def run(
     **options: Any,
 ) -> None:
     """Train the same networks, from the same numbers, in several frameworks; write a report."""
-    from harness import paths
+    from harness import paths, signals
     from harness.cli.progress import observer_for_terminal
     from harness.config import load_experiment
     from harness.console import terminal
@@ -127,8 +127,9 @@ def run(
         with observer.display():
             run_suite(comparison)
     except KeyboardInterrupt:
-        terminal.error(f"interrupted; finished cells are kept: add --resume --out {out} to go on")
-        raise SystemExit(130) from None
+        how = signals.description()
+        terminal.error(f"{how}; finished cells are kept: add --resume --out {out} to go on")
+        raise SystemExit(signals.exit_code()) from None
 
     from harness.report.render import render
     from harness.report.terminal import headline_table

@@ -7,8 +7,6 @@ val_images, ...`` (MedMNIST), or ``images, labels`` for one set. Images are (N, 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.hdf5 import Split, Task, file_sha256
+from harness.data.npz_archive import read_arrays
 from harness.data.sources._base import (
     ImportOptions,
     RawDataset,
@@ -70,25 +69,12 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
 
 
 def _read(path: Path) -> dict[str, Array]:
-    try:
-        # Opened here: np.load leaves a file open when it turns out to be damaged.
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise BenchError(f"{path}: a single array, not an .npz archive of several")
-            wanted = {key for scheme in _KEYS for pair in scheme.values() for key in pair}
-            return {key: archive[key] for key in archive.files if key in wanted}
-    except ValueError as error:
-        if "allow_pickle" in str(error) or "pickle" in str(error):
-            raise BenchError(
-                f"{path}: holds pickled Python objects (or is no .npz file), which are not read; "
-                "save plain numeric arrays with numpy.savez"
-            ) from error
-        raise BenchError(f"{path}: damaged .npz file ({error})") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        raise BenchError(f"{path}: damaged or truncated .npz file ({error})") from error
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
+    wanted = {key for scheme in _KEYS for pair in scheme.values() for key in pair}
+    arrays = read_arrays(path, wanted.__contains__)
+    for key, array in arrays.items():
+        if array.ndim == 0:
+            raise BenchError(f"{path}: {key}: a single value, expected one for each image")
+    return arrays
 
 
 def _scheme(path: Path, arrays: Mapping[str, Array]) -> dict[str, tuple[str, str]]:
