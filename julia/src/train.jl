@@ -21,7 +21,7 @@ function build(
     module_name, activation, pooling, width, height, channels, classes, precision,
     mean, std, positive_weights, optimizer_name, momentum, beta1, beta2, epsilon, weight_decay,
 )
-    T = Dict("float32" => Float32, "float64" => Float64)[precision]
+    T = precision == "float64" ? Float64 : Float32
     shape = (width, height, channels)
     network = build_network(module_name, T, shape, classes, activation, pooling)
     settings = (
@@ -55,7 +55,7 @@ get_gradient(name, out) =
 function reset_optimizer()
     now = CURRENT[]
     now.received = Received.Record()
-    now.rules = [optimizer(now.settings, value(param)) for param in now.parameters]
+    now.rules = Any[optimizer(now.settings, vec(value(param))) for param in now.parameters]
     return nothing
 end
 
@@ -101,7 +101,8 @@ function train!(now::Pipeline, images::Images, order, rates, moves, losses)
         batch = Batch(images, indices, isempty(moves) ? nothing : view(moves, :, :, step))
         losses[step] = loss_and_gradients!(now.engine, now.network, batch)
         for (param, rule) in zip(now.parameters, now.rules)
-            update!(value(param), gradient(now.engine, param), rates[step], rule)
+            # As vectors, so that the rule is compiled once and not for every number of axes.
+            update!(vec(value(param)), vec(gradient(now.engine, param)), rates[step], rule)
         end
     end
 end

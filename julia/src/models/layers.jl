@@ -68,8 +68,8 @@ average(x) = pool(x; window = size(x)[1:2], mode = 1)
 "One layer after the other."
 chain(layers, x) = foldl((y, layer) -> layer(y), layers; init = x)
 
-activation(name) = Dict("tanh" => tanh, "relu" => relu)[name]
-pooling(name) = Pool(Dict("max" => 0, "average" => 1)[name])
+activation(name) = name == "tanh" ? tanh : name == "relu" ? relu : error("no activation $name")
+pooling(name) = Pool(name == "max" ? 0 : name == "average" ? 1 : error("no pooling $name"))
 
 const NAMES = Dict(:w => "weight", :b => "bias")
 
