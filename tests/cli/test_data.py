@@ -28,7 +28,7 @@ def flowers(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("rose", "tulip"):
         (tmp_path / "flowers" / name).mkdir(parents=True)
-        for i in range(20):
+        for i in range(110):
             pixels = rng.integers(0, 256, (9, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "flowers" / name / f"{i:02}.png")
     return tmp_path / "flowers"
@@ -78,14 +78,14 @@ def test_import_info_and_validate(data_dir, flowers):
     assert (result.returncode, result.stdout) == (0, f"{path}\n"), result.stderr
     with open_dataset(path) as file:
         assert file.image_shape == (3, 6, 5)
-        assert file.sizes == {"train": 28, "val": 4, "test": 8}
+        assert file.sizes == {"train": 154, "val": 22, "test": 44}
         assert file.license == "CC0"
     result = bench("info", "flowers")
     assert result.returncode == 0
     for text in ("rose", "tulip", "3 x 6 x 5", "PCG64 seed 0", "CC0", "flowers/"):
         assert text in result.stdout
     result = bench("validate", path)
-    assert (result.returncode, result.stdout) == (0, f"{path}: sound\n")
+    assert (result.returncode, result.stdout) == (0, f"{path}: valid\n")
 
 
 def test_import_does_not_overwrite_unless_forced(call, data_dir, flowers):
