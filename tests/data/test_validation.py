@@ -154,3 +154,13 @@ def test_what_is_no_hdf5_file_cannot_be_examined(tmp_path):
     (tmp_path / "a.h5").write_text("text")
     with pytest.raises(BenchError, match="not an HDF5 file"):
         validate(tmp_path / "a.h5")
+
+
+def test_small_splits_and_splits_of_one_class(tmp_path, make_dataset):
+    dataset = make_dataset(sizes=(15, 20, 19))
+    val = dataclasses.replace(dataset.splits["val"], labels=np.ones(20, dtype=np.uint8))
+    path = write(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, "val": val}))
+    assert messages(path, "warning") == [
+        "/val: all images are of one class, bee",
+        "/test: only 19 images; a score there is a guess",
+    ]

@@ -243,13 +243,18 @@ def _ordered(
         return cells, tuple(sorted(found, key=_names.natural))
     if found and all(name.isdecimal() for name in found) and not found & set(given):
         numbers = sorted(map(int, found))
-        first = 1 if numbers[0] >= 1 and numbers[-1] == len(given) else 0
-        if numbers[-1] - first >= len(given):
+        if len(numbers) == len(given):
+            names = dict(zip(numbers, given, strict=True))
+        elif numbers[-1] < len(given):
+            names = {number: given[number] for number in numbers}
+        else:
             raise BenchError(
-                f"{account.where}: {len(given)} --classes, but {what} holds a label {numbers[-1]}"
+                f"{account.where}: {len(given)} --classes, but {what} holds {len(numbers)} labels "
+                f"up to {numbers[-1]}"
             )
-        account.decide(f"label {first} is class {given[0]!r}, and so on in the order of --classes")
-        return [[given[int(name) - first] for name in cell] for cell in cells], given
+        pairs = (f"{number} is {name}" for number, name in names.items())
+        account.decide(f"labels are named by --classes: {listed(pairs, limit=20)}")
+        return [[names[int(name)] for name in cell] for cell in cells], given
     if unknown := sorted(found - set(given)):
         raise BenchError(
             f"{account.where}: label {unknown[0]!r} is not among --classes ({listed(given)})"
