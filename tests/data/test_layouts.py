@@ -213,7 +213,8 @@ def test_every_layout_is_trained_on(imported, framework, ready):
     """One epoch each, in one worker: a network learns from each file as it was imported."""
     spec = find_backend(ready(framework))
     card = find_model("lenet5")
-    with Worker(spec, threads=1, cpus=available_cpus()) as worker:
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # compiles sooner
+    with Worker(spec, threads=1, cpus=available_cpus(), environment=quick) as worker:
         worker.import_framework()
         for heading in EXPECTED:
             with open_dataset(imported(heading)) as file:
@@ -221,7 +222,6 @@ def test_every_layout_is_trained_on(imported, framework, ready):
                     card.parameters(file.image_shape, len(file.classes)), seed=0
                 )
                 steps = file.sizes["train"] // BATCH
-                shape = (file.sizes["test"], len(file.classes))
             task = Task(
                 model=card.name, dataset=imported(heading), optimizer=Optimizer(),
                 precision="float32", threads=1,
@@ -231,6 +231,3 @@ def test_every_layout_is_trained_on(imported, framework, ready):
             _, losses = worker.train_epoch(order, np.full(steps, 0.01))
             assert losses.shape == (steps,)
             assert np.isfinite(losses).all(), heading
-            _, logits = worker.predict("test")
-            assert logits.shape == shape
-            assert np.isfinite(logits).all(), heading
