@@ -13,6 +13,7 @@ from harness.backends.registry import BackendSpec, choose_backends
 from harness.config import Experiment, Training
 from harness.data.hdf5 import DatasetFile, name_fault, open_dataset
 from harness.data.locate import resolve
+from harness.data.validation import validate
 from harness.errors import BenchError
 from harness.execution.cell import now
 from harness.execution.inputs import first_weights
@@ -88,9 +89,11 @@ def prepare(
     )
     cards = [find_model(name) for name in experiment.models]
     entries: dict[str, DatasetEntry] = {}
+    data_warnings: dict[str, tuple[str, ...]] = {}
     for name in experiment.datasets:
         path = resolve(name, data_dir)
         with open_dataset(path) as data:
+            warnings = _checked(path)
             _check_trainable(data, path, experiment.training)
             entry = _describe(data, path)
             for card in cards:
@@ -104,6 +107,8 @@ def prepare(
                     "import one of them under another --name"
                 )
             entries[data.name] = entry
+            if warnings:
+                data_warnings[data.name] = warnings
 
     experiment = experiment.model_copy(update={"frameworks": tuple(spec.name for spec in specs)})
     groups = tuple(
@@ -127,6 +132,7 @@ def prepare(
         experiment=experiment,
         skipped=skipped,
         datasets=entries,
+        data_warnings=data_warnings,
         initial_weights_sha256=_sha256(experiment.training.initial_weights),
         cells=cells,
     )
@@ -188,6 +194,16 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
 
 def _sha256(path: Path | None) -> str | None:
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _checked(path: Path) -> tuple[str, ...]:
+    """The warnings of `bench data validate`; BenchError where it finds errors."""
+    problems = validate(path)
+    errors = [problem.message for problem in problems if problem.severity == "error"]
+    if errors:
+        more = f" ({len(errors)} errors; `bench data validate` lists them)" * (len(errors) > 1)
+        raise BenchError(f"{path}: invalid: {errors[0]}{more}; import or export it again")
+    return tuple(problem.message for problem in problems)
 
 
 def _check_trainable(data: DatasetFile, path: Path, training: Training) -> None:

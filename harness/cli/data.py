@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness.data.cards import Card
     from harness.data.hdf5 import DatasetFile
+    from harness.data.validation import Problem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,6 +64,40 @@ def _names(
 ) -> tuple[str, ...]:
     """``a, b`` as ("a", "b")."""
     return tuple(part.strip() for part in value.split(",")) if value else ()
+
+
+def _window(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[float, float] | None:
+    """``0:4095`` as (0.0, 4095.0)."""
+    if value is None:
+        return None
+    try:
+        low, high = map(float, value.split(":"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: expected two numbers as LOW:HIGH") from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise click.BadParameter(f"{value!r}: must be finite")
+    return low, high
+
+
+def _delimiter(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    r"""One character; ``\t`` or ``tab`` is a tab."""
+    value = {"\\t": "\t", "tab": "\t"}.get(value or "", value)
+    if value is not None and (len(value) != 1 or value in '"\r\n'):
+        raise click.BadParameter(f"{value!r}: expected one character, or tab")
+    return value
+
+
+def _separator(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    """What separates labels in a cell; ``none`` for nothing."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("expected a sign, or none")
+    return "" if value == "none" else value
 
 
 @click.group()
@@ -162,15 +198,44 @@ def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: P
 )
 @click.option("--force", is_flag=True, help="Replace the file where it exists.")
 @click.option(
+    "--yes",
+    is_flag=True,
+    help="Where two readings are possible, take the default that the message names.",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(sources.importable()),
     help="What PATH is (default: recognised by the names in it).",
 )
 @click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Leave out images that are missing or broken, and rows without a usable label.",
+)
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out files, folders, columns or arrays of this name (*, ? and [] allowed).",
+)
+@click.option("--keep-invalid", is_flag=True, help="Write the file although validation fails.")
+@click.option(
     "--size", callback=_size, metavar="HxW", help="Resize images to HxW (or N for NxN), bilinear."
 )
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Default: 1 if all are grey.")
+@click.option(
+    "--bit-depth",
+    type=int,
+    metavar="BITS",
+    help="Bits in use of values beyond 8 bits, 8 to 16: their upper 8 are kept.",
+)
+@click.option(
+    "--window",
+    callback=_window,
+    metavar="LOW:HIGH",
+    help="Values beyond 8 bits, or floats: LOW becomes 0 and HIGH 255, linear.",
+)
 @click.option(
     "--task",
     type=click.Choice(["multiclass", "multilabel", "binary"]),
@@ -182,31 +247,59 @@ def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: P
     metavar="A,B,...",
     help="Names of the classes in the order of the labels.",
 )
+@click.option(
+    "--class-folders",
+    type=click.Choice(["outer", "inner"]),
+    help="Folder: which of two levels of folders are the classes (default: outer).",
+)
+@click.option(
+    "--first-label", type=click.IntRange(0, 1), help="NPZ, IDX: the number of the first class."
+)
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="NPZ: where channels stand.")
+@click.option(
+    "--transpose/--no-transpose",
+    default=None,
+    help="IDX: swap height and width (default: for EMNIST, which stores images so).",
+)
 @click.option(
     "--labels-csv",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table: the CSV file, where it is not the only one in PATH.",
 )
+@click.option(
+    "--delimiter", callback=_delimiter, metavar="SIGN", help="Table: between columns (default: ,)."
+)
 @click.option("--file-column", help="Table: column of file names.")
+@click.option(
+    "--loose-names",
+    is_flag=True,
+    help="Table: match file names without regard to folder, case and suffix.",
+)
 @click.option(
     "--label-column",
     "label_columns",
     multiple=True,
     help="Table: column of labels (joined by |), or each of several 0/1 columns.",
 )
-@click.option("--group-column", help="Table: column of whoever must stay in one split (patient).")
+@click.option(
+    "--label-separator",
+    callback=_separator,
+    metavar="SIGN",
+    help="Table: between labels in one cell (default: |), or none.",
+)
+@click.option(
+    "--group-column",
+    help="Table, NPZ: column or array of whoever must stay in one split (patient).",
+)
+@click.option("--no-group", is_flag=True, help="Table, NPZ: nothing says whom an image is of.")
 @click.option("--split-column", help="Table: column of train, val or test.")
 @click.option(
     "--test-list",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Table: text file with the names of the test images (default: PATH/test_list.txt).",
+    help="Table, NIH: text file with the names of the test images (default: PATH/test_list.txt).",
 )
-@click.option("--views", callback=_names, metavar="PA,AP", help="NIH: only films of these views.")
+@click.option("--views", callback=_names, metavar="PA,AP", help="NIH: only X-rays of these views.")
 @click.option("--limit", type=int, metavar="N", help="NIH: only the first N images of the table.")
-@click.option(
-    "--allow-missing", is_flag=True, help="NIH: leave out images that are missing or broken."
-)
 @click.option(
     "--val-fraction",
     type=float,
@@ -223,6 +316,7 @@ def import_(
     out: Path | None,
     force: bool,
     format_: str | None,
+    keep_invalid: bool,
     channels: str | None,
     classes: tuple[str, ...],
     val_fraction: float | None,
@@ -236,30 +330,46 @@ def import_(
 
     PATH is a folder with one folder per class, a CSV file (or the folder that holds it and its
     images), NIH's ChestX-ray14, a .npz file, or a folder of IDX files. Missing test and validation
-    splits are taken from the training images. An interrupted import of NIH's X-rays goes on where
+    splits are taken from the training images. An interrupted import of NIH's X-rays resumes where
     it was.
+
+    A summary says what was found, used and left out, and by which rules. Where two readings are
+    possible the import stops with exit code 2 and names the option that decides. Exit code 1: the
+    data set is invalid (`bench data validate`), and no file was written.
     """
-    from harness.data.importing import import_path
+    from harness.data.hdf5 import open_dataset
+    from harness.data.importing import InvalidDatasetError, import_path
     from harness.data.sources._base import ImportOptions
     from harness.data.split import Fractions
 
     out = out or data_dir / f"{name}.h5"
     if out.exists() and not force:
         raise BenchError(f"{out}: exists already; pass --force to replace it, or another --name")
-    import_path(
-        path,
-        name,
-        out,
-        format=format_,
-        options=ImportOptions(
-            channels=int(channels) if channels else None,
-            classes=classes or None,
-            **given,
-        ),
-        fractions=Fractions(val_fraction, test_fraction, split_seed),
-        license=license_,
-    )
-    _report(out)
+    problems: list[Problem] = []
+    try:
+        import_path(
+            path,
+            name,
+            out,
+            format=format_,
+            options=ImportOptions(
+                channels=int(channels) if channels else None,
+                classes=classes or None,
+                **given,
+            ),
+            fractions=Fractions(val_fraction, test_fraction, split_seed),
+            license=license_,
+            keep_invalid=keep_invalid,
+            report=problems.append,
+        )
+    except InvalidDatasetError as error:
+        _tell(out, error.problems)
+        terminal.error(str(error))
+        raise click.exceptions.Exit(1) from error
+    with open_dataset(out, memory_budget=0) as dataset:
+        for heading, text in _account(dataset):
+            terminal.note(f"{heading}: {text}")
+    _tell(out, problems)
     click.echo(out)
 
 
@@ -278,7 +388,7 @@ def validate(file: str, data_dir: Path) -> None:
     path = resolve(file, data_dir)
     if _report(path):
         raise click.exceptions.Exit(1)
-    click.echo(f"{path}: sound")
+    click.echo(f"{path}: valid")
 
 
 def _report(path: Path) -> int:
@@ -286,10 +396,21 @@ def _report(path: Path) -> int:
     from harness.data.validation import validate as examine
 
     problems = examine(path)
+    _tell(path, problems)
+    return sum(problem.severity == "error" for problem in problems)
+
+
+def _tell(path: Path, problems: Iterable[Problem]) -> None:
     for problem in problems:
         tell = terminal.error if problem.severity == "error" else terminal.warn
         tell(f"{path}: {problem.message}")
-    return sum(problem.severity == "error" for problem in problems)
+
+
+def _account(dataset: DatasetFile) -> list[tuple[str, str]]:
+    """What the import found, used and left out, and the rule of the splits."""
+    rows = dataset.summary.lines() if dataset.summary is not None else []
+    sizes = ", ".join(f"{count} {name}" for name, count in dataset.sizes.items())
+    return [*rows, ("split", f"{sizes}: {dataset.split_rule}")]
 
 
 @data.command()
@@ -323,12 +444,13 @@ def _describe(dataset: DatasetFile) -> None:
         "images": f"uint8, {channels} x {height} x {width} (C x H x W)",
         "mean": ", ".join(f"{value:.6f}" for value in dataset.mean),
         "std": ", ".join(f"{value:.6f}" for value in dataset.std),
-        "split": dataset.split_rule,
         "license": dataset.license,
     }
     about = Table(box=None, pad_edge=False, show_header=False)
     for key, value in facts.items():
         about.add_row(key, escape(value))
+    for heading, text in _account(dataset):
+        about.add_row(heading, escape(text))
     for entry in dataset.source:
         text = f"{entry.get('file', '?')}  sha256 {entry.get('sha256', '?')}"
         extra = [entry[key] for key in ("url", "note") if key in entry]

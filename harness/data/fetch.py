@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import importlib
+import json
 import logging
 import zlib
 from pathlib import Path
@@ -13,10 +14,13 @@ from pathlib import Path
 from harness.console import terminal
 from harness.data import sources
 from harness.data.cards import Card, CardFile, find_card
-from harness.data.hdf5 import file_sha256, write
-from harness.data.importing import assemble, import_path
+from harness.data.hdf5 import file_sha256
+from harness.data.importing import assemble, import_path, store
 from harness.data.sources._base import ImportOptions
 from harness.errors import BenchError
+from harness.files import write_atomically
+
+_ORIGINS = "origins.json"
 
 
 def target(card: Card, data_dir: Path) -> Path:
@@ -89,6 +93,7 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
 
     pooch.get_logger().setLevel(logging.ERROR)
     failures: list[str] = []
+    before = _state(folder / file.name)
     for mirror in card.mirrors:
         terminal.note(f"{card.name}: {file.name} from {mirror}")
         try:
@@ -98,6 +103,8 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
                 fname=file.name,
                 path=folder,
             )
+            if _state(Path(path)) != before:  # else it was there already
+                _record_origin(folder, file.name, mirror + file.name)
             return Path(path)
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else "error"
@@ -114,6 +121,41 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
         f"{card.name}: {file.name} could not be fetched from {'; '.join(failures)}. "
         f"Get the files by other means and run `bench data import FOLDER --name {card.name}`"
     )
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What tells a file from an earlier one of its name; None where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns
+
+
+def _record_origin(folder: Path, name: str, url: str) -> None:
+    """Keep beside the downloads where each came from: any mirror may have served it."""
+    text = json.dumps(_origins(folder) | {name: url}, indent=1, sort_keys=True)
+    write_atomically(folder / _ORIGINS, text + "\n")
+
+
+def _origins(folder: Path) -> dict[str, str]:
+    """The URL of each download; empty where none is recorded."""
+    try:
+        found = json.loads((folder / _ORIGINS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _origin(card: Card, folder: Path, name: str) -> dict[str, str]:
+    """Where the bytes of a file came from, for the record of the data set."""
+    if folder in card.system_folders:
+        package = f" ({card.system_package})" if card.system_package else ""
+        return {"note": f"copy on this system, {folder}{package}; equal by SHA-256"}
+    url = _origins(folder).get(name)
+    if url is not None:
+        return {"url": url}
+    return {"note": "from an earlier download; where from is not recorded"}
 
 
 def _from_kaggle(card: Card, data_dir: Path) -> Path:
@@ -145,6 +187,7 @@ def _from_kaggle(card: Card, data_dir: Path) -> Path:
         format=card.kind,
         options=ImportOptions(size=(card.size, card.size) if card.size else None),
         license=card.license,
+        origin=f"from Kaggle, {card.kaggle}, through kagglehub",
     )
 
 
@@ -188,10 +231,14 @@ def _export(card: Card, folder: Path, data_dir: Path) -> Path:
     raw = sources.get(card.kind).load(path, ImportOptions(classes=card.classes))
     by_name = {file.name.removesuffix(".gz"): file.name for file in card.files}
     source = [
-        entry | ({"url": card.mirrors[0] + by_name[entry["file"]]} if by_name else {})
+        _with(entry, _origin(card, folder, by_name[entry["file"]])) if by_name else entry
         for entry in raw.source
     ]
-    return write(
-        target(card, data_dir),
-        assemble(dataclasses.replace(raw, source=source), card.name, license=card.license),
-    )
+    # No summary: what was read is the files that the card lists, whatever lies beside them.
+    raw = dataclasses.replace(raw, source=source, summary=None)
+    return store(target(card, data_dir), assemble(raw, card.name, license=card.license))
+
+
+def _with(entry: dict[str, str], origin: dict[str, str]) -> dict[str, str]:
+    notes = [each["note"] for each in (entry, origin) if "note" in each]
+    return entry | origin | ({"note": "; ".join(notes)} if notes else {})

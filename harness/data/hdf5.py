@@ -2,7 +2,8 @@
 
 Layout of a file::
 
-    /               attributes: schema, name, task, classes, mean, std, source, split, license
+    /               attributes: schema, name, task, classes, mean, std, source, split, license;
+                    optional: import (JSON, what the import found, used and left out)
     /train/images   uint8 (N, C, H, W), chunked by whole images
     /train/labels   uint8 (N,) for task "multiclass", uint8 (N, L) of 0/1 for "multilabel"
     /train/group    int64 (N,), optional: whoever must not appear in two splits (a patient)
@@ -20,7 +21,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from harness.data.summary import ImportSummary
 from harness.errors import BenchError
 from harness.files import check_regular, first_line, new_hdf5
 from harness.untrusted import examine
@@ -97,6 +99,7 @@ class ImageDataset:
 
     ``splits`` holds exactly train, val and test. ``source`` lists the files that it came from:
     mappings with at least ``file`` and ``sha256``, plus ``url`` or ``note`` where known.
+    ``summary`` accounts for what the import found, where it was one.
     """
 
     name: str
@@ -106,6 +109,7 @@ class ImageDataset:
     source: list[dict[str, str]] = field(default_factory=list)
     split_rule: str = "unknown"
     license: str = "unknown"
+    summary: ImportSummary | None = None
 
 
 # ---------------------------------------------------------------------------------------------
@@ -289,8 +293,11 @@ def _bytes_of(split: Split) -> int:
     return math.prod(split.images.shape) + split.labels.nbytes + groups + names
 
 
-def write(path: Path, dataset: ImageDataset) -> Path:
+def write(path: Path, dataset: ImageDataset, check: Callable[[Any], None] | None = None) -> Path:
     """Write ``dataset`` to ``path`` and return it; a failure leaves no file and no partial file.
+
+    ``check`` is called with the open HDF5 file before it gets its name; what it raises is a
+    failure.
 
     The file is written beside its final name, forced to the disk and renamed into place, so that
     a reader (or a second writer) only ever sees a whole file. Its parent folder is made.
@@ -318,8 +325,12 @@ def write(path: Path, dataset: ImageDataset) -> Path:
         file.attrs["source"] = json.dumps(dataset.source, sort_keys=True, ensure_ascii=False)
         file.attrs["split"] = dataset.split_rule
         file.attrs["license"] = dataset.license
+        if dataset.summary is not None:
+            file.attrs["import"] = dataset.summary.model_dump_json(exclude_defaults=True)
         for name in SPLITS:
             _write_split(file, name, dataset.splits[name])
+        if check is not None:
+            check(file)
     return path
 
 
@@ -426,6 +437,7 @@ class DatasetFile:
         self.source = header.source
         self.split_rule = header.split_rule
         self.license = header.license
+        self.summary = header.summary
         self.mean: npt.NDArray[np.float32] = header.mean.astype(np.float32)
         self.std: npt.NDArray[np.float32] = header.std.astype(np.float32)
         labels: dict[str, UInt8Array] = {}
@@ -582,6 +594,7 @@ class Header:
     source: list[dict[str, str]]
     split_rule: str
     license: str
+    summary: ImportSummary | None = None
 
 
 def read_header(file: Any) -> Header:
@@ -639,11 +652,21 @@ def read_header(file: Any) -> Header:
         source=source,
         split_rule=text("split"),
         license=text("license"),
+        summary=_summary(attributes),
     )
 
 
 def _is_text_by_text(entry: object) -> bool:
     return isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
+
+
+def _summary(attributes: Any) -> ImportSummary | None:
+    if "import" not in attributes:
+        return None
+    try:
+        return ImportSummary.model_validate_json(attributes["import"])
+    except ValueError:
+        raise BenchError("attribute 'import' is not the summary of an import") from None
 
 
 def split_faults(

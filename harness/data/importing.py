@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from harness.data import sources
 from harness.data.hdf5 import ImageDataset, name_fault, write
 from harness.data.sources._base import ImportOptions, RawDataset
 from harness.data.split import Fractions, complete
+from harness.data.validation import Problem, examine
 from harness.errors import BenchError
+
+Report = Callable[[Problem], None]
+_MOST_WARNINGS = 5  # of the libraries, of any kind
 
 
 def assemble(
@@ -29,7 +36,42 @@ def assemble(
         source=raw.source,
         split_rule=rule,
         license=license or raw.license or "unknown",
+        summary=raw.summary,
     )
+
+
+class InvalidDatasetError(BenchError):
+    """A data set with errors, not written; ``problems`` lists everything found in it."""
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        self.problems = problems
+        errors = [problem.message for problem in problems if problem.severity == "error"]
+        super().__init__(
+            f"{path}: not written: {errors[0]}{f' ({len(errors)} errors)' * (len(errors) > 1)}; "
+            "correct the source, or pass --keep-invalid"
+        )
+
+
+def store(
+    out: Path, dataset: ImageDataset, *, keep_invalid: bool = False, report: Report | None = None
+) -> Path:
+    """Write ``dataset`` to ``out``, validated before it gets that name; return ``out``.
+
+    ``report`` is called with each problem found in a file that is written.
+
+    Raises:
+        InvalidDatasetError: the data set has errors, and ``keep_invalid`` is not set.
+    """
+
+    def check(file: Any) -> None:
+        problems = examine(file)
+        if not keep_invalid and any(problem.severity == "error" for problem in problems):
+            raise InvalidDatasetError(out, problems)
+        for problem in problems:
+            if report is not None:
+                report(problem)
+
+    return write(out, dataset, check)
 
 
 def work_folder(out: Path) -> Path:
@@ -46,11 +88,15 @@ def import_path(
     options: ImportOptions | None = None,
     fractions: Fractions | None = None,
     license: str = "",
+    origin: str = "",
+    keep_invalid: bool = False,
+    report: Report | None = None,
 ) -> Path:
     """Read the images and labels under ``path`` and write them to ``out``; return ``out``.
 
     ``format`` names the source; None means: recognise it. Replaces ``out`` where it exists.
-    Raises BenchError for whatever a person can mend; ``out`` is then left as it was.
+    ``origin`` says where the files came from, for the record. See :func:`store` for the rest.
+    Raises BenchError for whatever a person can fix; ``out`` is then left as it was.
     """
     if fault := name_fault(name):
         raise BenchError(fault)
@@ -63,8 +109,11 @@ def import_path(
         raise BenchError(f"{flag}: does not apply to a data set of format {source.NAME}")
     work = work_folder(out)
     try:
-        raw = source.load(path, dataclasses.replace(options, work=work))
-        write(out, assemble(raw, name, fractions, license))
+        raw = _load(source, path, dataclasses.replace(options, work=work))
+        if origin:
+            raw = dataclasses.replace(raw, source=[_from(entry, origin) for entry in raw.source])
+        dataset = assemble(raw, name, fractions, license)
+        store(out, dataset, keep_invalid=keep_invalid, report=report)
         shutil.rmtree(work, ignore_errors=True)
         return out
     except MemoryError as error:
@@ -74,3 +123,21 @@ def import_path(
     except OSError as error:
         where = error.filename or path
         raise BenchError(f"{where}: cannot be read: {error.strerror or error}") from error
+
+
+def _load(source: sources.Source, path: Path, options: ImportOptions) -> RawDataset:
+    """What a source reads; warnings of the libraries become part of its summary."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        raw = source.load(path, options)
+    if raw.summary is None or not caught:
+        return raw
+    texts = dict.fromkeys(" ".join(str(warning.message).split())[:200] for warning in caught)
+    told = [*raw.summary.warnings, *list(texts)[:_MOST_WARNINGS]]
+    return dataclasses.replace(
+        raw, summary=raw.summary.model_copy(update={"warnings": tuple(told)})
+    )
+
+
+def _from(entry: dict[str, str], origin: str) -> dict[str, str]:
+    return entry | {"note": "; ".join(filter(None, (entry.get("note"), origin)))}

@@ -23,12 +23,15 @@ from harness.data.hdf5 import (
     read_header,
     split_faults,
 )
+from harness.data.summary import listed
 from harness.errors import BenchError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOLERANCE = 1e-9  # mean and std are exact sums, rounded once
 _BLOCK_BYTES = 8 * 1024**2
 _RARE = 5
+_SHOWN = 20  # names in a message
+_SMALL = 20  # images of val or test: a 95 % interval of accuracy is then wider than 0.3
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,13 @@ def validate(path: Path) -> list[Problem]:
     file = open_h5(path)
     with file:
         try:
-            return _examine(file)
+            return examine(file)
         except (OSError, RuntimeError, KeyError) as error:
             return [Problem("error", f"damaged HDF5 file: {error}")]
 
 
-def _examine(file: Any) -> list[Problem]:
+def examine(file: Any) -> list[Problem]:
+    """Everything wrong with an open file; see :func:`validate`."""
     try:
         header = read_header(file)
     except BenchError as error:
@@ -100,17 +104,24 @@ def _check_labels(header: Header, labels: dict[str, UInt8Array]) -> list[Problem
             counts = np.bincount(values, minlength=len(header.classes))
         else:
             counts = values.sum(axis=0, dtype=np.int64)
+        if name != "train" and len(values) < _SMALL:
+            problems.append(
+                Problem("warning", f"/{name}: only {len(values)} images; a score there is a guess")
+            )
         if header.task == "multilabel":
             problems += _check_positives(name, header.classes, counts, len(values))
             continue
         absent = [header.classes[i] for i in np.flatnonzero(counts == 0)]
-        if absent:
-            problems.append(Problem("warning", f"/{name}: no example of {', '.join(absent)}"))
-        if name == "train":
-            problems += [
-                Problem("warning", f"/train: only {counts[i]} example(s) of {header.classes[i]}")
-                for i in np.flatnonzero((counts > 0) & (counts < _RARE))
-            ]
+        if np.count_nonzero(counts) == 1:
+            only = header.classes[int(np.argmax(counts))]
+            problems.append(Problem("warning", f"/{name}: all images are of one class, {only}"))
+        elif absent:
+            names = listed(absent, limit=_SHOWN)
+            problems.append(Problem("warning", f"/{name}: no example of {names}"))
+        rare = np.flatnonzero((counts > 0) & (counts < _RARE))
+        if name == "train" and len(rare):
+            names = listed((f"{header.classes[i]} ({counts[i]})" for i in rare), limit=_SHOWN)
+            problems.append(Problem("warning", f"/train: fewer than {_RARE} examples of {names}"))
     return problems
 
 
@@ -119,20 +130,23 @@ def _check_positives(
 ) -> list[Problem]:
     """Labels that few or no images of a split have, or all of them."""
 
-    def listed(chosen: npt.NDArray[np.bool_], with_counts: bool = False) -> str:
-        return ", ".join(
-            f"{classes[i]} ({counts[i]})" if with_counts else classes[i]
-            for i in np.flatnonzero(chosen)
+    def names(chosen: npt.NDArray[np.bool_], with_counts: bool = False) -> str:
+        return listed(
+            (
+                f"{classes[i]} ({counts[i]})" if with_counts else classes[i]
+                for i in np.flatnonzero(chosen)
+            ),
+            limit=_SHOWN,
         )
 
     few = (counts > 0) & (counts < _RARE)
     problems = [
-        f"/{name}: {what} of {listed(chosen)}: its AUROC is undefined there"
+        f"/{name}: {what} of {names(chosen)}: its AUROC is undefined there"
         for what, chosen in (("no positive", counts == 0), ("no negative", counts == images))
         if chosen.any()
     ]
     if few.any():
-        problems.append(f"/{name}: fewer than {_RARE} positives of {listed(few, True)}")
+        problems.append(f"/{name}: fewer than {_RARE} positives of {names(few, True)}")
     return [Problem("warning", message) for message in problems]
 
 

@@ -434,7 +434,7 @@ def running_statistics(group: Group) -> str:
     )
 
 
-def dataset(name: str, entry: DatasetEntry) -> str:
+def dataset(name: str, entry: DatasetEntry, warnings: Sequence[str] = ()) -> str:
     channels, height, width = entry.image_shape
     classes = ", ".join(entry.classes)
     rows = [
@@ -444,6 +444,7 @@ def dataset(name: str, entry: DatasetEntry) -> str:
         ("task", escape(entry.task)),
         *([("pictures", "**synthetic**")] if labels.is_synthetic(name, entry) else []),
         ("split", escape(entry.split)),
+        *(("**warning**", escape(warning)) for warning in warnings),
         ("licence", escape(entry.license)),
         *(("source", line) for line in _source_lines(entry.source)),
         ("SHA-256 of the HDF5 file", code(entry.sha256)),

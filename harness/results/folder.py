@@ -50,6 +50,8 @@ class Manifest(Record):
     skipped: dict[str, str] = pydantic.Field(default_factory=dict)
     """Frameworks asked for but left out, and why."""
     datasets: dict[str, DatasetEntry]
+    data_warnings: dict[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
+    """What `bench data validate` warned of, by data set."""
     initial_weights_sha256: str | None = None
     """Of the weight file that training starts from, where there is one."""
     cells: tuple[Cell, ...]

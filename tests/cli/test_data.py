@@ -28,7 +28,7 @@ def flowers(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("rose", "tulip"):
         (tmp_path / "flowers" / name).mkdir(parents=True)
-        for i in range(20):
+        for i in range(110):
             pixels = rng.integers(0, 256, (9, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "flowers" / name / f"{i:02}.png")
     return tmp_path / "flowers"
@@ -78,14 +78,14 @@ def test_import_info_and_validate(data_dir, flowers):
     assert (result.returncode, result.stdout) == (0, f"{path}\n"), result.stderr
     with open_dataset(path) as file:
         assert file.image_shape == (3, 6, 5)
-        assert file.sizes == {"train": 28, "val": 4, "test": 8}
+        assert file.sizes == {"train": 154, "val": 22, "test": 44}
         assert file.license == "CC0"
     result = bench("info", "flowers")
     assert result.returncode == 0
     for text in ("rose", "tulip", "3 x 6 x 5", "PCG64 seed 0", "CC0", "flowers/"):
         assert text in result.stdout
     result = bench("validate", path)
-    assert (result.returncode, result.stdout) == (0, f"{path}: sound\n")
+    assert (result.returncode, result.stdout) == (0, f"{path}: valid\n")
 
 
 def test_import_does_not_overwrite_unless_forced(call, data_dir, flowers):
@@ -255,3 +255,124 @@ def test_unknown_names(data_dir):
         result = bench(verb, "digts")
         assert result.returncode == 2
         assert "did you mean 'digits'?" in result.stderr
+
+
+# Validation and the account of an import ---------------------------------------------------------
+
+
+@pytest.fixture
+def leaking(tmp_path):
+    """A table whose own splits share a patient."""
+    folder = tmp_path / "leaking"
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    rows = ["file,label,patient,split"]
+    for number in range(90):
+        pixels = rng.integers(0, 256, (6, 6), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        split = ("train", "val", "test")[number // 30]
+        patient = 0 if number in (0, 89) else number
+        rows.append(f"{number}.png,{'xy'[number % 2]},{patient},{split}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_an_invalid_data_set_is_not_written(call, data_dir, leaking):
+    result = call("import", leaking, "--name", "leak")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "1 group(s) in both /train and /test" in result.stderr
+    assert "pass --keep-invalid" in result.stderr
+    assert not list(data_dir.iterdir())
+    assert call("import", leaking, "--name", "leak", "--keep-invalid").exit_code == 0
+    before = (data_dir / "leak.h5").read_bytes()
+    assert call("import", leaking, "--name", "leak", "--force").exit_code == 1
+    assert (data_dir / "leak.h5").read_bytes() == before
+
+
+def test_an_invalid_data_set_is_not_trained_on(call, data_dir, leaking, tmp_path):
+    call("import", leaking, "--name", "leak", "--keep-invalid")
+    result = CliRunner().invoke(
+        main, ["run", "--frameworks", "torch", "--datasets", "leak", "--out", str(tmp_path / "run")]
+    )
+    assert result.exit_code == 2
+    assert "invalid: 1 group(s) in both /train and /test" in result.output.replace("\n", " ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_import_tells_what_it_did_and_the_file_keeps_it(call, data_dir, flowers):
+    (flowers / "rose" / "notes.txt").write_text("text")
+    result = call("import", flowers, "--name", "flowers")
+    assert result.exit_code == 0
+    assert result.stdout == f"{data_dir / 'flowers.h5'}\n"
+    told = [
+        ("found", "221 files"),
+        ("used", "220 images, 2 classes"),
+        ("left out", "1 files: not images (rose/notes.txt)"),
+        ("split", "154 train, 22 val, 44 test: the source has one set; taken from train"),
+    ]
+    info = call("info", "flowers").output
+    for heading, text in told:
+        assert f"{heading}: {text}" in result.stderr
+        assert re.search(rf"^{heading} +{re.escape(text)}", info, re.M)
+
+
+def test_two_readings_end_with_2_and_yes_takes_the_default(call, data_dir, flowers):
+    (flowers / "train").mkdir()
+    for name in ("rose", "tulip"):
+        (flowers / name).rename(flowers / "train" / name)
+    (flowers / "extra" / "rose").mkdir(parents=True)
+    Image.new("RGB", (8, 9)).save(flowers / "extra" / "rose" / "0.png")
+    result = call("import", flowers, "--name", "f")
+    assert result.exit_code == 2
+    assert "pass --ignore extra (--yes: left out)" in result.stderr
+    assert not data_dir.exists()
+    result = call("import", flowers, "--name", "f", "--yes")
+    assert result.exit_code == 0
+    assert "extra/ beside the folders of the splits: left out (--yes)" in result.stderr
+
+
+def test_warnings_of_libraries_are_one_line(call, data_dir, flowers):
+    """Pillow warns of EXIF data that end too early."""
+    exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x05\x00\x12\x01"
+    Image.new("RGB", (8, 9), (1, 2, 3)).save(flowers / "rose" / "000.jpg", exif=exif)
+    result = bench("import", flowers, "--name", "flowers")
+    assert result.returncode == 0
+    assert "warning: Corrupt EXIF data" in result.stderr
+    assert "UserWarning" not in result.stderr
+    assert ".py:" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--window", "5"], "expected two numbers as LOW:HIGH"),
+        (["--window", "0:inf"], "must be finite"),
+        (["--window", "9:1"], "the second value must be the larger one"),
+        (["--bit-depth", "3"], "must be 8 to 16"),
+        (["--bit-depth", "12", "--window", "0:1"], "pass one of them"),
+        (["--delimiter", "ab"], "expected one character"),
+        (["--label-separator", " "], "expected a sign, or none"),
+        (["--group-column", "a", "--no-group"], "pass one of them"),
+        (["--first-label", "2"], "first-label"),
+    ],
+)
+def test_unusable_options_end_with_2(call, data_dir, flowers, arguments, expected):
+    result = call("import", flowers, "--name", "f", *arguments)
+    assert result.exit_code == 2
+    assert expected in result.output.replace("\n", " ")
+    assert "Traceback" not in result.output
+
+
+def test_many_classes_do_not_fill_the_screen(call, data_dir, tmp_path):
+    folder = tmp_path / "many"
+    rng = np.random.default_rng(1)
+    for number in range(40):
+        (folder / f"class-{number}").mkdir(parents=True)
+        for i in range(5):
+            pixels = rng.integers(0, 256, (3, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"class-{number}" / f"{i}.png")
+    result = call("import", folder, "--name", "many")
+    assert result.exit_code == 0
+    assert len(result.stderr.splitlines()) <= 20
+    assert max(map(len, result.stderr.splitlines())) < 1000

@@ -98,7 +98,11 @@ def test_the_second_mirror_is_tried(web, server, tmp_path):
         assert file.sizes == {"train": 36, "val": 4, "test": 40}
         assert file.classes == web.classes
         assert file.license == "CC0"
-        assert file.source[0]["url"].endswith("train-images-idx3-ubyte.gz")
+        assert [entry["url"] for entry in file.source] == [
+            f"{web.mirrors[1]}{stem}-{kind}-ubyte.gz"  # the mirror that served them
+            for stem in ("train", "t10k")
+            for kind in ("images-idx3", "labels-idx1")
+        ]
     names = [file.name for file in web.files]
     assert server.asked == [f"/{mirror}/{name}" for name in names for mirror in ("empty", "good")]
 
@@ -106,7 +110,7 @@ def test_the_second_mirror_is_tried(web, server, tmp_path):
 def test_downloads_are_kept(web, server, tmp_path):
     first = fetch.fetch("tiny", tmp_path / "data").read_bytes()
     kept = tmp_path / "data" / ".downloads" / "tiny"
-    assert {file.name for file in kept.iterdir()} == {file.name for file in web.files}
+    assert {file.name for file in kept.glob("*.gz")} == {file.name for file in web.files}
     server.asked.clear()
     (tmp_path / "data" / "tiny.h5").unlink()
     assert fetch.fetch("tiny", tmp_path / "data").read_bytes() == first
@@ -117,8 +121,20 @@ def test_an_interrupted_fetch_goes_on(web, server, tmp_path):
     kept = tmp_path / "data" / ".downloads" / "tiny"
     fetch.download(web, web.files[0], kept)
     server.asked.clear()
-    fetch.fetch("tiny", tmp_path / "data")
+    with open_dataset(fetch.fetch("tiny", tmp_path / "data")) as file:
+        assert all(entry["url"].startswith(web.mirrors[1]) for entry in file.source)
     assert not any(web.files[0].name in path for path in server.asked)
+
+
+def test_files_of_unknown_origin_have_no_url(web, tmp_path):
+    kept = tmp_path / "data" / ".downloads" / "tiny"
+    kept.mkdir(parents=True)
+    for file in web.files:
+        (kept / file.name).write_bytes((tmp_path / "web" / "good" / file.name).read_bytes())
+    with open_dataset(fetch.export("tiny", tmp_path / "data")) as file:
+        for entry in file.source:
+            assert entry["note"] == "from an earlier download; where from is not recorded"
+            assert "url" not in entry
 
 
 def test_a_wrong_checksum_is_refused(web, tmp_path):
@@ -217,6 +233,7 @@ def test_nih_through_kagglehub(kaggle, tmp_path, monkeypatch, nih1000):
     with open_dataset(fetch.fetch("nih", tmp_path)) as file:
         assert file.image_shape == (1, 16, 16)
         assert sum(file.sizes.values()) == 1000
+        assert "from Kaggle, nih-chest-xrays/data" in file.source[-1]["note"]
     kaggle("someone")
     with pytest.raises(BenchError, match="kagglehub could not fetch nih-chest-xrays/data: 403"):
         fetch.fetch("nih", tmp_path)
@@ -248,10 +265,24 @@ def test_the_copy_of_the_system_is_used(web, server, tmp_path, monkeypatch):
     for file in web.files:
         content = gzip.decompress((tmp_path / "web" / "good" / file.name).read_bytes())
         (folder / file.name).write_bytes(gzip.compress(content, mtime=7))
-    downloaded = fetch.fetch("tiny", tmp_path / "one").read_bytes()
+    downloaded = fetch.fetch("tiny", tmp_path / "one")
     server.asked.clear()
-    use(monkeypatch, replace(web, system_folders=(tmp_path / "nowhere", folder)))
-    assert fetch.fetch("tiny", tmp_path / "two").read_bytes() == downloaded
+    package = {"system_package": "package tiny-data"}
+    use(monkeypatch, replace(web, system_folders=(tmp_path / "nowhere", folder), **package))
+    with (
+        open_dataset(fetch.fetch("tiny", tmp_path / "two")) as ours,
+        open_dataset(downloaded) as theirs,
+    ):
+        for split in ours.sizes:
+            np.testing.assert_array_equal(
+                ours.split(split).all_images(), theirs.split(split).all_images()
+            )
+        assert [entry["sha256"] for entry in ours.source] == [
+            entry["sha256"] for entry in theirs.source
+        ]
+        for entry in ours.source:
+            assert "url" not in entry
+            assert entry["note"].startswith(f"copy on this system, {folder} (package tiny-data)")
     assert server.asked == []
     (folder / web.files[2].name).write_bytes(gzip.compress(b"other numbers"))
     with pytest.raises(BenchError, match="wrong SHA-256, not the file that the card names"):
@@ -280,6 +311,8 @@ def test_debians_fashion_mnist(tmp_path):
         assert file.class_counts("test").tolist() == [1000] * 10
         assert file.class_counts("train").tolist() == [5700] * 10
         assert file.classes[9] == "Ankle boot"
+        assert not any("url" in entry for entry in file.source)
+        assert all("Debian package" in entry["note"] for entry in file.source)
         # The figures that everyone uses for all 60,000 images are 0.2860 and 0.3530.
         np.testing.assert_allclose([file.mean[0], file.std[0]], [0.2860, 0.3530], atol=2e-4)
 

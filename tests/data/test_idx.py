@@ -9,6 +9,7 @@ import pytest
 from harness.data import sources
 from harness.data.sources import idx
 from harness.data.sources._base import ImportOptions
+from harness.data.summary import AmbiguousError
 from harness.errors import BenchError
 
 IMAGES = np.arange(4 * 3 * 2, dtype=np.uint8).reshape(4, 3, 2)
@@ -30,7 +31,7 @@ def fill(folder, prefix="", test="t10k", suffix=""):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-@pytest.mark.parametrize(("prefix", "test"), [("", "t10k"), ("emnist-letters-", "test")])
+@pytest.mark.parametrize(("prefix", "test"), [("", "t10k"), ("fashion-", "test")])
 def test_pairs_are_found_and_read(tmp_path, prefix, test, suffix):
     folder = fill(tmp_path / "a", prefix, test, suffix)
     assert sources.recognise(folder).NAME == "idx"
@@ -119,3 +120,67 @@ def test_real_mnist(mnist10k):
         980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
     ]  # fmt: skip
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+def test_emnist_is_transposed(tmp_path):
+    fill(tmp_path / "a", "emnist-digits-", "test")
+    raw = idx.load(tmp_path / "a", ImportOptions())
+    np.testing.assert_array_equal(raw.splits["train"].images[:, 0], IMAGES.transpose(0, 2, 1))
+    assert raw.splits["train"].images.flags.c_contiguous
+    assert any("transposed" in rule for rule in raw.summary.decisions)
+    kept = idx.load(tmp_path / "a", ImportOptions(transpose=False))
+    np.testing.assert_array_equal(kept.splits["train"].images[:, 0], IMAGES)
+    fill(tmp_path / "b")
+    swapped = idx.load(tmp_path / "b", ImportOptions(transpose=True))
+    np.testing.assert_array_equal(swapped.splits["test"].images[:, 0], IMAGES.transpose(0, 2, 1))
+
+
+def letters(folder, prefix, labels):
+    folder.mkdir()
+    images = np.zeros((len(labels), 3, 2), np.uint8)
+    for kind, values in (("images-idx3", images), ("labels-idx1", np.array(labels, np.uint8))):
+        (folder / f"{prefix}train-{kind}-ubyte").write_bytes(packed(values))
+    return folder
+
+
+def test_emnists_letters_count_from_1(tmp_path):
+    folder = letters(tmp_path / "a", "emnist-letters-", range(1, 27))
+    raw = idx.load(folder, ImportOptions())
+    assert "".join(raw.classes) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    assert raw.splits["train"].labels.tolist() == list(range(26))
+    names = tuple(f"letter {i}" for i in range(26))
+    assert idx.load(folder, ImportOptions(classes=names)).classes == names
+
+
+def test_labels_that_count_from_1(tmp_path):
+    folder = letters(tmp_path / "a", "", [1, 2, 3, 1])
+    with pytest.raises(AmbiguousError, match="--first-label 1 or --first-label 0"):
+        idx.load(folder, ImportOptions())
+    raw = idx.load(folder, ImportOptions(classes=("a", "b", "c")))
+    assert (raw.classes, raw.splits["train"].labels.tolist()) == (("a", "b", "c"), [0, 1, 2, 0])
+    assert idx.load(folder, ImportOptions(first_label=0)).classes == ("0", "1", "2", "3")
+
+
+def test_emnists_mapping_names_the_classes(tmp_path):
+    folder = letters(tmp_path / "a", "emnist-balanced-", [0, 1, 2])
+    (folder / "emnist-balanced-mapping.txt").write_text("0 48\n1 65\n2 97\n")
+    assert idx.load(folder, ImportOptions()).classes == ("0", "A", "a")
+    (folder / "emnist-balanced-mapping.txt").write_text("zero\n")
+    with pytest.raises(BenchError, match="not a mapping of labels to ASCII codes"):
+        idx.load(folder, ImportOptions())
+
+
+def test_an_official_validation_pair_is_kept(tmp_path):
+    fill(tmp_path)
+    fill(tmp_path, test="valid")
+    assert set(idx.load(tmp_path, ImportOptions()).splits) == {"train", "val", "test"}
+
+
+def test_other_files_are_accounted_for(tmp_path):
+    fill(tmp_path, "a-")
+    fill(tmp_path, "b-")
+    summary = idx.load(tmp_path / "b-train-images-idx3-ubyte", ImportOptions()).summary
+    assert (summary.found, summary.used["files"]) == ({"files": 8}, 4)
+    assert (
+        "images of other sets lie in this folder: a-t10k-images-idx3-ubyte" in summary.warnings[0]
+    )

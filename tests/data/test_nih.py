@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.data.hdf5 import open_dataset
 from harness.data.importing import import_path, work_folder
 from harness.data.sources import nih
 from harness.data.sources._base import ImportOptions
+from harness.data.summary import AmbiguousError
 from harness.data.validation import validate
 from harness.errors import BenchError
 
@@ -266,12 +268,12 @@ def counting(monkeypatch, fail_after: int | None = None):
     lock = threading.Lock()
     real = nih.read_grey
 
-    def read_grey(path, content, size):
+    def read_grey(path, content, size, intensity=None):
         with lock:
             if fail_after is not None and len(seen) >= fail_after:
                 raise KeyboardInterrupt
             seen.append(path.name)
-        return real(path, content, size)
+        return real(path, content, size, intensity)
 
     monkeypatch.setattr(nih, "read_grey", read_grey)
     return seen
@@ -379,3 +381,84 @@ def test_real_nih_x_rays(nih1000, tmp_path):
         assert patient == int(rows[name]["Patient ID"])
         original = np.asarray(Image.open(nih1000 / "images" / name))
         np.testing.assert_array_equal(image[0], original[..., 0])
+
+
+def test_the_copy_at_224_pixels(x_rays, take):
+    """Its folder is images-224/images-224/, and its lists have NIH at their end."""
+    (x_rays / "images-224" / "images-224").mkdir(parents=True)
+    for file in list(x_rays.glob("images_*/images/*")):
+        file.rename(x_rays / "images-224" / "images-224" / file.name)
+    for name in ("test_list", "train_val_list"):
+        (x_rays / f"{name}.txt").rename(x_rays / f"{name}_NIH.txt")
+    with open_dataset(take()) as file:
+        assert file.sizes == {"train": 24, "val": 3, "test": 9}
+        assert "test as in NIH's test_list_NIH.txt" in file.split_rule
+
+
+def test_a_byte_order_mark_moves_no_image(x_rays, take):
+    for name in ("test_list.txt", "train_val_list.txt"):
+        text = (x_rays / name).read_text()
+        (x_rays / name).write_text(text.replace("\n", "\r\n"), encoding="utf-8-sig")
+    with open_dataset(take()) as file:
+        assert file.sizes["test"] == 9
+
+
+def test_names_in_lists_without_a_row_are_reported(x_rays, take):
+    with (x_rays / "test_list.txt").open("a") as stream:
+        stream.write("00000099_000.png\n")
+    with open_dataset(take()) as file:
+        (group,) = [g for g in file.summary.left_out if g.what == "names in test_list.txt"]
+    assert group.examples == ("00000099_000.png",)
+
+
+def test_a_finding_and_no_finding_contradict_each_other(x_rays, take):
+    table = x_rays / "Data_Entry_2017.csv"
+    table.write_text(table.read_text().replace(",Hernia,", ",No Finding|Hernia,", 1))
+    with pytest.raises(BenchError, match=r"line 4: 'No Finding\|Hernia' says both"):
+        take()
+    path = take(allow_missing=True)
+    assert len(films(path)) == 35
+
+
+def test_a_wrong_layout_says_where_was_searched(x_rays, take):
+    (x_rays / "pictures").mkdir()
+    for file in list(x_rays.glob("images_*/images/*")):
+        file.rename(x_rays / "pictures" / file.name)
+    with pytest.raises(BenchError) as caught:
+        take()
+    message = str(caught.value)
+    assert "not one of the 36 images" in message
+    assert "images_001/, " in message
+    assert f"36 of them are in {x_rays / 'pictures'}/: move that folder" in message
+
+
+def test_one_image_in_two_folders_needs_a_word(x_rays, take):
+    (x_rays / "images-224").mkdir()
+    Image.fromarray(pixels(99)).save(x_rays / "images-224" / "00000001_000.png")
+    with pytest.raises(AmbiguousError, match=r"1 images are in two folders .*--ignore FOLDER"):
+        take()
+    found = films(take(ignore=("images-224",)))["00000001_000.png"][0]
+    np.testing.assert_array_equal(found[0], pixels(0))
+
+
+def test_16_bits_need_a_word(x_rays, take):
+    for number, file in enumerate(sorted(x_rays.glob("images_*/images/*"))):
+        Image.fromarray(pixels(number).astype(np.uint16) * 16).save(file)
+    with pytest.raises(AmbiguousError, match=r"stored with 16 bits.* pass --bit-depth"):
+        take()
+    found = films(take(bit_depth=12))
+    np.testing.assert_array_equal(found["00000001_001.png"][0][0], pixels(1))
+
+
+def test_pipes_and_broken_links_are_missing_images(x_rays, take):
+    first, second, *_ = sorted(x_rays.glob("images_*/images/*"))
+    first.unlink()
+    os.mkfifo(first)
+    second.unlink()
+    second.symlink_to(x_rays / "nowhere")
+    with pytest.raises(BenchError, match="2 of 36 images are missing"):
+        take()
+    path = take(allow_missing=True)
+    with open_dataset(path) as file:
+        assert file.summary.found == {"rows": 36, "image files": 34}
+        assert file.summary.used == {"rows": 34, "images": 34}

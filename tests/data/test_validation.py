@@ -17,7 +17,7 @@ def messages(path, severity):
 
 def enough(make_dataset, **fields):
     """A data set without anything to remark."""
-    return make_dataset(sizes=(15, 6, 6), **fields)
+    return make_dataset(sizes=(15, 20, 20), **fields)
 
 
 def test_a_sound_file(tmp_path, make_dataset):
@@ -67,10 +67,10 @@ def with_groups(dataset, groups):
 
 def test_a_group_in_two_splits_is_an_error(tmp_path, make_dataset):
     dataset = enough(make_dataset)
-    apart = {"train": [1] * 15, "val": [2] * 6, "test": [3] * 6}
+    apart = {"train": [1] * 15, "val": [2] * 20, "test": [3] * 20}
     path = write(tmp_path / "a.h5", enough(make_dataset, splits=with_groups(dataset, apart)))
     assert validate(path) == []
-    mixed = apart | {"test": [3, 3, 3, 1, 1, 3]}
+    mixed = apart | {"test": [3] * 18 + [1, 1]}
     write(path, enough(make_dataset, splits=with_groups(dataset, mixed)))
     (message,) = messages(path, "error")
     assert message.startswith("1 group(s) in both /train and /test, for instance 1")
@@ -78,7 +78,7 @@ def test_a_group_in_two_splits_is_an_error(tmp_path, make_dataset):
 
 def test_groups_in_some_splits_only(tmp_path, make_dataset):
     dataset = enough(make_dataset)
-    splits = with_groups(dataset, {"train": [1] * 15, "val": [2] * 6, "test": [3] * 6})
+    splits = with_groups(dataset, {"train": [1] * 15, "val": [2] * 20, "test": [3] * 20})
     splits["val"] = dataset.splits["val"]
     path = write(tmp_path / "a.h5", enough(make_dataset, splits=splits))
     assert messages(path, "error") == ["/val/group is missing, although other splits have one"]
@@ -92,7 +92,7 @@ def test_classes_without_examples_and_rare_ones(tmp_path, make_dataset):
     path = write(tmp_path / "a.h5", enough(make_dataset, splits={**dataset.splits, "train": train}))
     assert messages(path, "warning") == [
         "/train: no example of cat",
-        "/train: only 1 example(s) of bee",
+        "/train: fewer than 5 examples of bee (1)",
     ]
 
 
@@ -106,7 +106,6 @@ def test_absent_labels_of_a_multilabel_set(tmp_path, make_dataset):
     )
     assert messages(path, "warning") == [
         "/val: no positive of ant, bee, cat: its AUROC is undefined there",
-        "/test: fewer than 5 positives of ant (4), bee (4), cat (1)",
     ]
 
 
@@ -117,7 +116,7 @@ def test_few_positives_and_no_negative_of_a_label(tmp_path, make_dataset):
     labels[:4, 1] = 1
     labels[:7, 2] = 1
     train = dataclasses.replace(dataset.splits["train"], labels=labels)
-    every = np.ones((6, 3), dtype=np.uint8)
+    every = np.ones((20, 3), dtype=np.uint8)
     every[0] = 0
     splits = {
         name: dataclasses.replace(dataset.splits[name], labels=every) for name in ("val", "test")
@@ -155,3 +154,13 @@ def test_what_is_no_hdf5_file_cannot_be_examined(tmp_path):
     (tmp_path / "a.h5").write_text("text")
     with pytest.raises(BenchError, match="not an HDF5 file"):
         validate(tmp_path / "a.h5")
+
+
+def test_small_splits_and_splits_of_one_class(tmp_path, make_dataset):
+    dataset = make_dataset(sizes=(15, 20, 19))
+    val = dataclasses.replace(dataset.splits["val"], labels=np.ones(20, dtype=np.uint8))
+    path = write(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, "val": val}))
+    assert messages(path, "warning") == [
+        "/val: all images are of one class, bee",
+        "/test: only 19 images; a score there is a guess",
+    ]

@@ -2,27 +2,41 @@
 
 A pair is ``train-images-idx3-ubyte[.gz]`` with ``train-labels-idx1-ubyte[.gz]``; the test pair
 begins with ``t10k`` or ``test``. A prefix before that (``emnist-letters-train-...``) is allowed.
+
+EMNIST stores its images transposed, and the labels of its letters count from 1: both are known by
+the name of the files.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import re
 import zlib
 from pathlib import Path
+from string import ascii_uppercase
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.data.hdf5 import Split
-from harness.data.sources._base import ImportOptions, RawDataset, named_classes
+from harness.data.sources._base import ImportOptions, RawDataset, class_numbers
+from harness.data.sources._files import is_ignored, read_list
+from harness.data.summary import Account, listed
 from harness.errors import BenchError
 
 NAME = "idx"
 DESCRIPTION = "a folder with train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz]"
-USES = frozenset({"classes"})
-_IMAGES = re.compile(r"(?P<prefix>.*?)(?P<split>train|t10k|test)-images[.-]idx3-ubyte(\.gz)?")
+USES = frozenset({"classes", "first_label", "transpose", "ignore"})
+_IMAGES = re.compile(
+    r"(?P<prefix>.*?)(?P<split>train|t10k|test|val|valid|validation)-images[.-]idx3-ubyte(\.gz)?"
+)
+_STEMS = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation"),
+    "test": ("t10k", "test"),
+}
 _MAGIC = {3: 0x00000803, 1: 0x00000801}
 _KIND = {3: "images", 1: "labels"}
 
@@ -39,25 +53,105 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
 
     ``path`` is the folder, or the file of training images where a folder holds several sets.
     """
+    account = options.account(path)
     folder, prefix = _locate(path)
-    splits: dict[str, Split] = {}
+    transpose = _transposed(prefix, options, account)
+    images: dict[str, npt.NDArray[np.uint8]] = {}
+    labels: dict[str, npt.NDArray[np.uint8]] = {}
     source: list[dict[str, str]] = []
-    for split, stems in {"train": ("train",), "test": ("t10k", "test")}.items():
+    read: set[Path] = set()
+    for split, stems in _STEMS.items():
         files = _pair(folder, prefix, stems)
         if files is None:
             continue
-        images, image_entry = read_idx(files[0], 3)
-        labels, label_entry = read_idx(files[1], 1)
-        if len(images) != len(labels):
+        read |= set(files)
+        pixels, image_entry = read_idx(files[0], 3)
+        labels[split], label_entry = read_idx(files[1], 1)
+        if len(pixels) != len(labels[split]):
             raise BenchError(
-                f"{files[1]}: {len(labels)} labels, but {files[0].name} holds {len(images)} images"
+                f"{files[1]}: {len(labels[split])} labels, "
+                f"but {files[0].name} holds {len(pixels)} images"
             )
-        splits[split] = Split(np.ascontiguousarray(images[:, np.newaxis]), labels)
+        if transpose:
+            pixels = pixels.transpose(0, 2, 1)
+        images[split] = np.ascontiguousarray(pixels[:, np.newaxis])
         source += [image_entry, label_entry]
-    if "train" not in splits:
+    if "train" not in images:
         raise BenchError(f"{folder}: no {prefix}train-images-idx3-ubyte[.gz] in this folder")
-    highest = max(int(split.labels.max(initial=0)) for split in splits.values())
-    return RawDataset("multiclass", named_classes(path, highest, options.classes), splits, source)
+    labels, classes, mapping = _classes(folder, prefix, labels, options, account)
+    _account_for(folder, read | mapping, options, account)
+    account.used["images"] = sum(map(len, images.values()))
+    return RawDataset(
+        "multiclass",
+        classes,
+        {split: Split(images[split], labels[split]) for split in images},
+        source,
+        summary=account.summary(),
+    )
+
+
+def _transposed(prefix: str, options: ImportOptions, account: Account) -> bool:
+    if options.transpose is not None:
+        account.decide("height and width are " + ("swapped" if options.transpose else "kept"))
+        return options.transpose
+    if prefix.casefold().startswith("emnist"):
+        account.decide("EMNIST stores its images transposed: height and width are swapped")
+        return True
+    return False
+
+
+def _classes(
+    folder: Path,
+    prefix: str,
+    labels: dict[str, npt.NDArray[np.uint8]],
+    options: ImportOptions,
+    account: Account,
+) -> tuple[dict[str, npt.NDArray[np.uint8]], tuple[str, ...], set[Path]]:
+    """Labels from 0, the names of the classes, and the mapping file of EMNIST where it is used."""
+    first, names = options.first_label, options.classes
+    mapping = folder / f"{prefix}mapping.txt"
+    used: set[Path] = set()
+    if prefix.casefold().startswith("emnist-letters"):
+        first = 1 if first is None else first
+        names = names or (tuple(ascii_uppercase) if first == 1 else None)
+        account.decide(f"labels of EMNIST's letters count from {first}")
+    elif prefix.casefold().startswith("emnist") and names is None and mapping.is_file():
+        names, used = _mapped(mapping), {mapping}
+        account.decide(f"names of the classes as in {mapping.name}")
+    options = dataclasses.replace(options, first_label=first, classes=names)
+    return *class_numbers(labels, options, account), used
+
+
+def _mapped(mapping: Path) -> tuple[str, ...]:
+    """The characters of EMNIST's mapping: a label and its ASCII code on each line, from 0."""
+    try:
+        codes: dict[int, int] = {}
+        for line in read_list(mapping):
+            label, code = line.split()[:2]
+            codes[int(label)] = int(code)
+        return tuple(chr(codes[label]) for label in range(len(codes)))
+    except (KeyError, ValueError) as error:
+        raise BenchError(f"{mapping}: not a mapping of labels to ASCII codes ({error})") from error
+
+
+def _account_for(folder: Path, read: set[Path], options: ImportOptions, account: Account) -> None:
+    files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    account.found["files"] = len(files)
+    account.used["files"] = len(read)
+    rest = [name for name in files if folder / name not in read]
+    ignored = [name for name in rest if is_ignored(name, options.ignore)]
+    account.leave_out("files", "--ignore", ignored)
+    account.leave_out("files", "of another set, or no IDX files", sorted(set(rest) - set(ignored)))
+    packed = {path.name.removesuffix(".gz") for path in read}
+    sets = [
+        name
+        for name in rest
+        if name not in ignored
+        and _IMAGES.fullmatch(name)
+        and name.removesuffix(".gz") not in packed
+    ]
+    if sets:
+        account.warn(f"images of other sets lie in this folder: {listed(sets)}")
 
 
 def _locate(path: Path) -> tuple[Path, str]:

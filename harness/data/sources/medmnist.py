@@ -108,9 +108,10 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
         )
     name, side = found
     known = KNOWN[name]
-    raw = npz.load(path, ImportOptions(task=known.task))
+    raw = npz.load(path, ImportOptions(task=known.task, yes=options.yes))
     official = file_name(name, side)
-    if md5 in by_md5:
+    genuine = md5 in by_md5
+    if genuine:
         note = f"MD5 {md5} is that of MedMNIST's {official}"
     else:
         note = f"WARNING: MD5 {md5} is not that of MedMNIST's {official} ({known.md5[side]})"
@@ -127,6 +128,8 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
         raw,
         classes=known.classes,
         source=[entry | {"note": note} for entry in raw.source],
-        split_note=f"MedMNIST's own train, val and test ({name})",
-        license=LICENSE,
+        split_note=f"MedMNIST's own train, val and test ({name})"
+        if genuine
+        else f"train, val and test of the file, which is called as MedMNIST's {name}",
+        license=LICENSE if genuine else "",
     )

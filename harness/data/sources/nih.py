@@ -2,7 +2,8 @@
 
 The folder holds ``Data_Entry_2017_v2020.csv`` (or ``Data_Entry_2017.csv``), the images in
 ``images/`` or in ``images_001/images/`` to ``images_012/images/``, and the official lists
-``train_val_list.txt`` and ``test_list.txt``. A part of the set is as good as all of it.
+``train_val_list.txt`` and ``test_list.txt``. A part of the set is as good as all of it. Copies at
+224 pixels have ``images-224/images-224/`` and ``test_list_NIH.txt``.
 """
 
 from __future__ import annotations
@@ -10,24 +11,30 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import PIL
 
 from harness.data import spool
 from harness.data.hdf5 import Split, Task, UInt8Array, file_sha256
 from harness.data.sources._base import AskedTask, ImportOptions, RawDataset
+from harness.data.sources._files import find_lists, is_ignored, split_by_lists
 from harness.data.sources._images import BrokenImageError, image_size, read_grey, transform_note
+from harness.data.sources._names import is_negative
+from harness.data.summary import Account, AmbiguousError, listed, printable
 from harness.errors import BenchError
 
 NAME = "nih"
 DESCRIPTION = "NIH's ChestX-ray14 (Data_Entry_2017*.csv beside its images)"
 INSTEAD_OF = "table"
-USES = frozenset({"size", "task", "views", "limit", "allow_missing"})
+USES = frozenset(
+    {"size", "bit_depth", "window", "task", "views", "limit", "allow_missing", "ignore"}
+    | {"test_list"}
+)
 LABELS = (  # in NIH's order
     "Atelectasis",
     "Cardiomegaly",
@@ -51,10 +58,8 @@ LICENSE = (
     "the NIH Clinical Center"
 )
 _TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
-_TEST, _TRAIN_VAL = "test_list.txt", "train_val_list.txt"
 _COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "View Position")
 _VAL_FRACTION = 0.1
-_SHOWN = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -86,44 +91,64 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
     """
     if options.work is None:
         raise ValueError("this source needs a folder to work in")
+    account = options.account(path)
     table = _find_table(path)
-    entries = _chosen(table, _read(table), options)
-    entries, files, missing = _find_images(table, entries, options)
+    rows = _read(table, options, account)
+    entries = _chosen(table, rows, options)
+    _leave_out(rows, entries, "of another view (--views)", account)
+    chosen = entries
+    entries, files, missing = _find_images(table, entries, options, account)
+    account.leave_out("rows", "image missing", missing)
+    absent = set(missing)
+    present = [entry for entry in chosen if entry.name not in absent]
+    _leave_out(present, entries, f"after the first {options.limit} (--limit)", account)
     height, width = options.size or _first_size(files)
-    decoded = spool.decode_all(
-        options.work,
-        files,
-        (1, height, width),
-        lambda file, content: read_grey(file, content, options.size)[np.newaxis],
-        {"format": NAME, "resampling": "bilinear", "pillow": PIL.__version__},
-    )
+    intensity = options.intensity
+    rule = {"intensity": intensity.text} if intensity.given else {}
+    try:
+        decoded = spool.decode_all(
+            options.work,
+            files,
+            (1, height, width),
+            lambda file, content: read_grey(file, content, options.size, intensity)[np.newaxis],
+            {"format": NAME, "resampling": "bilinear", "pillow": PIL.__version__} | rule,
+        )
+    except AmbiguousError:
+        shutil.rmtree(options.work)  # what decides changes the job, so nothing can be kept
+        raise
     _check_broken(path, files, decoded.broken, options.allow_missing)
     kept = np.array([i for i in range(len(files)) if i not in decoded.broken])
     if len(kept) == 0:
         raise BenchError(f"{path}: every one of the {len(files)} image files is broken")
     whole = _labelled([entries[i] for i in kept], decoded.images[kept], options.task)
-    members, note, lists = _members(table.parent, whole.id or [])
-    left_out = {
-        "missing": missing,
-        "broken": [files[i].name for i in decoded.broken],
-    }
+    members, note, lists = _members(table.parent, whole.id or [], options, account)
+    broken = [files[i].name for i in decoded.broken]
+    account.leave_out("image files", "broken", broken)
+    account.used |= {"rows": len(kept), "images": len(kept)}
+    account.decide("all images of one 'Patient ID' stay in one split")
     task, classes = _task(path, options.task)
     return RawDataset(
         task=task,
         classes=classes,
-        splits={name: whole.take(indices) for name, indices in members.items()},
+        splits={name: whole.take(np.array(indices)) for name, indices in members.items()},
         source=[
             *({"file": file.name, "sha256": file_sha256(file)} for file in (table, *lists)),
             {
-                "file": f"{table.parent.resolve().name}/",
+                "file": f"{printable(table.parent.resolve().name)}/",
                 "sha256": _digest(whole.id or [], decoded.digests[kept]),
-                "note": _note(len(kept), options, left_out),
+                "note": _note(len(kept), options, {"missing": missing, "broken": broken}),
             },
         ],
         split_note=note,
         val_fraction=_VAL_FRACTION,
         license=LICENSE,
+        summary=account.summary(),
     )
+
+
+def _leave_out(before: list[Entry], after: list[Entry], why: str, account: Account) -> None:
+    kept = {entry.name for entry in after}
+    account.leave_out("rows", why, [entry.name for entry in before if entry.name not in kept])
 
 
 def _find_table(path: Path) -> Path:
@@ -135,8 +160,12 @@ def _find_table(path: Path) -> Path:
     return found
 
 
-def _read(table: Path) -> list[Entry]:
-    """All rows. The older table has more commas below its head than in it: only names count."""
+def _read(table: Path, options: ImportOptions, account: Account) -> list[Entry]:
+    """The rows with usable labels.
+
+    The older table has more commas below its head than in it: only names of columns count.
+    """
+    contradictions: list[str] = []
     numbers = {name: number for number, name in enumerate(LABELS)}
     entries: list[Entry] = []
     try:
@@ -158,6 +187,15 @@ def _read(table: Path) -> list[Entry]:
                 unknown = [part for part in found if part not in numbers and part != NO_FINDING]
                 if unknown:
                     raise BenchError(f"{where}: {unknown[0]!r} is none of NIH's 14 labels")
+                if len(found) > 1 and any(map(is_negative, found)):
+                    if not options.allow_missing:
+                        raise BenchError(
+                            f"{where}: {findings!r} says both that there is a finding and that "
+                            "there is none; correct it, or pass --allow-missing to leave such "
+                            "rows out"
+                        )
+                    contradictions.append(name)
+                    continue
                 if not patient.isascii() or not patient.isdecimal() or len(patient) > 18:
                     raise BenchError(f"{where}: Patient ID {patient!r} is not a number")
                 labels = tuple(sorted({numbers[part] for part in found if part != NO_FINDING}))
@@ -171,6 +209,8 @@ def _read(table: Path) -> list[Entry]:
         if entry.name in seen:
             raise BenchError(f"{table}: {entry.name!r} stands in two rows")
         seen.add(entry.name)
+    account.found["rows"] = len(entries) + len(contradictions)
+    account.leave_out("rows", "a finding and no finding at once", contradictions)
     return entries
 
 
@@ -198,36 +238,76 @@ def _task(path: Path, asked: AskedTask | None) -> tuple[Task, tuple[str, ...]]:
 
 
 def _find_images(
-    table: Path, entries: list[Entry], options: ImportOptions
+    table: Path, entries: list[Entry], options: ImportOptions, account: Account
 ) -> tuple[list[Entry], list[Path], list[str]]:
     """Rows with their image files, and the names of the images that are missing."""
     root = table.parent
-    folders = [
-        root / "images",
-        *sorted(root.glob("images_*")),
-        *sorted(root.glob("images_*/images")),
-    ]
     there: dict[str, Path] = {}
-    for folder in (*folders, root):
-        if folder.is_dir():
-            with os.scandir(folder) as listing:
-                for found in listing:
-                    there.setdefault(found.name, folder / found.name)
+    twice: list[str] = []
+    folders = _image_folders(root, options)
+    for folder in folders:
+        with os.scandir(folder) as listing:
+            for found in listing:
+                if not found.is_file():  # a broken link or a pipe is no image
+                    continue
+                if there.setdefault(found.name, folder / found.name) != folder / found.name:
+                    twice.append(found.name)
     if not options.allow_missing:
         entries = entries[: options.limit]
-    missing = [entry.name for entry in entries if entry.name not in there]
-    if missing and not options.allow_missing:
-        raise BenchError(
-            f"{root}: {len(missing)} of {len(entries)} images are missing ({_first(missing)}); "
-            "add them, or pass --allow-missing to leave them out"
+    names = {entry.name for entry in entries}
+    if twice := sorted(names & set(twice)):
+        account.choose(
+            f"{len(twice)} images are in two folders ({listed(twice)}), "
+            f"the first in {there[twice[0]].parent}",
+            "--ignore FOLDER to leave one of them out",
+            "the first is used",
         )
+    missing = [entry.name for entry in entries if entry.name not in there]
+    searched = listed((f.relative_to(root).as_posix() + "/" for f in folders), limit=15)
     present = [entry for entry in entries if entry.name in there][: options.limit]
     if not present:
         raise BenchError(
-            f"{root}: not one of the {len(entries)} images that {table.name} names is in images/ "
-            "or images_001/images/ to images_012/images/"
+            f"{root}: not one of the {len(entries)} images that {table.name} names is in "
+            f"{searched}; {_elsewhere(root, names)}"
         )
+    if missing and not options.allow_missing:
+        raise BenchError(
+            f"{root}: {len(missing)} of {len(entries)} images are missing ({listed(missing)}) from "
+            f"{searched}; add them, or pass --allow-missing to leave them out"
+        )
+    rest = set(there) - names - {table.name}
+    images = sorted(name for name in rest if name.lower().endswith(".png"))
+    account.found["image files"] = len(present) + len(images)
+    account.leave_out("image files", "no row in the table, or its row is left out", images)
     return present, [there[entry.name] for entry in present], missing
+
+
+def _image_folders(root: Path, options: ImportOptions) -> list[Path]:
+    """Where images are looked for: images*/, images*/images*/ and the folder of the table."""
+    found = [
+        root / "images",
+        *sorted(root.glob("images_*")),
+        *sorted(root.glob("images*")),
+        *sorted(root.glob("images_*/images")),
+        *sorted(root.glob("images*/images*")),
+        root,
+    ]
+    return [
+        folder
+        for folder in dict.fromkeys(found)
+        if folder.is_dir() and not is_ignored(folder.relative_to(root).as_posix(), options.ignore)
+    ]
+
+
+def _elsewhere(root: Path, names: set[str]) -> str:
+    """Where these images are below ``root`` instead, in words."""
+    for folder, _folders, files in os.walk(root):
+        if found := names & set(files):
+            return (
+                f"{len(found)} of them are in {folder}/: move that folder to {root / 'images'}, or "
+                f"link it there"
+            )
+    return "put them into one of these"
 
 
 def _first_size(files: Sequence[Path]) -> tuple[int, int]:
@@ -244,14 +324,9 @@ def _check_broken(path: Path, files: list[Path], broken: dict[int, str], allowed
     if broken and not allowed:
         named = [f"{files[index].name}: {reason}" for index, reason in broken.items()]
         raise BenchError(
-            f"{path}: {len(broken)} of {len(files)} image files are broken ({_first(named)}); "
+            f"{path}: {len(broken)} of {len(files)} image files are broken ({listed(named)}); "
             "replace them, or pass --allow-missing to leave them out (what is decoded is kept)"
         )
-
-
-def _first(names: Sequence[str]) -> str:
-    more = "" if len(names) <= _SHOWN else ", ..."
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _labelled(entries: Sequence[Entry], images: spool.Rows, asked: AskedTask | None) -> Split:
@@ -268,42 +343,20 @@ def _labelled(entries: Sequence[Entry], images: spool.Rows, asked: AskedTask | N
 
 
 def _members(
-    root: Path, names: Sequence[str]
-) -> tuple[dict[str, npt.NDArray[np.intp]], str, list[Path]]:
+    root: Path, names: Sequence[str], options: ImportOptions, account: Account
+) -> tuple[dict[str, list[int]], str, list[Path]]:
     """The rows of each split, a note on where the splits come from, and the lists in use."""
-    lists = [root / name for name in (_TEST, _TRAIN_VAL) if (root / name).is_file()]
+    lists = find_lists(root, account) if options.test_list is None else {"test": options.test_list}
+    lists = {
+        split: lists[split]
+        for split in ("test", "trainval", "train", "val")
+        if split in lists and not is_ignored(lists[split].name, options.ignore)
+    }
     if not lists:
-        return {"train": np.arange(len(names))}, "no official list", []
-    listed = {file.name: _read_list(file) for file in lists}
-    test, train = listed.get(_TEST), listed.get(_TRAIN_VAL)
-    if test is None:
-        test = set(names) - (train or set())
-    elif train is not None:
-        for fault, wrong in (
-            (f"both {_TEST} and {_TRAIN_VAL}", [n for n in names if n in test and n in train]),
-            (
-                f"neither {_TEST} nor {_TRAIN_VAL}",
-                [n for n in names if n not in test and n not in train],
-            ),
-        ):
-            if wrong:
-                raise BenchError(f"{root}: {len(wrong)} images are in {fault} ({_first(wrong)})")
-    inside = np.array([name in test for name in names])
-    members = {"train": np.flatnonzero(~inside), "test": np.flatnonzero(inside)}
-    for split, indices in members.items():
-        if len(indices) == 0:
-            raise BenchError(
-                f"{lists[0]}: leaves no {split} images among the {len(names)} that were chosen; "
-                "raise --limit, or move the lists away"
-            )
-    return members, f"test as in NIH's {lists[0].name}", lists
-
-
-def _read_list(path: Path) -> set[str]:
-    try:
-        return set(path.read_text(encoding="utf-8").split())
-    except UnicodeDecodeError as error:
-        raise BenchError(f"{path}: cannot be read as a list of file names ({error})") from error
+        return {"train": list(range(len(names)))}, "no official list", []
+    members = split_by_lists(root, names, lists, account)
+    first = next(iter(lists.values()))
+    return members, f"test as in NIH's {first.name}", list(lists.values())
 
 
 def _digest(names: Iterable[str], digests: UInt8Array) -> str:
@@ -321,8 +374,8 @@ def _note(count: int, options: ImportOptions, left_out: dict[str, list[str]]) ->
     if options.limit is not None:
         parts.append(f"the first {options.limit}")
     parts += [
-        f"left out {len(names)} {why} ({_first(names)})" for why, names in left_out.items() if names
+        f"left out {len(names)} {why} ({listed(names)})" for why, names in left_out.items() if names
     ]
-    if options.size is not None:
-        parts.append(transform_note(options.size))
+    if done := transform_note(options.size, options.intensity):
+        parts.append(done)
     return "; ".join(parts)
