@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.backends.registry import FrameworkName
 from harness.errors import BenchError
@@ -66,6 +66,37 @@ class Training(Frozen):
     """Weight file to start from; without one the protocol draws them."""
 
 
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TimeLimits(Frozen):
+    """Seconds after which a worker that does not answer is ended, phase by phase.
+
+    Given as one number, which then holds for every phase, or as ``start=900,epoch=60``.
+    """
+
+    start: _Seconds = 900.0
+    """Each of: starting the process, importing the framework, building the network."""
+    compile: _Seconds = 3600.0
+    """Each of: the first step, the first evaluation, and what is measured besides training."""
+    epoch: _Seconds | None = None
+    """A pass over a split; None: ten times what the slowest before it suggests, at least 600."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if not isinstance(value, (str, int, float)):
+            return value
+        words = str(value).split(",")
+        if len(words) == 1 and "=" not in words[0]:
+            return dict.fromkeys(cls.model_fields, value)
+        return dict(word.partition("=")[::2] for word in words)
+
+    def __str__(self) -> str:
+        limits = self.model_dump(exclude_none=True)
+        return ",".join(f"{phase}={seconds:g}" for phase, seconds in limits.items())
+
+
 class Experiment(Frozen):
     """One comparison: every framework trains every model on every data set from every seed."""
 
@@ -86,6 +117,8 @@ class Experiment(Frozen):
     """Batch sizes at which answering is timed."""
     profile: bool = False
     """Whether one epoch more is trained under the framework's own profiler."""
+    timeout: TimeLimits = TimeLimits()
+    """Not a part of what is compared: a run may be resumed with other limits."""
     training: Training = Training()
 
     @field_validator("frameworks", "models", "datasets", "seeds", "inference")

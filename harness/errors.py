@@ -25,6 +25,18 @@ class WorkerError(Exception):
         self.details = details
 
 
+class WorkerTimeoutError(WorkerError):
+    """A worker did not answer in time and was ended."""
+
+
+class ProbeError(Exception):
+    """The machine could not be measured."""
+
+
+class DivergedError(WorkerError):
+    """A training produced numbers that are not finite."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that is none of ``known``; it guesses what was meant."""
     names = list(known)

@@ -301,8 +301,8 @@ def export_weights(folder: RunFolder, cell_id: str, out: Path) -> None:
             f"cell '{cell}' has not ended yet: let the run go on, or add --resume "
             f"--out {folder.path} to its command"
         )
-    if result.status == "failed":
-        raise BenchError(f"cell '{cell}' failed, so it has no weights: {result.error}")
+    if result.status != "ok":
+        raise BenchError(f"cell '{cell}' {result.outcome}, so it has no weights: {result.error}")
     entry = folder.manifest.datasets[cell.dataset]
     parameters = find_model(cell.model).parameters(entry.image_shape, len(entry.classes))
     save_weights(

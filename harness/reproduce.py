@@ -242,7 +242,7 @@ def _unfinished(after: Outcome | None, cell: Cell, again: RunFolder) -> str:
     if cell.framework in again.manifest.skipped:
         return f"not ready here: {again.manifest.skipped[cell.framework]}"
     if after is not None and cell.seed in after.failed:
-        return f"failed: {after.failed[cell.seed].error}"
+        return f"{after.failed[cell.seed].outcome}: {after.failed[cell.seed].error}"
     return "has not run again"
 
 

@@ -5,26 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness import __version__
 from harness.backends.registry import BackendSpec, choose_backends
-from harness.config import Experiment, Training
+from harness.config import Experiment, TimeLimits, Training, available_cpus
 from harness.data.hdf5 import DatasetFile, name_fault, open_dataset
 from harness.data.locate import resolve
 from harness.data.validation import validate
-from harness.errors import BenchError
+from harness.errors import BenchError, WorkerError
 from harness.execution.cell import now
 from harness.execution.inputs import first_weights
 from harness.execution.observer import Observer, SilentObserver
 from harness.measure.environment import collect
 from harness.models import find_model
+from harness.models.card import ModelCard
 from harness.paths import data_dir as usual_data_dir
 from harness.plan import Cell, Group, plan
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult
 from harness.session import run_group
+from harness.worker import Worker
+
+CHECK_LIMIT_S = 300.0
+"""For a framework to be imported and to look for a device."""
 
 
 @dataclass(kw_only=True, eq=False)  # by identity: pytest keeps its plugins in sets
@@ -36,7 +43,7 @@ class Comparison:
     groups: tuple[Group, ...]
     observer: Observer = field(default_factory=SilentObserver)
     error: BenchError | None = None
-    """What a person must mend, when the run stopped for that."""
+    """What a person must fix, when the run stopped for that."""
     _results: dict[str, CellResult] = field(default_factory=dict)
 
     @property
@@ -56,7 +63,7 @@ class Comparison:
         done: dict[str, CellResult] = {}
         for cell in group:
             kept = self.folder.read_result(cell)
-            if kept is not None and kept.status == "ok":
+            if kept is not None and kept.status == "ok" and not kept.unfinished:
                 done[cell.id] = kept
                 self.observer.cell_ended(kept, resumed=True)
         pending = tuple(cell for cell in group if cell.id not in done)
@@ -80,14 +87,16 @@ def prepare(
     """Check everything that can be checked before any work is done, and open the run's folder.
 
     Raises:
-        BenchError: anything that a person must mend first; nothing has been written then.
+        BenchError: anything that a person must fix first; nothing has been written then.
     """
     if not resume:
         RunFolder.check_free(out)
-    specs, skipped = choose_backends(
-        experiment.frameworks, skip_unavailable=experiment.skip_unavailable
-    )
     cards = [find_model(name) for name in experiment.models]
+    specs, skipped = choose_backends(
+        experiment.frameworks,
+        skip_unavailable=experiment.skip_unavailable,
+        refusal=partial(_refusal, experiment=experiment, cards=cards),
+    )
     entries: dict[str, DatasetEntry] = {}
     data_warnings: dict[str, tuple[str, ...]] = {}
     for name in experiment.datasets:
@@ -141,12 +150,36 @@ def prepare(
     else:
         versions = {name: found for spec in specs for name, found in spec.versions().items()}
         folder = RunFolder.create(out, manifest, collect(versions))
+    folder.lock()
     return Comparison(
         folder=folder,
         backends={spec.name: spec for spec in specs},
         groups=groups,
         observer=observer or SilentObserver(),
     )
+
+
+def _refusal(
+    spec: BackendSpec, *, experiment: Experiment, cards: Sequence[ModelCard]
+) -> str | None:
+    """Why ``spec``, which is installed, cannot run ``experiment`` here."""
+    for what, wanted, known in (
+        ("--device", experiment.device, spec.devices),
+        ("--precision", experiment.training.precision, spec.precisions),
+        *(("--models", card.module, spec.models or (card.module,)) for card in cards),
+    ):
+        if wanted not in known:
+            return f"cannot run with {what} {wanted}"
+    if experiment.device == "cpu":
+        return None
+    # Only the framework itself knows, and it is imported in a process of its own.
+    try:
+        with Worker(spec, threads=1, cpus=available_cpus(), limit_s=CHECK_LIMIT_S) as worker:
+            worker.import_framework()
+            worker.check(experiment.device)
+    except (BenchError, WorkerError) as error:
+        return f"cannot run with --device {experiment.device}: {error}"
+    return None
 
 
 def command_line(experiment: Experiment, data_dir: Path) -> str:
@@ -175,6 +208,8 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
         "--threads", str(experiment.threads),
         "--device", experiment.device,
     ]  # fmt: skip
+    if experiment.timeout != TimeLimits():
+        words += ["--timeout", str(experiment.timeout)]
     if experiment.rounds:
         words += ["--rounds", str(experiment.rounds)]
     if experiment.target is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from uuid import uuid4
 
 from harness.backends.registry import BackendSpec
-from harness.config import Experiment, available_cpus
+from harness.config import available_cpus
+from harness.errors import ProbeError
+from harness.execution.caches import remove_abandoned
 from harness.execution.cell import CellRun
-from harness.execution.extras import Showcase, keep_examples, profile, time_inference
+from harness.execution.extras import Showcase, measure_all, planned
 from harness.execution.inputs import Course, adapted_weights, first_weights
 from harness.execution.observer import Observer
 from harness.measure.peak import Gauge
@@ -23,13 +27,15 @@ def run_group(
     backends: Mapping[str, BackendSpec],
     group: Group,
     observer: Observer,
-) -> Iterator[CellResult]:
+) -> list[CellResult]:
     """Train the cells of one group in turns; a cell that fails leaves the others alone.
 
-    Every result is on disk before it is yielded.
+    A result is on disk as soon as a training has ended. Of cells that have one already, only what
+    is missing besides training is measured.
     """
     if not group:
-        return
+        return []
+    remove_abandoned()
     experiment = folder.manifest.experiment
     training = experiment.training
     entry = folder.manifest.datasets[group[0].dataset]
@@ -37,59 +43,44 @@ def run_group(
     weights = first_weights(card, entry, training, group[0].seed)
     course = Course.make(weights, training, entry.train, group[0].seed)
     cpus = available_cpus()
+    session = uuid4().hex
     with ExitStack() as stack:
         gauge = stack.enter_context(Gauge(threads=experiment.threads, cpus=cpus))
         if folder.machine is None:
-            folder.write_machine(measure_machine(gauge, experiment.threads))
+            with contextlib.suppress(ProbeError):
+                folder.write_machine(measure_machine(gauge, experiment.threads))
         runs = [
-            CellRun(
-                folder=folder,
-                spec=backends[cell.framework],
-                cell=cell,
-                course=course,
-                parameters=card.trainable_size(entry.image_shape, len(entry.classes)),
-                adapted=adapted_weights(weights, training),
-                gauge=gauge,
-                cpus=cpus,
-                observer=observer,
+            stack.enter_context(
+                CellRun(
+                    folder=folder,
+                    spec=backends[cell.framework],
+                    cell=cell,
+                    course=course,
+                    parameters=card.trainable_size(entry.image_shape, len(entry.classes)),
+                    adapted=adapted_weights(weights, training),
+                    extras=planned(experiment, cell),
+                    session=session,
+                    gauge=gauge,
+                    cpus=cpus,
+                    observer=observer,
+                )
             )
             for cell in group
         ]
-        yield from _train(runs, training.epochs, stack)
-        yield from _measure_extras(runs, experiment, Showcase.of(folder, group))
-        for run in runs:
-            yield from run.attempt(run.finish)
+        train_all(runs, training.epochs)
+        measure_all(runs, experiment, Showcase.of(folder, group))
+        return [run.finish() for run in runs]
 
 
-def _train(runs: list[CellRun], epochs: int, stack: ExitStack) -> Iterator[CellResult]:
-    """From new processes to the evaluation on the test split."""
+def train_all(runs: Sequence[CellRun], epochs: int) -> None:
+    """From new processes to the evaluation on the test split, interleaved."""
     for run in runs:
-        yield from run.attempt(run.open, stack)
+        run.attempt(run.open)
     for number in range(epochs):
         for run in runs:
-            yield from run.attempt(run.train_epoch, number)
+            run.attempt(run.train_epoch, number)
     for run in runs:
-        yield from run.attempt(run.test)
-
-
-def _measure_extras(
-    runs: list[CellRun], experiment: Experiment, showcase: Showcase | None
-) -> Iterator[CellResult]:
-    """What was asked for besides training."""
-    if showcase is not None:
-        for run in runs:
-            yield from run.attempt(keep_examples, run, showcase)
-    for number in range(experiment.training.epochs, experiment.rounds):
-        for run in runs:
-            yield from run.attempt(run.time_round, number)
-    if runs[0].cell.seed != experiment.seeds[0]:
-        return  # another seed answers no faster
-    for batch_size in experiment.inference:
-        for run in runs:
-            yield from run.attempt(time_inference, run, batch_size)
-    if experiment.profile:
-        for run in runs:
-            yield from run.attempt(profile, run)
+        run.attempt(run.test)
 
 
 def measure_machine(gauge: Gauge, threads: int) -> MachinePeak:

@@ -58,7 +58,10 @@ def run_suite(comparison: Comparison) -> None:
     ):
         # pytest-benchmark's way to say that every cell failed, which the results say too.
         warnings.filterwarnings("ignore", message="Not saving anything")
-        code = pytest.main(arguments, plugins=[_HandOver(comparison)])
+        try:
+            code = pytest.main(arguments, plugins=[_HandOver(comparison)])
+        finally:
+            comparison.folder.unlock()
     if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if comparison.error is not None:

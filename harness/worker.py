@@ -3,7 +3,7 @@
 Why a process each: frameworks that share one can crash (LLVM symbols), share thread pools and
 hide each other's memory. What crosses is NumPy arrays and plain data, over a socket pair.
 
-The child is ``python -m harness.worker FD``; it sets its CPU affinity before it imports the
+The child is ``python -m harness.worker FD PARENT``; it sets its CPU affinity before it imports the
 framework, because XLA sizes its thread pool by affinity and reads no OMP_NUM_THREADS.
 """
 
@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -30,13 +31,16 @@ from numpy.typing import NDArray
 from harness.backends.base import Backend, Task
 from harness.backends.registry import BackendSpec
 from harness.data.hdf5 import file_sha256, open_dataset
-from harness.errors import BenchError, WorkerError
+from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.measure.operations import Operation
 from harness.measure.warmup import InferenceBudget, timed_calls
+from harness.processes import follow_parent, kill, start, time_limit
 from harness.protocol.received import Digests, Received
 from harness.protocol.weights import Weights
 
 _STOP_GRACE_S = 10.0
+TIME_LIMIT_S = 24 * 3600.0
+"""Of one request, where nobody sets another."""
 
 
 class Worker:
@@ -44,6 +48,9 @@ class Worker:
 
     Every method that trains or evaluates returns seconds measured inside the child, around the
     framework's work alone: the transfer of arrays is never part of a measurement.
+
+    A request that is not answered within ``limit_s`` seconds ends the process, even one that is
+    stopped, and raises WorkerTimeoutError. The attribute may be changed between requests.
     """
 
     def __init__(
@@ -54,9 +61,12 @@ class Worker:
         cpus: tuple[int, ...],
         log: IO[bytes] | None = None,
         environment: Mapping[str, str] | None = None,
+        limit_s: float = TIME_LIMIT_S,
     ) -> None:
         """Start the process on the first ``threads`` of ``cpus``; its output goes to ``log``."""
         self.spec = spec
+        self.limit_s = limit_s
+        self._expired = False
         settings = {
             **os.environ,
             **thread_settings(threads),
@@ -66,34 +76,44 @@ class Worker:
         started = time.perf_counter()
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "harness.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+            self._process = start(
+                "harness.worker",
+                str(theirs.fileno()),
+                fds=[theirs.fileno()],
                 env=settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log or subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C reaches a whole process group; the parent decides when a worker ends.
-                start_new_session=True,
             )
             self._connection = Connection(ours.detach())
         try:
             self._call("pin", tuple(cpus[:threads]))
         except BaseException:
-            self.stop()
+            self.kill()
             raise
         self.start_s = time.perf_counter() - started
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.stop()
+        else:  # nobody waits for it any more
+            self.kill()
 
     def import_framework(self) -> float:
         """Import the backend's module and start what it needs; seconds."""
         seconds: float = self._call("import_framework", self.spec.factory)
         return seconds
+
+    def check(self, device: str) -> None:
+        """Ask the framework, once imported, whether it can use ``device`` here.
+
+        Raises:
+            BenchError: it cannot.
+        """
+        self._call("check", device)
 
     def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
         """Open the data, build the model, load ``weights``.
@@ -192,41 +212,71 @@ class Worker:
         peak: int = self._call("peak_rss_bytes")
         return peak
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked something."""
+        return not self._connection.closed and self._process.poll() is None
+
     def stop(self) -> None:
         """End the process, by force if it does not answer."""
-        with contextlib.suppress(OSError):
-            self._connection.send(("stop", ()))
-        self._connection.close()
+        if not self._connection.closed:
+            with contextlib.suppress(OSError), time_limit(_STOP_GRACE_S, self._expire):
+                self._connection.send(("stop", ()))
+            self._connection.close()
         try:
             self._process.wait(_STOP_GRACE_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process by force; it may be stopped or hang."""
+        kill(self._process)
+        self._connection.close()
+
+    def _expire(self) -> None:
+        self._expired = True
+        kill(self._process)
+        # Should a child of its own hold the other end open, or the kernel keep it from dying.
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(fileno=os.dup(self._connection.fileno())) as held,
+        ):
+            held.shutdown(socket.SHUT_RDWR)
 
     def _call(self, method: str, *arguments: object) -> Any:
         try:
-            self._connection.send((method, arguments))
-            outcome = self._connection.recv()
+            with time_limit(self.limit_s, self._expire):
+                self._connection.send((method, arguments))
+                outcome = self._connection.recv()
         except (EOFError, OSError):
-            raise WorkerError(self._death(method)) from None
+            raise self._death(method) from None
+        except Exception as error:  # of unpickling
+            message = f"{self.spec.name} returned what cannot be read: {error}".splitlines()[0]
+            raise WorkerError(message) from error
         if isinstance(outcome, _Failure):
             if outcome.by_user:
                 raise BenchError(outcome.message)
             raise WorkerError(outcome.message, outcome.details)
         return outcome
 
-    def _death(self, method: str) -> str:
+    def _death(self, method: str) -> WorkerError:
+        if self._expired:
+            kill(self._process)  # which another thread is about to have done
+            return WorkerTimeoutError(
+                f"the {self.spec.name} process did not finish {method} within {self.limit_s:g} s "
+                "and was ended (--timeout)"
+            )
         try:
             code = self._process.wait(_STOP_GRACE_S)
         except subprocess.TimeoutExpired:
-            return f"the {self.spec.name} process closed its connection during {method}"
-        if code < 0:
-            how = f"was killed by signal {-code}"
-            if code == -9:
-                how += " (out of memory?)"
+            how = "closed its connection"
         else:
             how = f"ended with exit code {code}"
-        return f"the {self.spec.name} process {how} during {method}"
+            if code < 0:
+                how = f"was killed by signal {-code}"
+            if code == -signal.SIGKILL:
+                how += " (out of memory?)"
+        return WorkerError(f"the {self.spec.name} process {how} during {method}")
 
 
 def thread_settings(threads: int) -> dict[str, str]:
@@ -265,6 +315,9 @@ class _Server:
         self.backend_class = getattr(importlib.import_module(module), name)
         self.backend_class.start()
         return time.perf_counter() - start
+
+    def check(self, device: str) -> None:
+        self.backend_class.check(device)
 
     def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
         start = time.perf_counter()
@@ -408,4 +461,5 @@ if __name__ == "__main__":
     # Under its real name, so that what crosses unpickles to the same classes on both sides.
     from harness.worker import serve as _serve
 
+    follow_parent(sys.argv[2])
     _serve(Connection(int(sys.argv[1])))

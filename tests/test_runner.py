@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
 from harness.cli.run import _settings, run
-from harness.config import load_experiment, parse_experiment
+from harness.config import Experiment, TimeLimits, load_experiment, parse_experiment
 from harness.data import hdf5
 from harness.errors import BenchError
 from harness.paths import data_dir
@@ -24,6 +25,8 @@ ADAM = {"name": "adam", "learning_rate": 1e-3, "momentum": 0.5, "epsilon": 1e-6,
         {"seeds": [3, 1], "datasets": ["digits", "a folder/x's.h5"], "skip_unavailable": True},
         {"models": ["lenet5-relu", "lenet5"], "threads": 1, "training": {"batch_size": 7}},
         {"training": {"optimizer": {"learning_rate": 0.1 + 0.2, "weight_decay": 1e-5}}},
+        {"timeout": {"epoch": 7.5}},
+        {"timeout": {"start": 1, "compile": 2}},
     ],
 )
 def test_the_command_parses_back_into_the_same_experiment(settings, tmp_path):
@@ -33,6 +36,41 @@ def test_the_command_parses_back_into_the_same_experiment(settings, tmp_path):
     options = run.make_context(verb, words).params
     assert options.pop("data_dir") == tmp_path
     assert load_experiment(None, _settings(options)) == experiment
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        ("60", (60, 60, 60)),
+        (60, (60, 60, 60)),
+        ("epoch=5", (900, 3600, 5)),
+        ("start=1.5,compile=2", (1.5, 2, None)),
+    ],
+)
+def test_time_limits_are_given_for_all_phases_or_for_some(given, limits):
+    found = parse_experiment({"timeout": given}, where="test").timeout
+    assert (found.start, found.compile, found.epoch) == limits
+    assert TimeLimits.model_validate(str(found)) == found
+    assert "--timeout" in command_line(Experiment(timeout=found), data_dir())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("soon", "timeout.start: input should be a valid number"),
+        ("0", "timeout.start: input should be greater than 0"),
+        ("inf", "timeout.start: input should be a finite number"),
+        ("epoch=", "timeout.epoch: input should be a valid number"),
+        ("training=5", "unknown setting 'timeout.training'"),
+    ],
+)
+def test_faulty_time_limits(given, message):
+    with pytest.raises(BenchError, match=message):
+        parse_experiment({"timeout": given}, where="test")
+
+
+def test_usual_time_limits_are_not_spelled_out():
+    assert "--timeout" not in command_line(Experiment(), data_dir())
 
 
 def test_the_usual_data_folder_is_not_spelled_out():
@@ -89,3 +127,59 @@ def test_the_manifest_says_what_will_run(check, small_file):
     entry = manifest.datasets["small"]
     assert (entry.train, entry.val, entry.test) == (40, 9, 12)
     assert entry.sha256 == hdf5.file_sha256(small_file)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["--device", "gpu"], "framework 'torch' cannot run with --device gpu: "),
+        (
+            ["--device", "gpu", "--frameworks", "julia-reference"],
+            "cannot run with --device gpu (or",
+        ),
+        (["--precision", "float64"], "'torch-bf16' cannot run with --precision float64 (or pass"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_refused_before_there_is_a_folder(
+    settings, message, small_file, tmp_path, ready, monkeypatch
+):
+    """The frameworks are asked, and not imported here."""
+    frameworks = "torch-bf16" if "--precision" in settings else "torch"
+    ready("julia-reference" if "julia-reference" in settings else frameworks)
+    words = ["--frameworks", frameworks, "--datasets", str(small_file), "--batch-size", "8"]
+    options = run.make_context("run", [*words, *settings]).params
+    experiment = load_experiment(None, _settings(options))
+    with pytest.raises(BenchError) as caught:
+        prepare(experiment, out=tmp_path / "run", data_dir=tmp_path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings", "message"),
+    [
+        ({"devices": ("cpu",)}, {"device": "gpu"}, "cannot run with --device gpu"),
+        ({"factory": "planted:NoDevice"}, {"device": "gpu"}, "gpu: no such device: plug it in"),
+        ({}, {"device": "gpu"}, None),
+        ({"models": ("resnet18",)}, {}, "cannot run with --models lenet5"),
+        ({"precisions": ("float64",)}, {}, "cannot run with --precision float32"),
+    ],
+)
+def test_each_backend_is_asked(
+    fields, settings, message, planted, small_file, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(planted, "limited", replace(planted["sound"], name="limited", **fields))
+    settings = {"datasets": [str(small_file)], "training": {"batch_size": 8}} | settings
+    for skip in (False, True):
+        experiment = parse_experiment(
+            {"frameworks": ["limited", "sound"], "skip_unavailable": skip} | settings, where="test"
+        )
+        out = tmp_path / f"run{skip}"
+        if message is None or skip:
+            skipped = prepare(experiment, out=out, data_dir=tmp_path).folder.manifest.skipped
+            assert list(skipped) == ([] if message is None else ["limited"])
+            continue
+        with pytest.raises(BenchError, match=f"framework 'limited' .*{message}"):
+            prepare(experiment, out=out, data_dir=tmp_path)
+        assert not out.exists()

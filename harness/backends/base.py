@@ -63,6 +63,16 @@ class Backend(ABC):
         Timed together with the import.
         """
 
+    @classmethod  # noqa: B027 - most devices need no look
+    def check(cls, device: str) -> None:
+        """See whether the framework, imported and started, can use ``device`` here.
+
+        Asked before a run on anything but the CPU.
+
+        Raises:
+            BenchError: it cannot; the message says what to do.
+        """
+
     @abstractmethod
     def __init__(self, task: Task) -> None: ...
 

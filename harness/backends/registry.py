@@ -100,6 +100,11 @@ class BackendSpec:
     """What its process needs in its environment to use so many threads."""
     by_default: bool = True
     """Whether it runs when no framework is named; variants of a row run only when asked for."""
+    devices: tuple[str, ...] = ("cpu", "gpu")
+    """What it can train on, if the machine has it."""
+    precisions: tuple[str, ...] = ("float32", "float64")
+    models: tuple[str, ...] = ()
+    """Modules of the model cards that it has; none: all."""
     reduced: str = ""
     """What it computes with fewer digits than the task asks for; empty: nothing."""
     role: Role = "plain"
@@ -189,6 +194,7 @@ BACKENDS: dict[str, BackendSpec] = {
         ),
         BackendSpec(
             name="torch-bf16",
+            precisions=("float32",),
             title="PyTorch (torch.compile, bfloat16)",
             family="torch",
             factory="harness.backends.torch.train:Bfloat16TorchBackend",
@@ -241,6 +247,7 @@ BACKENDS: dict[str, BackendSpec] = {
         ),
         BackendSpec(
             name="jax-bf16",
+            precisions=("float32",),
             title="JAX (bfloat16)",
             family="jax",
             factory="harness.backends.jax.train:Bfloat16JaxBackend",
@@ -256,6 +263,7 @@ BACKENDS: dict[str, BackendSpec] = {
         ),
         BackendSpec(
             name="knet",
+            devices=("cpu",),
             title="Julia (Knet.jl)",
             family="julia",
             factory="harness.backends.julia.train:KnetBackend",
@@ -285,6 +293,7 @@ BACKENDS: dict[str, BackendSpec] = {
         ),
         BackendSpec(
             name="julia-reference",
+            devices=("cpu",),
             title="Julia (reference engine)",
             family="julia",
             factory="harness.backends.julia.train:JuliaBackend",
@@ -335,11 +344,15 @@ def find_backend(name: str) -> BackendSpec:
 
 
 def choose_backends(
-    names: Sequence[str], *, skip_unavailable: bool
+    names: Sequence[str],
+    *,
+    skip_unavailable: bool,
+    refusal: Callable[[BackendSpec], str | None] = lambda spec: None,
 ) -> tuple[tuple[BackendSpec, ...], dict[str, str]]:
     """Those of ``names`` that can run, and for the others why not.
 
-    Without names: every backend that is ready and runs by default.
+    Without names: every backend that is ready and runs by default. ``refusal`` says why one that
+    is installed cannot do what is asked.
 
     Raises:
         BenchError: an unknown name; one that cannot run, unless ``skip_unavailable``; none at all.
@@ -348,7 +361,7 @@ def choose_backends(
     specs = list(dict.fromkeys(map(find_backend, names))) or [
         spec for spec in BACKENDS.values() if spec.by_default
     ]
-    reasons = {spec.name: reason for spec in specs if (reason := spec.missing()) is not None}
+    reasons = {spec.name: r for spec in specs if (r := spec.missing() or refusal(spec)) is not None}
     if reasons and names and not skip_unavailable:
         listed = "; ".join(f"'{name}' {reason}" for name, reason in reasons.items())
         raise BenchError(

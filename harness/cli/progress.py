@@ -23,12 +23,18 @@ from harness.results.records import CellResult, Epoch, Score
 
 def summary(result: CellResult) -> str:
     """One line on a finished cell."""
-    if result.test is None or result.phases is None:
-        return f"{result.cell}: FAILED, {result.error}"
+    if result.status != "ok" or result.test is None or result.phases is None:
+        return f"{result.cell}: {result.outcome.upper()}, {result.error}"
     rates = sorted(result.images_per_second)
+    lost = "".join(
+        f"; {name} FAILED, {extra.message}"
+        for name, extra in result.extras.items()
+        if extra.state == "failed"
+    )
     return (
         f"{result.cell}: {_score(result.test)}, "
         f"{rates[len(rates) // 2]:,.0f} images/s, first step {result.phases.first_step_s:.2f} s"
+        f"{lost}"
     )
 
 
@@ -104,7 +110,7 @@ class LiveProgress:
         # A cell that was kept, or that failed half way, will do no more epochs.
         missing = self._epochs - self._seen.pop(result.cell.id, 0)
         self._progress.update(self._task, advance=missing)
-        style = "red" if result.status == "failed" else None
+        style = None if result.status == "ok" else "red"
         self._progress.console.print(summary(result), style=style, markup=False)
 
 

@@ -29,33 +29,36 @@ def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: 
     Exit code 1 when a cell came out otherwise: other inputs, another first loss, an accuracy or a
     speed that differs by more than chance and the machine's drift explain.
     """
+    from harness.cli.stopping import reporting_early
+    from harness.errors import BenchError
+    from harness.suite import default_run_folder
+
+    if resume and out is None:
+        raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
+    folder = out or default_run_folder()
+    with reporting_early(folder):
+        _reproduce(directory, folder, data_dir, resume)
+
+
+def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: bool) -> None:
     from rich.text import Text
 
-    from harness import paths, signals
+    from harness import paths
     from harness.cli.progress import observer_for_terminal
     from harness.console import terminal
-    from harness.errors import BenchError
     from harness.report.render import render
     from harness.reproduce import experiment_of, hold, write
     from harness.results.folder import RunFolder
     from harness.runner import prepare
-    from harness.suite import default_run_folder, run_suite
+    from harness.suite import run_suite
 
-    if resume and out is None:
-        raise BenchError("--resume goes on with the run in --out: name its folder with --out DIR")
-    original = RunFolder.open(directory)
-    folder, data = out or default_run_folder(), paths.data_dir(data_dir)
+    original, data = RunFolder.open(directory), paths.data_dir(data_dir)
     experiment = experiment_of(original, data)
     comparison = prepare(experiment, out=folder, data_dir=data, resume=resume)
     observer = observer_for_terminal(len(comparison.cells), experiment.training.epochs)
     comparison.observer = observer
-    try:
-        with observer.display():
-            run_suite(comparison)
-    except KeyboardInterrupt:
-        how = signals.description()
-        terminal.error(f"{how}; finished cells are kept: add --resume --out {folder} to go on")
-        raise SystemExit(signals.exit_code()) from None
+    with observer.display():
+        run_suite(comparison)
     render(folder)
     found = hold(original, comparison.folder)
     path = write(comparison.folder, found)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from harness.config import Experiment
 
 
 def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
@@ -84,6 +87,12 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
 @click.option("--profile", is_flag=True, help="Tell how the time divides into operations.")
 @click.option("--device", metavar="cpu|gpu", help="[default: cpu]")
 @click.option(
+    "--timeout",
+    metavar="SECONDS",
+    help="End a worker whose phase takes longer; or start=S,compile=S,epoch=S [default: 900 to "
+    "start, 3600 where it may compile, ten times what earlier epochs suggest, at least 600].",
+)
+@click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
@@ -95,7 +104,9 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
     help="Folder of the run [default: runs/ and the time].",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option(
+    "--resume", is_flag=True, help="Continue the run in --out: train and measure what is missing."
+)
 @click.option(
     "--skip-unavailable", is_flag=True, help="Go on without frameworks that are not ready."
 )
@@ -107,37 +118,37 @@ def run(
     **options: Any,
 ) -> None:
     """Train the same networks, from the same numbers, in several frameworks; write a report."""
-    from harness import paths, signals
-    from harness.cli.progress import observer_for_terminal
+    from harness.cli.stopping import reporting_early
     from harness.config import load_experiment
-    from harness.console import terminal
-    from harness.runner import prepare
-    from harness.suite import default_run_folder, run_suite
+    from harness.suite import default_run_folder
 
     if resume and out is None:
-        raise BenchError("--resume goes on with the run in --out: name its folder with --out DIR")
-    experiment = load_experiment(config_path, _settings(options))
+        raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
     out = out or default_run_folder()
+    with reporting_early(out):
+        _run(load_experiment(config_path, _settings(options)), out, data_dir, resume)
+
+
+def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool) -> None:
+    from harness import paths
+    from harness.cli.progress import observer_for_terminal
+    from harness.console import terminal
+    from harness.report.render import render
+    from harness.report.terminal import headline_table
+    from harness.runner import prepare
+    from harness.suite import run_suite
+
     comparison = prepare(experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume)
     for name, reason in comparison.folder.manifest.skipped.items():
         terminal.warn(f"going on without '{name}': {reason}")
     observer = observer_for_terminal(len(comparison.cells), experiment.training.epochs)
     comparison.observer = observer
-    try:
-        with observer.display():
-            run_suite(comparison)
-    except KeyboardInterrupt:
-        how = signals.description()
-        terminal.error(f"{how}; finished cells are kept: add --resume --out {out} to go on")
-        raise SystemExit(signals.exit_code()) from None
-
-    from harness.report.render import render
-    from harness.report.terminal import headline_table
-
+    with observer.display():
+        run_suite(comparison)
     report = render(out)
     terminal.print(headline_table(comparison.folder))
     terminal.note(f"report: {report}")
-    if any(result.status == "failed" for result in comparison.folder.results()):
+    if any(r.status != "ok" or r.unfinished for r in comparison.folder.results()):
         raise SystemExit(1)
 
 
@@ -154,6 +165,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         seeds=options["seeds"],
         threads=options["threads"],
         device=options["device"],
+        timeout=options["timeout"],
         skip_unavailable=options["skip_unavailable"] or None,
         rounds=options["rounds"],
         target=options["target"],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +16,25 @@ from harness.backends.base import Task
 from harness.backends.registry import BackendSpec
 from harness.config import Training
 from harness.data.hdf5 import SplitReader, open_dataset
-from harness.errors import WorkerError
+from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeoutError
+from harness.execution.caches import compile_cache
 from harness.execution.inputs import Course
 from harness.execution.observer import Observer
 from harness.measure.conditions import Conditions, watching
 from harness.measure.metrics import evaluate
-from harness.measure.operations import Operation
 from harness.measure.peak import Gauge
 from harness.measure.warmup import WarmUp, until_steady
 from harness.plan import Cell
 from harness.protocol.positives import balancing_weights
-from harness.protocol.weights import Origin, digest, save_weights
+from harness.protocol.weights import Origin, digest, read_weights, save_weights
 from harness.results.folder import CellArrays, RunFolder
-from harness.results.records import CellResult, Epoch, Identity, Latency, Phases, Round, Score
+from harness.results.records import CellResult, Epoch, Extra, Identity, Phases, Round, Score
 from harness.worker import Worker
+
+PASS_LIMIT_FACTOR = 10.0
+"""A pass over a split may take so many times what the slowest before it suggests,"""
+PASS_LIMIT_S = 600.0
+"""and at least so long."""
 
 
 def now() -> str:
@@ -37,7 +43,11 @@ def now() -> str:
 
 
 class CellRun:
-    """One cell on its way from a new process to a result."""
+    """One cell on its way from a new process to a result. Use as a context manager.
+
+    ``result`` is there, and on disk, as soon as the training has ended, well or not. Where an
+    earlier run has left one, only its missing extras are measured.
+    """
 
     def __init__(
         self,
@@ -48,6 +58,8 @@ class CellRun:
         course: Course,
         parameters: int,
         adapted: tuple[str, ...],
+        extras: tuple[str, ...],
+        session: str,
         gauge: Gauge,
         cpus: tuple[int, ...],
         observer: Observer,
@@ -58,51 +70,114 @@ class CellRun:
         self.course = course
         self.parameters = parameters
         self.adapted = adapted
+        self.extras = extras
+        self.session = session
         self.gauge = gauge
         self.cpus = cpus
         self.observer = observer
         self.entry = folder.manifest.datasets[cell.dataset]
-        self.ended = False
+        self.limits = folder.manifest.experiment.timeout
         self.phases: Phases | None = None
         self.warm_up: WarmUp | None = None
         self.identity: Identity | None = None
+        self.facts: dict[str, str] = {}
         self.epochs: list[Epoch] = []
         self.losses: list[NDArray[np.float64]] = []
-        self.extra_rounds: list[Round] = []
-        self.inference: list[Latency] = []
-        self.operations: dict[Operation, float] = {}
+        self.result: CellResult | None = None
+        kept = folder.read_result(cell)
+        if kept is not None and kept.status == "ok":
+            again = {name: Extra() for name in kept.unfinished}
+            self.result = kept.model_copy(update={"extras": kept.extras | again})
+        self._resources = ExitStack()
+        self._worker: Worker | None = None
 
-    def attempt(
-        self, action: Callable[..., CellResult | None], *arguments: object
-    ) -> Iterator[CellResult]:
-        """Do ``action`` unless this session has ended; yield the result if that ends it."""
-        if self.ended:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._resources.__exit__(kind, error, traceback)
+
+    @property
+    def worker(self) -> Worker:
+        assert self._worker is not None
+        return self._worker
+
+    @property
+    def epoch_count(self) -> int:
+        return len(self.course.orders)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Extras that are still to be measured."""
+        extras = self.result.extras if self.result is not None else {}
+        return tuple(name for name, extra in extras.items() if extra.state == "missing")
+
+    def attempt(self, action: Callable[..., None], *arguments: object) -> None:
+        """Do ``action``, a part of the training, unless there is a result.
+
+        A worker that fails makes a result of it, and is ended at once.
+        """
+        if self.result is not None:
             return
         try:
-            result = action(*arguments)
+            action(*arguments)
         except WorkerError as error:
-            result = CellResult(
-                cell=self.cell,
-                status="failed",
-                error=str(error),
-                started=self.started,
-                phases=self.phases,
-                epochs=tuple(self.epochs),
-                identity=self.identity,
-                parameters=self.parameters,
-                adapted=self.adapted,
-            )
-        if result is not None:
-            self.ended = True
-            self.folder.write_result(result)
-            self.observer.cell_ended(result, resumed=False)
-            yield result
+            self._close(error)
+            self.result = self._result(status=_status(error), error=str(error))
+            self.folder.write_result(self.result)
+            self.observer.cell_ended(self.result, resumed=False)
 
-    def open(self, stack: ExitStack) -> None:
+    def attempt_extra(self, name: str, action: Callable[..., None], *arguments: object) -> None:
+        """Do ``action``, a part of what ``name`` measures, while that is pending.
+
+        A worker that fails loses this measurement alone; another takes its place.
+        """
+        if name not in self.pending:
+            return
+        try:
+            self._ensure_worker()
+            action(self, *arguments)
+        except WorkerError as error:
+            self.end_extra(name, "failed", str(error))
+
+    def end_extra(self, name: str, state: Literal["done", "failed"], message: str = "") -> None:
+        """Keep that the measurement ``name`` ended, if it was pending."""
+        if name in self.pending:
+            assert self.result is not None
+            extra = Extra(state=state, message=message, session=self.session)
+            self.update(extras=self.result.extras | {name: extra})
+
+    def update(self, *, write: bool = True, **fields: object) -> None:
+        """Change these fields of the result."""
+        assert self.result is not None
+        self.result = self.result.model_copy(update=fields)
+        if write:
+            self.folder.write_result(self.result)
+
+    def finish(self) -> CellResult:
+        """End the worker."""
+        assert self.result is not None
+        if self.result.status == "ok":
+            self._close()
+            self.observer.cell_ended(self.result, resumed=False)
+        return self.result
+
+    def _close(self, error: WorkerError | None = None) -> None:
+        """End the worker and remove what it compiled; by force after an ``error``."""
+        self._resources.__exit__(type(error) if error else None, error, None)
+        self._resources = ExitStack()
+
+    def open(self) -> None:
         """Start the worker, and measure everything that happens once."""
         self.started = now()
-        import_s, build_s = self._start(stack)
+        import_s, build_s = self._start()
         first_step_s, first_predict_s = self._compile()
+        self.facts = self.worker.facts()
         self.phases = Phases(
             start_s=self.worker.start_s,
             import_s=import_s,
@@ -113,7 +188,7 @@ class CellRun:
         self.warm_up = self._warm_up()
         self.worker.load_weights(self.course.weights)  # the warm-up has trained: start over
 
-    def _start(self, stack: ExitStack) -> tuple[float, float]:
+    def _start(self) -> tuple[float, float]:
         """A process with the framework, the network and its initial weights.
 
         Returns the seconds of the import and of building.
@@ -129,14 +204,15 @@ class CellRun:
             positive_weights=self._positive_weights(experiment.training),
         )
         self.observer.phase_started(self.cell, "importing")
-        caches = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cache-"))
-        self.worker = stack.enter_context(
+        caches = self._resources.enter_context(compile_cache())
+        self._worker = self._resources.enter_context(
             Worker(
                 self.spec,
                 threads=task.threads,
                 cpus=self.cpus,
-                log=stack.enter_context(self.folder.log_path(self.cell).open("wb")),
+                log=self._resources.enter_context(self.folder.log_path(self.cell).open("ab")),
                 environment=_cold_caches(caches),
+                limit_s=self.limits.start,
             )
         )
         import_s = self.worker.import_framework()
@@ -153,6 +229,7 @@ class CellRun:
     def _compile(self) -> tuple[float, float]:
         """Compile what training and evaluation need; seconds of the first of each."""
         self.observer.phase_started(self.cell, "compiling")
+        self.worker.limit_s = self.limits.compile
         first_step_s, _ = self.worker.train_epoch(
             self.course.orders[0][:1], self.course.rates[0][:1], _first(self.course.moves[0], 1)
         )
@@ -170,7 +247,22 @@ class CellRun:
 
         warm_up = until_steady(train, len(order), multiple)
         self.worker.forbid_compilation()
+        self._warm_up_s_per_image = warm_up.seconds / (warm_up.steps * order.shape[1])
         return warm_up
+
+    def _ensure_worker(self) -> None:
+        """A worker that holds the trained weights, in place of one that is gone or never was."""
+        if self._worker is not None and self._worker.alive:
+            return
+        self._close()
+        try:
+            self._start()
+            self._compile()
+            self._warm_up()
+            self.worker.load_weights(read_weights(self.folder.weights_path(self.cell)).weights)
+        except WorkerError as error:
+            self._close(error)
+            raise
 
     def train_epoch(self, number: int) -> None:
         """One round: train, then evaluate on the validation split, timed apart."""
@@ -179,6 +271,11 @@ class CellRun:
         if losses.shape != (len(order),):
             raise WorkerError(
                 f"{self.spec.name} returned losses of shape {losses.shape} for {len(order)} steps"
+            )
+        if len(wrong := _not_finite(losses)):
+            step = int(wrong[0])
+            raise DivergedError(
+                f"the loss of step {step + 1} of epoch {number + 1} is {losses[step]}"
             )
         evaluate_s, logits, split = self._predict("val")
         validation = evaluate(self.entry.task, logits, split.labels)
@@ -196,31 +293,46 @@ class CellRun:
         self.epochs.append(epoch)
         self.observer.epoch_ended(self.cell, number + 1, epoch)
 
+    def time_round(self, number: int) -> Round:
+        """Train as in epoch ``number``, for the clock alone."""
+        seconds, _, conditions = self._timed_pass(number)
+        images = self.course.orders[number].size
+        return Round(seconds=seconds, images=images, conditions=conditions)
+
     def _timed_pass(self, number: int) -> tuple[float, NDArray[np.float64], Conditions | None]:
         """Train on the batches of epoch ``number``; seconds, losses, and the machine meanwhile."""
-        precision = self.folder.manifest.experiment.training.precision
-        speed = self.gauge.gemm_gflops(precision)
+        self.worker.limit_s = self._pass_limit(self.course.orders[number].size)
+        inputs = self.course.orders[number], self.course.rates[number], self.course.moves[number]
+        try:
+            speed = self.gauge.gemm_gflops(self.folder.manifest.experiment.training.precision)
+        except ProbeError:
+            return *self.worker.train_epoch(*inputs), None
         with watching(self.worker.pid, self.cpus[: self._threads], speed) as watch:
-            seconds, losses = self.worker.train_epoch(
-                self.course.orders[number], self.course.rates[number], self.course.moves[number]
-            )
+            seconds, losses = self.worker.train_epoch(*inputs)
         return seconds, losses, watch.conditions
 
+    def _pass_limit(self, images: int) -> float:
+        """Seconds that a pass over so many images may take."""
+        if self.limits.epoch is not None:
+            return self.limits.epoch
+        epochs = self.epochs or (self.result.epochs if self.result is not None else ())
+        slowest = max(
+            (epoch.seconds / epoch.images for epoch in epochs),
+            default=self._warm_up_s_per_image,
+        )
+        return max(PASS_LIMIT_S, PASS_LIMIT_FACTOR * slowest * images)
+
     def test(self) -> None:
-        """Evaluate on the test split; keep predictions and weights."""
+        """Evaluate on the test split; keep predictions, weights and the result."""
         self.identity = self._identity()
         seconds, logits, split = self._predict("test")
-        found = evaluate(self.entry.task, logits, split.labels)
-        self.score = Score(
-            examples=found.examples,
-            correct=found.correct,
-            accuracy=found.accuracy,
-            loss=found.loss,
-            auroc=found.auroc,
-            seconds=seconds,
-        )
+        weights = self.worker.save_weights()
+        for name, array in weights.items():
+            if len(wrong := _not_finite(array)):
+                raise DivergedError(f"after training a weight of {name} is {array.flat[wrong[0]]}")
         # Of the work measured, not of what follows.
-        self.peak_rss_bytes = self.worker.peak_rss_bytes()
+        peak_rss_bytes = self.worker.peak_rss_bytes()
+        found = evaluate(self.entry.task, logits, split.labels)
         self.folder.write_arrays(
             self.cell,
             CellArrays(
@@ -232,7 +344,7 @@ class CellRun:
         )
         save_weights(
             self.folder.weights_path(self.cell),
-            self.worker.save_weights(),
+            weights,
             model=self.cell.model,
             origin=Origin(
                 framework=self.cell.framework,
@@ -243,6 +355,20 @@ class CellRun:
                 classes=self.entry.classes,
             ),
         )
+        score = Score(
+            examples=found.examples,
+            correct=found.correct,
+            accuracy=found.accuracy,
+            loss=found.loss,
+            auroc=found.auroc,
+            seconds=seconds,
+        )
+        self.result = self._result(
+            test=score,
+            peak_rss_bytes=peak_rss_bytes,
+            extras={name: Extra() for name in self.extras},
+        )
+        self.folder.write_result(self.result)
 
     def _identity(self) -> Identity:
         """Digests of what the worker received, which must be what was sent.
@@ -262,36 +388,19 @@ class CellRun:
                 raise WorkerError(f"what reached {self.spec.name} is not the {name} that was sent")
         return identity
 
-    def time_round(self, number: int) -> None:
-        """One more round for the clock alone: the first epochs over again, from the start."""
-        epochs = len(self.course.orders)
-        if number % epochs == 0:
-            self.observer.phase_started(self.cell, "timing")
-            self.worker.load_weights(self.course.weights)
-        seconds, _, conditions = self._timed_pass(number % epochs)
-        images = self.course.orders[number % epochs].size
-        self.extra_rounds.append(Round(seconds=seconds, images=images, conditions=conditions))
-
-    def finish(self) -> CellResult:
-        """End the worker."""
-        result = CellResult(
+    def _result(self, **fields: Any) -> CellResult:
+        return CellResult(
             cell=self.cell,
             started=self.started,
             phases=self.phases,
             warm_up=self.warm_up,
             epochs=tuple(self.epochs),
-            test=self.score,
             identity=self.identity,
             parameters=self.parameters,
             adapted=self.adapted,
-            facts=self.worker.facts(),
-            peak_rss_bytes=self.peak_rss_bytes,
-            extra_rounds=tuple(self.extra_rounds),
-            inference=tuple(self.inference),
-            operations=self.operations,
+            facts=self.facts,
+            **fields,
         )
-        self.worker.stop()
-        return result
 
     @property
     def _threads(self) -> int:
@@ -305,22 +414,45 @@ class CellRun:
 
     def _predict(self, name: str) -> tuple[float, NDArray[np.floating], SplitReader]:
         """Seconds, logits and the labels and groups of a split."""
-        seconds, logits = self.worker.predict(name)
         # A budget of nothing: the pixels stay on the disk, this process wants labels only.
         with open_dataset(Path(self.entry.path), memory_budget=0) as data:
             split = data.split(name)
+        # It may compile for another size of batch.
+        self.worker.limit_s = self.limits.epoch or max(
+            self.limits.compile, self._pass_limit(len(split))
+        )
+        seconds, logits = self.worker.predict(name)
         wanted = (len(split), len(self.entry.classes))
         if logits.shape != wanted:
             raise WorkerError(
                 f"{self.spec.name} returned logits of shape {logits.shape}, not {wanted}"
             )
+        if len(wrong := _not_finite(logits)):
+            image, output = np.unravel_index(wrong[0], logits.shape)
+            raise DivergedError(
+                f"a logit of image {image} of the {name} split is {logits[image, output]}"
+            )
         return seconds, logits, split
+
+
+def _not_finite(array: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Flat indices of what is NaN or infinite."""
+    return np.flatnonzero(~np.isfinite(array))
+
+
+def _status(error: WorkerError) -> Literal["failed", "timeout", "diverged"]:
+    match error:
+        case WorkerTimeoutError():
+            return "timeout"
+        case DivergedError():
+            return "diverged"
+    return "failed"
 
 
 def _first(moves: NDArray[np.int64] | None, steps: int) -> NDArray[np.int64] | None:
     return None if moves is None else moves[:steps]
 
 
-def _cold_caches(folder: str) -> dict[str, str]:
+def _cold_caches(folder: Path) -> dict[str, str]:
     """Settings under which a framework compiles from nothing, so that its cost is seen."""
-    return {"TORCHINDUCTOR_CACHE_DIR": folder, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    return {"TORCHINDUCTOR_CACHE_DIR": str(folder), "JAX_ENABLE_COMPILATION_CACHE": "false"}

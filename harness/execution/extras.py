@@ -1,16 +1,19 @@
-"""What is measured besides training, each part by itself: answers, operations, example pictures."""
+"""What is measured besides training, each by itself: one that fails costs nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from harness.config import Experiment
 from harness.data.hdf5 import open_dataset
 from harness.errors import WorkerError
 from harness.execution.cell import CellRun
 from harness.measure.examples import Examples, choose
 from harness.measure.warmup import InferenceBudget
-from harness.plan import Group
+from harness.plan import Cell, Group
 from harness.results.folder import RunFolder
 from harness.results.records import Latency
 
@@ -25,14 +28,9 @@ class Showcase:
     chosen: Examples | None = None
 
     @classmethod
-    def of(cls, folder: RunFolder, group: Group) -> Showcase | None:
-        """What a finished cell of the group has kept already.
-
-        None for all seeds but the run's first: their pictures would say the same again.
-        """
+    def of(cls, folder: RunFolder, group: Group) -> Showcase:
+        """What a finished cell of the group has kept already."""
         first = group[0]
-        if first.seed != folder.manifest.experiment.seeds[0]:
-            return None
         for cell in folder.manifest.cells:
             if cell.model_copy(update={"framework": first.framework}) != first:
                 continue
@@ -46,7 +44,36 @@ class Showcase:
         return cls()
 
 
-def keep_examples(run: CellRun, showcase: Showcase) -> None:
+def planned(experiment: Experiment, cell: Cell) -> tuple[str, ...]:
+    """Names of what is to be measured of ``cell`` besides training, in that order."""
+    first = cell.seed == experiment.seeds[0]  # another seed would tell the same again
+    asked = {
+        "examples": first,
+        "rounds": experiment.rounds > experiment.training.epochs,
+        "inference": first and bool(experiment.inference),
+        "profile": first and experiment.profile,
+    }
+    return tuple(name for name, wanted in asked.items() if wanted)
+
+
+def measure_all(runs: Sequence[CellRun], experiment: Experiment, showcase: Showcase) -> None:
+    """Measure what is pending of ``runs``, one thing after the other, interleaved."""
+    rounds = range(experiment.training.epochs, experiment.rounds)
+    steps: dict[str, list[Callable[[CellRun], None]]] = {
+        "examples": [partial(keep_examples, showcase=showcase)],
+        "rounds": [partial(time_round, number=number) for number in rounds],
+        "inference": [partial(time_inference, batch_size=size) for size in experiment.inference],
+        "profile": [profile],
+    }
+    for name, actions in steps.items():
+        for action in actions:
+            for run in runs:
+                run.attempt_extra(name, action)
+        for run in runs:
+            run.end_extra(name, "done")
+
+
+def keep_examples(run: CellRun, *, showcase: Showcase) -> None:
     """Add the group's examples, and this cell's maps of them, to what is kept of the test split."""
     arrays = run.folder.read_arrays(run.cell)
     assert arrays is not None
@@ -57,6 +84,7 @@ def keep_examples(run: CellRun, showcase: Showcase) -> None:
         )
         if not len(examples.rows):
             return
+    run.worker.limit_s = run.limits.compile
     maps = run.worker.activation_maps("test", examples.rows, examples.outputs)
     if maps.ndim != 3 or len(maps) != len(examples.rows):
         raise WorkerError(
@@ -75,16 +103,36 @@ def keep_examples(run: CellRun, showcase: Showcase) -> None:
     showcase.chosen = examples
 
 
-def time_inference(run: CellRun, batch_size: int) -> None:
+def time_round(run: CellRun, *, number: int) -> None:
+    """One more round for the clock alone: the first epochs over again, from the start."""
+    assert run.result is not None
+    before = run.result.extra_rounds
+    if number % run.epoch_count == 0:
+        run.observer.phase_started(run.cell, "timing")
+        run.worker.load_weights(run.course.weights)
+    if number == run.epoch_count:
+        before = ()  # of an earlier process: not to be mixed with what this one measures
+    timed = run.time_round(number % run.epoch_count)
+    run.update(write=False, extra_rounds=(*before, timed))
+
+
+def time_inference(run: CellRun, *, batch_size: int) -> None:
     """Answers to one batch of test images in memory, again and again."""
+    assert run.result is not None
+    if any(latency.batch_size == batch_size for latency in run.result.inference):
+        return
     run.observer.phase_started(run.cell, f"answering {batch_size}")
+    run.worker.limit_s = run.limits.compile
     first, *later = run.worker.infer("test", batch_size, InferenceBudget())
-    run.inference.append(Latency(batch_size=batch_size, first_s=first, seconds=tuple(later)))
+    latency = Latency(batch_size=batch_size, first_s=first, seconds=tuple(later))
+    run.update(inference=(*run.result.inference, latency))
 
 
 def profile(run: CellRun) -> None:
     """Some steps more under the framework's own profiler."""
     run.observer.phase_started(run.cell, "profiling")
+    run.worker.limit_s = run.limits.compile
     run.worker.load_weights(run.course.weights)
     steps = slice(0, PROFILED_STEPS)
-    run.operations = run.worker.profile(run.course.orders[0][steps], run.course.rates[0][steps])
+    operations = run.worker.profile(run.course.orders[0][steps], run.course.rates[0][steps])
+    run.update(write=False, operations=operations)

@@ -7,6 +7,7 @@ threads when it is imported, and so that no thread of it lives where frameworks 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -18,7 +19,8 @@ from typing import Any, Literal, Self, cast
 
 import numpy as np
 
-from harness.errors import BenchError
+from harness.errors import ProbeError
+from harness.processes import follow_parent, kill, start, time_limit
 
 Precision = Literal["float32", "float64"]
 _SIDE = 1024
@@ -29,33 +31,36 @@ _REPEATS = 8
 _QUICK_REPEATS = 3
 
 
+STOP_GRACE_S = 5.0
+"""For the child to end by itself."""
+MOST_FAILURES = 2
+
+
 class Gauge:
-    """A child process that measures, on the given processors, whenever it is asked to."""
+    """A child process that measures, on the given processors, whenever it is asked to.
 
-    def __init__(self, *, threads: int, cpus: tuple[int, ...]) -> None:
-        # Late, because the worker's own child needs none of this module.
-        from harness.worker import thread_settings
+    It starts with the first question. One that dies, or does not answer within ``limit_s``
+    seconds, is replaced once; then nothing more is measured.
 
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "harness.measure.peak"],
-            # OpenBLAS's threads would go on spinning for a while, into what is timed next.
-            env={**os.environ, **thread_settings(threads), "OPENBLAS_THREAD_TIMEOUT": "4"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-        )
-        try:
-            self._ask("pin", list(cpus[:threads]))
-        except BaseException:
-            self.stop()
-            raise
+    Raises:
+        ProbeError: by every question, where there is no answer.
+    """
+
+    def __init__(self, *, threads: int, cpus: tuple[int, ...], limit_s: float = 120.0) -> None:
+        self._threads = threads
+        self._cpus = cpus
+        self._limit_s = limit_s
+        self._child: subprocess.Popen[str] | None = None
+        self._failures = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.stop()
+        else:  # nobody waits for it any more
+            self._end()
 
     def gemm_gflops(self, precision: Precision) -> float:
         """Present speed of a matrix product, 1e9 operations a second: the mean of a few."""
@@ -70,28 +75,60 @@ class Gauge:
         return cast(float, self._ask("copy"))
 
     def stop(self) -> None:
-        """End the process."""
-        with contextlib.suppress(OSError):
-            self._child.communicate(timeout=5)
-        if self._child.poll() is None:
-            self._child.kill()
-            self._child.wait()
+        """End the process, by force if it does not end by itself."""
+        try:
+            if self._child is not None:
+                with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                    self._child.communicate(timeout=STOP_GRACE_S)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._child is None:
+            return
+        kill(self._child)
+        for pipe in (self._child.stdin, self._child.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # a question that could not be sent
+                pipe.close()
+        self._child = None
 
     def _ask(self, *question: object) -> Any:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        try:
-            self._child.stdin.write(json.dumps(question) + "\n")
-            self._child.stdin.flush()
-            answer = self._child.stdout.readline()
-        except OSError:
-            answer = ""
-        if not answer:
-            raise BenchError(
-                "the process that measures the machine's matrix products ended: its message stands "
-                "above; out of memory?"
-            )
-        return json.loads(answer)
+        while self._failures < MOST_FAILURES:
+            try:
+                if self._child is None:
+                    self._child = self._start()
+                    self._exchange(self._child, "pin", list(self._cpus[: self._threads]))
+                return self._exchange(self._child, *question)
+            except (OSError, ValueError):
+                self._failures += 1
+                self._end()
+        raise ProbeError(
+            "the process that measures the machine's matrix products ended, or did not answer "
+            f"within {self._limit_s:g} s"
+        )
+
+    def _start(self) -> subprocess.Popen[str]:
+        # Late, because the worker's own child needs none of this module.
+        from harness.worker import thread_settings
+
+        return start(
+            "harness.measure.peak",
+            # OpenBLAS's threads would go on spinning for a while, into what is timed next.
+            env={**os.environ, **thread_settings(self._threads), "OPENBLAS_THREAD_TIMEOUT": "4"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _exchange(self, child: subprocess.Popen[str], *question: object) -> Any:
+        """Raises OSError or ValueError when the child ends, by itself or at the time limit."""
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with time_limit(self._limit_s, functools.partial(kill, child)):
+            child.stdin.write(json.dumps(question) + "\n")
+            child.stdin.flush()
+            return json.loads(child.stdout.readline())
 
 
 def _pin(cpus: list[int]) -> None:
@@ -136,4 +173,5 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
+    follow_parent(sys.argv[1])
     _serve()

@@ -499,15 +499,11 @@ def paired_speed(above: Outcome, below: Outcome) -> Estimate | None:
     ]
     if not seeds:
         return None
-    rounds = [
-        (first, second)
-        for seed in seeds
-        for first, second in zip(
-            above.trained[seed].images_per_second,
-            below.trained[seed].images_per_second,
-            strict=False,
-        )
-    ]
+    rounds: list[tuple[float, float]] = []
+    for seed in seeds:
+        one, other = above.trained[seed], below.trained[seed]
+        count = one.result.side_by_side(other.result)
+        rounds += zip(one.images_per_second[:count], other.images_per_second[:count], strict=True)
     numerator, denominator = np.array(rounds).T
     estimate = statistics.paired_ratio(numerator, denominator)
     if len(rounds) < MINIMUM_ROUNDS:
@@ -561,7 +557,7 @@ def _outcome(
             continue
         if result is None:
             missing.append(cell.seed)
-        elif result.status == "failed":
+        elif result.status != "ok":
             failed[cell.seed] = result
         else:
             trained[cell.seed] = Trained.of(result, folder.read_arrays(cell), sessions[cell])

@@ -12,7 +12,7 @@ from harness.backends.registry import BACKENDS
 from harness.measure import metrics
 from harness.report import noise
 from harness.report.comparison import Closeness, Group, Run, title_of, took_turns
-from harness.report.text import code, escape, join, number, plural, shorten
+from harness.report.text import capitalised, code, escape, join, number, plural, shorten
 from harness.results.records import Identity
 
 ITEMS = {
@@ -75,6 +75,7 @@ def findings(run: Run) -> list[str]:
             _recount,
             _far_apart,
             _failures,
+            _lost_extras,
             _incomplete,
             _unsteady,
             noise.findings,
@@ -220,9 +221,20 @@ def _failures(run: Run, group: Group) -> Iterator[str]:
             reason = escape(shorten(result.error or "no reason was recorded"))
             log = code(f"logs/{result.cell.id}.log")
             yield (
-                f"**Failed**: {escape(outcome.title)}, {escape(group.title)}, seed {seed}: "
-                f"{reason} (log: {log})."
+                f"**{capitalised(result.outcome)}**: {escape(outcome.title)}, "
+                f"{escape(group.title)}, seed {seed}: {reason} (log: {log})."
             )
+
+
+def _lost_extras(run: Run, group: Group) -> Iterator[str]:
+    for outcome in group.finished:
+        for seed, cell in outcome.trained.items():
+            for name, extra in cell.result.unfinished.items():
+                what = escape(shorten(extra.message)) if extra.message else "not measured yet"
+                yield (
+                    f"**Without {name}**: {escape(outcome.title)}, {escape(group.title)}, "
+                    f"seed {seed}: {what}."
+                )
 
 
 def _incomplete(run: Run, group: Group) -> Iterator[str]:

@@ -117,7 +117,7 @@ def unfinished_reason(outcome: Outcome) -> str:
     """Why ``outcome`` trained nothing, as plain text."""
     if outcome.failed:
         result = next(iter(outcome.failed.values()))
-        return f"failed: {shorten(result.error or 'no reason was recorded')}"
+        return f"{result.outcome}: {shorten(result.error or 'no reason was recorded')}"
     return "not run yet"
 
 
@@ -491,8 +491,9 @@ def every_cell(run: Run, group: Group) -> str:
         name = escape(outcome.title)
         for seed in run.manifest.experiment.seeds:
             if seed in outcome.failed:
-                reason = escape(shorten(outcome.failed[seed].error or "no reason was recorded"))
-                rows.append([name, str(seed), f"**failed**: {reason}", *empty])
+                result = outcome.failed[seed]
+                reason = escape(shorten(result.error or "no reason was recorded"))
+                rows.append([name, str(seed), f"**{result.outcome}**: {reason}", *empty])
             elif seed in outcome.missing:
                 rows.append([name, str(seed), "**not run yet**", *empty])
             elif seed in outcome.trained:

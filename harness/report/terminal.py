@@ -30,6 +30,9 @@ def headline_table(folder: RunFolder) -> Renderables:
 
     run = Run.read(folder)
     shown: list[Table | Text] = []
+    for result in folder.results():
+        if result.status == "diverged":
+            shown.append(Text(f"{result.cell} diverged and is not ranked", style="bold red"))
     for group in run.groups:
         table = Table(
             title=Text(group.title),

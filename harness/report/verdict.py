@@ -37,10 +37,24 @@ SHARE = "share of images with all labels right"
 
 def verdict(group: Group) -> str:
     """One paragraph of Markdown."""
-    if not group.finished:
-        return "No framework finished, so there is nothing to compare."
-    sentences = [*_speed(group), *_auroc(group), *_accuracy(group), *_identity(group)]
+    sentences = _diverged(group)
+    if group.finished:
+        sentences += [*_speed(group), *_auroc(group), *_accuracy(group), *_identity(group)]
+    else:
+        sentences.append("No framework finished, so there is nothing to compare.")
     return " ".join(sentences)
+
+
+def _diverged(group: Group) -> list[str]:
+    sentences = []
+    for outcome in group.outcomes:
+        seeds = [str(s) for s, result in outcome.failed.items() if result.status == "diverged"]
+        if seeds:
+            sentences.append(
+                f"**{escape(outcome.title)} diverged** with seed{'s' * (len(seeds) > 1)} "
+                f"{join(seeds)} and is not ranked there."
+            )
+    return sentences
 
 
 def _speed(group: Group) -> list[str]:

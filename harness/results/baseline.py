@@ -145,9 +145,9 @@ def departure(baseline: Baseline, results: Sequence[CellResult]) -> str | None:
 
     Too high a value is a departure too: it is what a leak of test images looks like.
     """
-    failed = [result for result in results if result.test is None]
+    failed = [result for result in results if result.status != "ok"]
     if failed:
-        return f"{failed[0].cell} failed: {failed[0].error}"
+        return f"{failed[0].cell} {failed[0].outcome}: {failed[0].error}"
     scores = [result.test for result in results if result.test is not None]
     if any(score.examples != baseline.examples for score in scores):
         return f"{scores[0].examples} test images, the baseline has {baseline.examples}"
@@ -180,8 +180,11 @@ def baselines_of(folder: RunFolder) -> list[Baseline]:
     errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for cell in folder.manifest.cells:
         result = folder.read_result(cell)
-        if result is None or result.test is None:
-            raise BenchError(f"{folder.path}: {cell} has no accuracy; finish the run with --resume")
+        if result is None or result.status != "ok" or result.test is None:
+            why = "" if result is None else f" ({result.outcome}: {result.error})"
+            raise BenchError(
+                f"{folder.path}: {cell} has no accuracy{why}; finish the run with --resume"
+            )
         key = (cell.framework, cell.model, cell.dataset)
         known = found.get(key)
         area, arrays = mean_auroc(result.test.auroc), folder.read_arrays(cell)
@@ -292,7 +295,7 @@ def check(
         cells = [c for c in manifest.cells if (c.framework, c.model, c.dataset) == key]
         results = [folder.read_result(cell) for cell in cells]
         ended = [result for result in results if result is not None]
-        failed = [f"{result.cell} failed: {result.error}" for result in ended if not result.test]
+        failed = [f"{r.cell} {r.outcome}: {r.error}" for r in ended if r.status != "ok"]
         failed += [f"{cell} has not run" for cell, r in zip(cells, results, strict=True) if not r]
         baseline = stored.get(key)
         if baseline is None:

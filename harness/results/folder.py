@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
+import os
+import weakref
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,7 +14,7 @@ import h5py
 import numpy as np
 import pydantic
 
-from harness.config import Experiment
+from harness.config import Experiment, TimeLimits
 from harness.errors import BenchError
 from harness.files import first_line, new_hdf5
 from harness.files import write_atomically as write_atomically
@@ -81,6 +85,22 @@ class CellArrays(Record):
     """float32 or float64 (n, h, w): Grad-CAM of those images for those outputs."""
 
 
+def _compared(part: object) -> object:
+    """What must be the same to resume: of an experiment everything but its time limits."""
+    if isinstance(part, Experiment):
+        return part.model_copy(update={"timeout": TimeLimits()})
+    return part
+
+
+def _judged(result: CellResult) -> CellResult:
+    """``result``, with the status that earlier versions did not give to diverged trainings."""
+    losses = [loss for epoch in result.epochs for loss in (epoch.loss, epoch.val_loss)]
+    losses += [result.test.loss] if result.test is not None else []
+    if result.status != "ok" or all(map(math.isfinite, losses)):
+        return result
+    return result.model_copy(update={"status": "diverged", "error": "a loss is not finite"})
+
+
 class RunFolder:
     """One run on disk. Use :meth:`create`, :meth:`resume` or :meth:`open`."""
 
@@ -88,6 +108,37 @@ class RunFolder:
         self.path = path
         self.manifest = manifest
         self.environment = environment
+        self._unlock: weakref.finalize[..., RunFolder] | None = None
+
+    def lock(self) -> None:
+        """Keep other processes from running cells in this folder, until :meth:`unlock` or the end.
+
+        Raises:
+            BenchError: another one does.
+        """
+        path = self.path / ".lock"
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise BenchError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(lock, 20).decode(errors="replace")
+            os.close(lock)
+            raise BenchError(
+                f"{self.path} is in use by process {owner}: wait for it to end, or end it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        self._unlock = weakref.finalize(self, os.close, lock)
+
+    def unlock(self) -> None:
+        """Let other processes run cells in this folder."""
+        if self._unlock is not None:
+            self._unlock()
 
     @classmethod
     def check_free(cls, path: Path) -> None:
@@ -157,11 +208,16 @@ class RunFolder:
             "cells": "cell",
         }
         for part, what in parts.items():
-            if getattr(folder.manifest, part) != getattr(manifest, part):
+            there, here = (_compared(getattr(each, part)) for each in (folder.manifest, manifest))
+            if there != here:
                 raise BenchError(
                     f"{path} holds a run with another {what}: "
                     "resume with the options it was started with, or choose another --out"
                 )
+        experiment = folder.manifest.experiment.model_copy(
+            update={"timeout": manifest.experiment.timeout}
+        )
+        folder.manifest = folder.manifest.model_copy(update={"experiment": experiment})
         return folder
 
     @property
@@ -204,7 +260,7 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return CellResult.model_validate_json(path.read_bytes())
+            return _judged(CellResult.model_validate_json(path.read_bytes()))
         except (OSError, ValueError) as error:
             first = str(error).splitlines()[0]
             raise BenchError(

@@ -111,12 +111,26 @@ class MachinePeak(Record):
     """Best of repeated copies far larger than the caches, reads and writes counted (STREAM)."""
 
 
+class Extra(Record):
+    """How a measurement besides training ended; see ``harness.execution.extras``."""
+
+    state: Literal["done", "failed", "missing"] = "missing"
+    message: str = ""
+    """Why it failed."""
+    session: str = ""
+    """Equal where it was measured side by side; another where a resumed run made up for it."""
+
+
 class CellResult(Record):
-    """One trained network. ``status`` 'failed' has ``error`` and whatever was reached."""
+    """One trained network. Any status but 'ok' has ``error`` and whatever was reached.
+
+    'timeout': a phase took longer than its limit; 'diverged': losses, logits or weights were not
+    finite.
+    """
 
     schema_version: Literal[1] = 1
     cell: Cell
-    status: Literal["ok", "failed"] = "ok"
+    status: Literal["ok", "failed", "timeout", "diverged"] = "ok"
     error: str | None = None
     started: str
     """ISO 8601, UTC."""
@@ -139,6 +153,25 @@ class CellResult(Record):
     inference: tuple[Latency, ...] = ()
     operations: dict[Operation, float] = {}
     """Seconds of one epoch by operation, from the framework's own profiler."""
+    extras: dict[str, Extra] = {}
+    """By name, what was asked for besides training; empty in runs that did not record it."""
+
+    @property
+    def outcome(self) -> str:
+        """``status`` in words: of what did not end well, 'failed', 'timed out' or 'diverged'."""
+        return "timed out" if self.status == "timeout" else self.status
+
+    @property
+    def unfinished(self) -> dict[str, Extra]:
+        """What was asked for besides training and is not there."""
+        return {name: extra for name, extra in self.extras.items() if extra.state != "done"}
+
+    def side_by_side(self, other: CellResult) -> int:
+        """How many of the first rounds of both were interleaved, if their epochs were."""
+        one, two = (result.extras.get("rounds", Extra()).session for result in (self, other))
+        if one == two:
+            return min(len(self.rounds), len(other.rounds))
+        return min(len(self.epochs), len(other.epochs))
 
     @property
     def rounds(self) -> tuple[Epoch | Round, ...]:

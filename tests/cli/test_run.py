@@ -14,6 +14,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -149,7 +150,7 @@ def test_a_file_in_place_of_the_data_folder(refused, tmp_path):
 def test_resume_without_a_folder_is_refused(planted):
     got = CliRunner().invoke(main, ["run", "--resume"])
     assert got.exit_code == 2
-    assert got.stderr.startswith("error: --resume goes on with the run in --out")
+    assert got.stderr.startswith("error: --resume continues the run in --out")
 
 
 @pytest.mark.parametrize("names", ["torch,,jax", "", ","])
@@ -265,8 +266,10 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
     last = stderr.splitlines()[-1]
-    assert last.startswith("error: interrupted; finished cells are kept: add --resume --out ")
-    assert last.endswith(f"--out {out} to go on")
+    assert last == (
+        f"error: interrupted; finished cells are kept and reported in {out / 'report.md'}: "
+        f"add --resume --out {out} to resume"
+    )
     assert "Traceback" not in stderr
     assert [result.cell.seed for result in RunFolder.open(out).results()] == [0, 0]
     assert not second.exists()
@@ -279,6 +282,121 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
     assert first.read_bytes() == kept
     assert len(RunFolder.open(out).results()) == 4
     assert (out / "report.md").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who is there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_an_extra_loses_no_training(
+    number, planted_bench, small_file, tmp_path, clean_environment
+):
+    """Even where the process that measures the machine is stopped."""
+    out, flag = tmp_path / "run", tmp_path / "flag"
+    words = ["run", "--frameworks", "hangsinextras,sound", "--datasets", small_file,
+             "--epochs", 1, "--batch-size", 8, "--inference", 4, "--out", out]  # fmt: skip
+    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script), *map(str, words)],
+        env=clean_environment | {"PLANTED_FILE": str(flag)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+        # A shell's background jobs ignore Ctrl-C, and so would this child of theirs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "cells").is_dir() and len(RunFolder.open(out).results()) == 2:
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)
+    if number == signal.SIGTERM:  # once is enough
+        again = planted_bench(*words, "--resume", PLANTED_FILE=str(flag))
+        assert (again.returncode, again.stdout) == (2, "")
+        assert again.stderr == (
+            f"error: {out} is in use by process {process.pid}: wait for it to end, or end it\n"
+        )
+    children = psutil.Process(process.pid).children(recursive=True)
+    (probe,) = [child for child in children if "harness.measure.peak" in child.cmdline()]
+    probe.suspend()
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, stderr
+    what = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+    report = out / "report.md"
+    assert stderr == (
+        f"error: {what}; finished cells are kept and reported in {report}: "
+        f"add --resume --out {out} to resume\n"
+    )
+    assert "**Without inference**" in report.read_text(encoding="utf-8")
+    assert not psutil.wait_procs(children, timeout=20)[1], "nothing is left running"
+    before = [result.epochs for result in RunFolder.open(out).results()]
+    if number != signal.SIGTERM:
+        return
+
+    flag.touch()
+    done = planted_bench(*words, "--resume", PLANTED_FILE=str(flag))
+    assert done.returncode == 0, done.stderr
+    results = RunFolder.open(out).results()
+    assert [result.epochs for result in results] == before
+    assert [bool(result.unfinished) for result in results] == [False, False]
+    assert "Without" not in report.read_text(encoding="utf-8")
+
+
+def test_ctrl_c_before_there_is_a_run(planted, monkeypatch, small_file, tmp_path):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.runner.prepare", interrupt)
+    words = ["run", "--datasets", small_file, "--out", tmp_path / "run"]
+    got = CliRunner().invoke(main, list(map(str, words)))
+    assert (got.exit_code, got.stderr) == (130, "error: interrupted\n")
+
+
+def test_a_hangup_with_its_terminal_gone(small_file, tmp_path, clean_environment):
+    """Nothing can be printed any more, and that is no error."""
+    out = tmp_path / "run"
+    terminal, theirs = pty.openpty()
+    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+    words = ["run", "--frameworks", "hangsinextras", "--datasets", small_file, "--epochs", 1,
+             "--batch-size", 8, "--inference", 4, "--out", out]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEADER, str(script), *map(str, words)],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env=clean_environment | {"TERM": "xterm", "PLANTED_FILE": str(tmp_path / "flag")},
+    )  # fmt: skip
+    os.close(theirs)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("cells/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.close(terminal)  # and with it, the terminal is gone
+    assert process.wait(60) == 128 + signal.SIGHUP
+    assert (out / "report.md").exists()
+
+
+# Takes its standard input for its controlling terminal, as a shell's jobs have it.
+LEADER = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_a_training_that_diverged_is_said_first(planted_bench, small_file, tmp_path):
+    out = tmp_path / "run"
+    done = planted_bench(
+        "run", "--frameworks", "sound,diverges", "--datasets", small_file, "--batch-size", 8,
+        "--epochs", 2, "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "diverges-lenet5-small-s0: DIVERGED, the loss of step 3 of epoch 2 is nan" in done.stderr
+    assert done.stdout.startswith("diverges-lenet5-small-s0 diverged and is not ranked\n")
+    _, _, verdict, *rest = (out / "report.md").read_text(encoding="utf-8").splitlines()
+    assert verdict.startswith("**Diverges diverged** with seed 0 and is not ranked there. ")
+    assert "trained fastest" not in verdict
+    assert any("**Diverged**: Diverges, " in line for line in rest)
+    stored = planted_bench("baseline", "update", out, "--baseline", tmp_path / "baseline.json")
+    assert stored.returncode == 2
+    assert "has no accuracy (diverged: the loss of step 3 of epoch 2 is nan)" in stored.stderr
+    assert not (tmp_path / "baseline.json").exists()
 
 
 def test_what_is_timed_besides_training(planted_bench, small_file, tmp_path):

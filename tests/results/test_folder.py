@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from harness.config import parse_experiment
+from harness.config import TimeLimits, parse_experiment
 from harness.errors import BenchError
 from harness.plan import Cell
 from harness.results import folder as folder_module
@@ -82,9 +85,11 @@ def test_bytes_are_written_as_they_are(tmp_path):
 def test_numbers_that_are_not_finite_come_back(run):
     epoch = EPOCH.model_copy(update={"loss": float("nan"), "val_loss": float("inf")})
     run.write_result(RESULT.model_copy(update={"epochs": (epoch,)}))
-    (kept,) = run.read_result(CELL).epochs
-    assert np.isnan(kept.loss)
-    assert kept.val_loss == float("inf")
+    kept = run.read_result(CELL)
+    assert np.isnan(kept.epochs[0].loss)
+    assert kept.epochs[0].val_loss == float("inf")
+    # Earlier versions called such a result 'ok'.
+    assert (kept.status, kept.error) == ("diverged", "a loss is not finite")
 
 
 def test_a_folder_that_holds_a_run_is_refused(run, manifest):
@@ -198,3 +203,52 @@ def test_resume_wants_the_same_plan(run, manifest, changed):
     other = manifest.model_copy(update={changed: values[changed]})
     with pytest.raises(BenchError, match=f"a run with another {changed.removesuffix('s')}"):
         RunFolder.resume(run.path, other)
+
+
+def test_one_process_runs_cells_in_a_folder_at_a_time(run, clean_environment):
+    locked = (
+        "import pathlib, sys, time; from harness.results.folder import RunFolder\n"
+        "folder = RunFolder.open(pathlib.Path(sys.argv[1])); folder.lock()\n"
+        "print('locked', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", locked, str(run.path)],
+        stdout=subprocess.PIPE,
+        env=clean_environment,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "locked\n"
+        message = rf"^{run.path} is in use by process {process.pid}: wait for it to end, or end it$"
+        with pytest.raises(BenchError, match=message):
+            run.lock()
+        assert RunFolder.open(run.path).results() == [], "reading is nobody's alone"
+        process.kill()
+    run.lock()
+    with pytest.raises(BenchError, match=f"is in use by process {os.getpid()}"):
+        RunFolder.open(run.path).lock()
+    run.unlock()
+    RunFolder.open(run.path).lock()
+
+
+def test_a_folder_that_is_forgotten_is_unlocked(manifest, tmp_path):
+    folder = RunFolder.create(tmp_path / "run", manifest, {})
+    folder.lock()
+    del folder
+    RunFolder.open(tmp_path / "run").lock()
+
+
+def test_resume_takes_other_time_limits(run, manifest):
+    limits = TimeLimits(epoch=5)
+    experiment = manifest.experiment.model_copy(update={"timeout": limits})
+    resumed = RunFolder.resume(run.path, manifest.model_copy(update={"experiment": experiment}))
+    assert resumed.manifest.experiment.timeout == limits
+
+
+def test_results_of_earlier_versions_have_no_extras(run):
+    old = json.loads(RESULT.model_dump_json())
+    del old["extras"]
+    run.write_result(RESULT)
+    (run.path / "cells" / f"{CELL.id}.json").write_text(json.dumps(old))
+    assert run.read_result(CELL) == RESULT
+    assert run.read_result(CELL).unfinished == {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 import time
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +141,12 @@ class Hangs(Sound):
         return {}
 
 
+class NoDevice(Sound):
+    @classmethod
+    def check(cls, device):
+        raise BenchError("no such device: plug it in")
+
+
 class HangsWithFile(KnowsWarmUp):
     """Never ends an epoch once the file that PLANTED_FILE names is there."""
 
@@ -170,12 +178,105 @@ class WrongLosses(Sound):
         return super().train_epoch(order, rates, moves)[:1]
 
 
-class Diverges(Sound):
-    def train_epoch(self, order, rates, moves=None):
-        return np.full(len(order), np.nan)
+class Stops(KnowsWarmUp):
+    """Stops its whole process, as ``kill -STOP`` does, in the middle of an epoch."""
 
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return losses
+
+
+class Busy(KnowsWarmUp):
+    """Never lets go of the interpreter, as a call into Julia does, once an epoch has begun."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs:
+            ctypes.PyDLL(None).sleep(60)
+        return losses
+
+
+class Sleeps(KnowsWarmUp):
+    """As Busy, but threads of Python go on."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs:
+            time.sleep(60)
+        return losses
+
+
+class StrangeLosses(Sound):
+    """Of a class in a module that only its own process knows."""
+
+    def train_epoch(self, order, rates, moves=None):
+        sys.modules["only_here"] = module = types.ModuleType("only_here")
+        module.Strange = type("Strange", (), {"__module__": "only_here"})
+        return module.Strange()
+
+
+class Diverges(KnowsWarmUp):
+    """In its second epoch, at its third step."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs == 2:
+            losses[2:] = np.nan
+        return losses
+
+
+class LogitsOverflow(Sound):
     def predict(self, split):
-        return np.full_like(super().predict(split), np.nan)
+        logits = super().predict(split)
+        if split == "test":
+            logits[3, 1] = np.inf
+        return logits
+
+
+class WeightsOverflow(KnowsWarmUp):
+    def save_weights(self):
+        weights = super().save_weights()
+        if self.epochs:
+            weights["conv1.bias"] = weights["conv1.bias"] + np.float32("inf")
+        return weights
+
+
+class ExtrasFail(KnowsWarmUp):
+    """Every measurement besides training fails until the file that PLANTED_FILE names is there."""
+
+    def fail(self, how):
+        if not os.path.exists(os.environ["PLANTED_FILE"]):
+            how()
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.loads > 2 and self.epochs:  # once for the training, then for rounds
+            self.fail(lambda: os._exit(7))
+        return losses
+
+    def infer(self, images):
+        if len(images) == 4:
+            self.fail(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+        return super().infer(images)
+
+    def profile(self, order, rates):
+        self.fail(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return {"other": 1.0}
+
+    def activation_maps(self, split, rows, outputs):
+        self.fail(lambda: 1 / 0)
+        return super().activation_maps(split, rows, outputs)
+
+
+class HangsInExtras(Sound):
+    """Hangs in inference until the file that PLANTED_FILE names is there."""
+
+    def infer(self, images):
+        while not os.path.exists(os.environ["PLANTED_FILE"]):
+            time.sleep(0.05)
+        return super().infer(images)
 
 
 class ReversesOrder(Sound):

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +13,7 @@ import pytest
 import harness.worker
 from harness.backends.base import Task
 from harness.config import Optimizer, available_cpus
-from harness.errors import BenchError, WorkerError
+from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.worker import Worker
 
 ORDER = np.arange(6).reshape(2, 3)
@@ -181,4 +186,109 @@ def test_a_worker_that_cannot_start_leaves_nothing_behind(planted, log, monkeypa
     beyond = max(available_cpus()) + 10_000
     with pytest.raises(WorkerError, match=r"OSError|ValueError|OverflowError"):
         Worker(planted["sound"], threads=1, cpus=(beyond,), log=log)
-    assert [process.returncode for process in processes] == [0]
+    assert [process.returncode for process in processes] == [-9]
+
+
+@pytest.mark.parametrize("name", ["stops", "busy"])
+def test_a_request_that_takes_too_long_ends_the_worker(start, name):
+    worker = start(name)
+    worker.load_weights(WEIGHTS)
+    worker.limit_s = 0.3
+    with pytest.raises(WorkerTimeoutError) as caught:
+        worker.train_epoch(ORDER, RATES)
+    assert str(caught.value) == (
+        f"the {name} process did not finish train_epoch within 0.3 s and was ended (--timeout)"
+    )
+    assert worker._process.returncode == -9
+    assert not worker.alive
+
+
+def test_a_request_too_large_to_be_sent_to_a_stopped_worker(start):
+    worker = start("sound")
+    worker.limit_s = 0.3
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerTimeoutError, match="did not finish load_weights within"):
+        worker.load_weights({"a": np.ones(2**22, np.float32)})
+
+
+def test_what_cannot_be_read_back_is_an_error_of_the_worker(start):
+    """A class of a module that only the worker knows."""
+    with pytest.raises(WorkerError, match=r"^strangelosses returned what cannot be read: "):
+        start("strangelosses").train_epoch(ORDER, RATES)
+
+
+PARENT = """
+import sys, threading, time
+from pathlib import Path
+import numpy as np
+from planted import SPECS
+from harness.backends.base import Task
+from harness.config import Optimizer, available_cpus
+from harness.worker import Worker
+
+name, dataset, where = sys.argv[1:]
+
+def start():
+    global worker
+    worker = Worker(SPECS[name], threads=1, cpus=available_cpus())
+    worker.import_framework()
+    task = Task(model="lenet5", dataset=Path(dataset), optimizer=Optimizer(),
+                precision="float32", threads=1)
+    worker.build(task, {})
+    worker.load_weights({})  # what follows is no warm-up
+
+if where == "main":
+    start()
+else:
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+print(worker.pid, flush=True)
+worker._connection.send(("train_epoch", (np.zeros((2, 3), np.int64), np.ones(2), None)))
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who is there")
+@pytest.mark.parametrize(
+    ("name", "where"),
+    # Held by C code, the interpreter runs no thread that could notice.
+    [("busy", "main"), ("sleeps", "main"), ("sleeps", "another thread")],
+)
+def test_a_worker_dies_with_its_parent_in_the_middle_of_an_epoch(
+    name, where, small_file, clean_environment
+):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, name, str(small_file), where],
+        stdout=subprocess.PIPE,
+        env=clean_environment,
+        text=True,
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        time.sleep(0.2)
+        assert running(pid), "the end of the thread that started it ends no worker"
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not running(pid)
+
+
+def running(pid: int) -> bool:
+    """Whether there is such a process, and not only what is left of it for its parent to read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_worker_whose_parent_is_gone_already_does_not_start(small_file, clean_environment):
+    """The kernel's signal is sent at the parent's death, not after it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.worker", "0", "1"],  # not started by process 1
+        env=clean_environment,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL

@@ -56,6 +56,10 @@ class JaxBackend(Backend):
     network_precision: str | None = None
     """What the network computes in, if not in the task's precision."""
 
+    @classmethod
+    def check(cls, device: str) -> None:
+        find_device(device)
+
     def __init__(self, task: Task) -> None:
         jax.config.update("jax_enable_x64", task.precision == "float64")
         self.device = find_device(task.device)

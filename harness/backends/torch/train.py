@@ -28,6 +28,10 @@ class TorchBackend(Backend):
 
     networks: Mapping[str, type[Network]] = NETWORKS
 
+    @classmethod
+    def check(cls, device: str) -> None:
+        find_device(device)
+
     def __init__(self, task: Task) -> None:
         torch.set_num_threads(task.threads)
         self.task = task

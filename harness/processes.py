@@ -1,0 +1,92 @@
+"""Child processes: they end with their parent, and when they take too long."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def start(
+    module: str, *arguments: str, fds: Sequence[int] = (), **options: Any
+) -> subprocess.Popen[Any]:
+    """Start ``python -m module ARGUMENTS PARENT``; it must hand PARENT to :func:`follow_parent`.
+
+    The child leads a process group of its own: Ctrl-C reaches a whole group, and the parent
+    decides when a child ends. ``fds`` are passed on; ``options`` are those of ``Popen``.
+    """
+    if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
+        return _start(module, arguments, f"{os.getpid()}", fds, options)
+    # The kernel's signal would come when the starting thread ends, or there is none: a pipe that
+    # only this process holds open tells the child instead.
+    theirs, ours = os.pipe()
+    try:
+        process = _start(module, arguments, f"{os.getpid()}:{theirs}", [*fds, theirs], options)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    weakref.finalize(process, os.close, ours)
+    return process
+
+
+def _start(
+    module: str, arguments: Sequence[str], parent: str, fds: Sequence[int], options: dict[str, Any]
+) -> subprocess.Popen[Any]:
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments, parent],
+        pass_fds=fds,
+        start_new_session=True,
+        **options,
+    )
+
+
+def follow_parent(parent: str) -> None:
+    """In the child: be killed as soon as the parent that :func:`start` named is gone."""
+    pid, _, pipe = parent.partition(":")
+    if pipe:
+        threading.Thread(target=_await_end, args=(int(pipe),), daemon=True).start()
+        return
+    # By the kernel, because no thread of Python runs while a framework keeps the interpreter.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(pid):  # it was gone before that
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _await_end(pipe: int) -> None:
+    # Signals stay with the other threads: Julia's profiler sends some.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    os.read(pipe, 1)  # returns when the last holder of the other end is gone
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def kill(process: subprocess.Popen[Any], *, wait_s: float = 10.0) -> None:
+    """End a process of :func:`start` and its group by force; it may be stopped or hang."""
+    if process.poll() is None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # One in the middle of a system call that cannot be interrupted is left to the kernel.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float, expire: Callable[[], object]) -> Iterator[None]:
+    """Call ``expire`` from another thread unless the block ends within ``seconds``."""
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
