@@ -7,10 +7,18 @@ alive until the next call.
 """
 module Bridge
 
-const MODULES = Dict{String,Module}()
+const MODULES = Dict{String,Vector{Module}}()
 
-"Let callers reach the functions of a module as `name.function`."
-register(name, target::Module) = (MODULES[name] = target; nothing)
+"Let callers reach the functions of modules as `name.function`; the first that has it is called."
+register(name, targets::Module...) = (MODULES[name] = collect(targets); nothing)
+
+function named(text)
+    name, verb = split(text, '.')
+    for target in MODULES[name]
+        isdefined(target, Symbol(verb)) && return getfield(target, Symbol(verb))
+    end
+    error("no function $text")
+end
 
 const ELEMENTS = (UInt8, Int64, Float32, Float64)
 
@@ -57,10 +65,10 @@ is ever thrown to the caller.
 """
 function call(name::Int64, arguments::Int64, count::Int64, out::Int64)::Nothing
     outcome = try
-        target, verb = split(unsafe_string(Ptr{UInt8}(name)), '.')
+        target = named(unsafe_string(Ptr{UInt8}(name)))
         given = [unwrap(unsafe_load(Ptr{Argument}(arguments), i)) for i in 1:count]
         # Functions registered after this one was compiled are called all the same.
-        reply(Base.invokelatest(getfield(MODULES[target], Symbol(verb)), given...))
+        reply(Base.invokelatest(target, given...))
     catch error
         say(3, sprint(showerror, error, catch_backtrace()))
     end

@@ -90,16 +90,15 @@ const PRECOMPILE_TOOLS =
 # AutoGrad calls by dispatch at run time, into methods of other packages: native code of these is
 # kept (Julia 1.9) only where PrecompileTools, one of Knet's own dependencies there, tracks them.
 @static if Base.locate_package(PRECOMPILE_TOOLS) === nothing
-    PipelineBench.precompiling() && precompile_workload()
+    PipelineBench.precompiling() && (precompile_workload(); Idiom.precompile_workload())
 else
-    using PrecompileTools: @compile_workload
-    @compile_workload precompile_workload()
+    include("workload.jl")
 end
 
 # When this package is loaded, not when it is precompiled: the register belongs to the other one.
 function __init__()
     Bridge.register("knet", @__MODULE__)
-    Bridge.register("knet-idiom", Idiom)
+    Bridge.register("knet-idiom", Idiom, @__MODULE__)
 end
 
 end

@@ -6,17 +6,16 @@ protocol fixes step by step (the order of the images, the update rule) is Knet's
 module Idiom
 
 using Knet: Knet, adam, minibatch, momentum, progress, sgd
+using PipelineBench: Batch, Received
 using Random: Random
-using PipelineBench: Batch
 using ..PipelineBenchKnet:
-    CURRENT, activation_maps, build, can_read_files, cross_entropy, differentiate, facts, forget,
-    get_activation_maps, get_gradient, get_parameter, hand_over, inputs, predict, read_from_file,
-    set_parameter, targets
+    PipelineBenchKnet, CURRENT, build, cross_entropy, hand_over, inputs, targets
 
 const PREPARED = IdDict{Any,Any}()
 
 "Forget what the optimisers have learnt, and start the shuffling from its beginning."
 function reset_optimizer()
+    PipelineBenchKnet.reset_optimizer()
     foreach(param -> param.opt = nothing, CURRENT[].parameters)
     Random.seed!(1)
     return nothing
@@ -59,6 +58,7 @@ As many steps as `order` (batch, steps) has, on batches of its size that Knet dr
 function train(split, order, rates, moves, losses)
     isempty(moves) || error("Knet's tutorial augments no images: leave --shift and --flip out")
     now = CURRENT[]
+    Received.keep!(now.received, order, rates, moves)
     x, y = tensors(now.splits[split])
     batches = Iterators.take(minibatch(x, y, size(order, 1); shuffle = true), length(losses))
     steps = optimise(objective(now), batches, rates[1], now.settings)
@@ -68,6 +68,19 @@ function train(split, order, rates, moves, losses)
         foreach(param -> param.opt.lr = rates[step+1], now.parameters)
     end
     return nothing
+end
+
+"See `PipelineBenchKnet.precompile_workload`."
+function precompile_workload()
+    build(
+        "lenet5", "tanh", "average", 16, 16, 1, 2, "float32", [0.5], [0.5], Float64[], "sgd",
+        0.9, 0.9, 0.999, 1e-8, 0.0,
+    )
+    reset_optimizer()
+    hand_over("train", zeros(UInt8, 16, 16, 1, 4), zeros(UInt8, 4))
+    train("train", zeros(Int, 4, 1), zeros(1), zeros(Int, 0, 4, 1), zeros(1))
+    empty!(PREPARED)
+    CURRENT[] = nothing
 end
 
 end
