@@ -33,6 +33,7 @@ from harness.data.sources._files import (
 from harness.data.sources._labels import Labels, of_bits, of_cells
 from harness.data.summary import Account, listed, printable
 from harness.errors import BenchError
+from harness.files import check_regular
 
 NAME = "table"
 DESCRIPTION = "a CSV file of labels beside its images (or the folder that holds both)"
@@ -149,6 +150,7 @@ def _find_table(path: Path, options: ImportOptions) -> Path:
 def _read(table: Path, options: ImportOptions, account: Account) -> tuple[list[str], list[Row]]:
     """The header and the rows; every row has a value for every column."""
     try:
+        check_regular(table)
         with table.open(encoding="utf-8-sig", newline="") as stream:
             delimiter = options.delimiter or _delimiter(stream.readline(), account)
             stream.seek(0)
