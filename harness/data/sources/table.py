@@ -465,6 +465,9 @@ def _usable(
 
 def _account_for_images(listing: Listing, used: Sequence[Path], account: Account) -> None:
     known = {file.resolve() for file in used}
+    outside = [file for file in used if not file.is_relative_to(listing.root)]
+    if outside:
+        account.found["image files elsewhere"] = len(outside)
     rest = [file for file in listing.images if file.resolve() not in known]
     account.leave_out("image files", "no row in the table", list(map(listing.name, rest)))
     unusable = [file for file in listing.unusable if file.resolve() not in known]
