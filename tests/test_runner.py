@@ -12,6 +12,7 @@ from harness.config import Experiment, TimeLimits, load_experiment, parse_experi
 from harness.data import hdf5
 from harness.errors import BenchError
 from harness.paths import data_dir
+from harness.report import tables
 from harness.runner import command_line, prepare
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "momentum": 0.5, "epsilon": 1e-6, "beta2": 0.98}
@@ -183,3 +184,24 @@ def test_each_backend_is_asked(
         with pytest.raises(BenchError, match=f"framework 'limited' .*{message}"):
             prepare(experiment, out=out, data_dir=tmp_path)
         assert not out.exists()
+
+
+def test_warnings_of_the_data_reach_the_report(check, small_file):
+    """``small_file`` has 9 validation and 12 test images, and says nothing of its origin."""
+    comparison = check(small_file)
+    manifest = comparison.folder.manifest
+    assert manifest.data_warnings["small"] == (
+        "attribute 'source' lists no files: the origin is unknown",
+        "/val: only 9 images; a score there is a guess",
+        "/test: only 12 images; a score there is a guess",
+    )
+    told = tables.dataset("small", manifest.datasets["small"], manifest.data_warnings["small"])
+    assert "| **warning** | /val: only 9 images; a score there is a guess |" in told
+
+
+def test_invalid_data_are_refused(check, small_dataset, tmp_path):
+    source = [{"file": "x", "sha256": "none"}]
+    path = hdf5.write(tmp_path / "small.h5", small_dataset(source=source))
+    with pytest.raises(BenchError, match=r"small\.h5: invalid: attribute 'source': 'x' has"):
+        check(path)
+    assert not (tmp_path / "run").exists()

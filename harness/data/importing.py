@@ -13,6 +13,7 @@ from harness.data import sources
 from harness.data.hdf5 import ImageDataset, name_fault, write
 from harness.data.sources._base import ImportOptions, RawDataset
 from harness.data.split import Fractions, complete
+from harness.data.summary import printable
 from harness.data.validation import Problem, examine
 from harness.errors import BenchError
 
@@ -28,13 +29,14 @@ def assemble(
     if fractions.val is None and "val" not in raw.splits:
         fractions = dataclasses.replace(fractions, val=raw.val_fraction)
     splits, rule = complete(raw.splits, raw.task, fractions, raw.split_note)
+    # Names of files and folders need not be UTF-8, but what HDF5 stores must be.
     return ImageDataset(
         name=name,
         task=raw.task,
-        classes=raw.classes,
+        classes=tuple(map(printable, raw.classes)),
         splits=splits,
-        source=raw.source,
-        split_rule=rule,
+        source=[{key: printable(text) for key, text in entry.items()} for entry in raw.source],
+        split_rule=printable(rule),
         license=license or raw.license or "unknown",
         summary=raw.summary,
     )

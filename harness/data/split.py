@@ -132,7 +132,7 @@ def _by_group(
     if len(values) <= len(wanted):
         raise BenchError(
             f"{len(values)} groups cannot be divided into train and {' and '.join(wanted)} "
-            "without a group in two splits"
+            "without a group in two splits (--no-group: images of one group may be in two)"
         )
     waiting = shuffled(len(values), bits).tolist()
     owner = np.full(len(values), "train", dtype="<U5")

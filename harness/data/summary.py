@@ -83,12 +83,12 @@ class Account:
 
     def decide(self, rule: str) -> None:
         """Record a rule that was applied."""
-        if rule not in self.decisions:
-            self.decisions.append(rule)
+        if printable(rule) not in self.decisions:
+            self.decisions.append(printable(rule))
 
     def warn(self, warning: str) -> None:
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+        if printable(warning) not in self.warnings:
+            self.warnings.append(printable(warning))
 
     def choose(self, reading: str, options: str, default: str) -> None:
         """Stop because ``reading`` has two meanings, unless ``--yes`` accepts the default.
@@ -98,7 +98,7 @@ class Account:
         """
         if not self.yes:
             raise AmbiguousError(f"{self.where}: {reading}; pass {options} (--yes: {default})")
-        self.decide(f"{printable(reading)}: {default} (--yes)")
+        self.decide(f"{reading}: {default} (--yes)")
 
     def summary(self) -> ImportSummary:
         return ImportSummary(

@@ -31,7 +31,7 @@ _TOLERANCE = 1e-9  # mean and std are exact sums, rounded once
 _BLOCK_BYTES = 8 * 1024**2
 _RARE = 5
 _SHOWN = 20  # names in a message
-_SMALL = 20  # images of val or test: a 95 % interval of accuracy is then wider than 0.3
+_SMALL = 20  # images of val or test: one of fewer is more than 5 % of an accuracy
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,16 @@ def test_links_to_folders(pets, tmp_path):
 
 def test_names_that_are_no_text(pets, tmp_path):
     os.rename(pets / "cat" / "1.png", os.fsencode(pets) + b"/cat/\xff.png")
-    out = import_path(pets, "pets", tmp_path / "p.h5")
-    with open_dataset(out) as file:
+    os.rename(pets / "cat", os.fsencode(pets) + b"/cat\xe4")
+    os.rename(pets, os.fsencode(tmp_path) + b"/\xf6")
+    (root,) = tmp_path.iterdir()
+    with open_dataset(import_path(root, "pets", tmp_path / "p.h5")) as file:
         names = [name for split in file.sizes for name in file.split(split).id]
-    assert r"cat/\xff.png" in names
+        assert file.classes == ("ant", r"cat\xe4")
+        assert file.source[0]["file"] == r"\xf6/"
+    assert r"cat\xe4/\xff.png" in names
+
+
+def test_one_folder_around_all_is_named(pets):
+    with pytest.raises(BenchError, match=r"give .*pets, which looks like one \(folder\)"):
+        sources.recognise(pets.parent)

@@ -71,5 +71,18 @@ def recognise(path: Path) -> Source:
     if matches:
         could_be = " or ".join(source.NAME for source in matches)
         raise BenchError(f"{path}: could be {could_be}; pass --format")
+    if hint := _below(path, sources):
+        raise BenchError(f"{path}: not recognised as a data set; {hint}")
     looked_for = "; ".join(f"{s.NAME}: {s.DESCRIPTION}" for s in sources)
     raise BenchError(f"{path}: not recognised as a data set. Looked for {looked_for}")
+
+
+def _below(path: Path, sources: list[Source]) -> str:
+    """Where a data set lies in the only folder inside ``path``, in words; "" for nowhere."""
+    if not path.is_dir():
+        return ""
+    folders = [f for f in path.iterdir() if f.is_dir() and not f.name.startswith((".", "__"))]
+    found = [
+        source.NAME for source in sources if len(folders) == 1 and source.recognises(folders[0])
+    ]
+    return f"give {folders[0]}, which looks like one ({' or '.join(found)})" if found else ""

@@ -26,6 +26,7 @@ from harness.data.sources._images import (
 from harness.data.sources._names import normal, split_of
 from harness.data.summary import Account, listed, printable
 from harness.errors import BenchError
+from harness.files import check_regular
 
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 _TEXT = frozenset(
@@ -188,6 +189,7 @@ def _source_entry(
 def read_list(path: Path) -> list[str]:
     """The names in a text file, one a line; a byte-order mark is none of them."""
     try:
+        check_regular(path)
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: cannot be read as a list of file names ({error})") from error

@@ -33,6 +33,7 @@ from harness.data.sources._files import (
 from harness.data.sources._labels import Labels, of_bits, of_cells
 from harness.data.summary import Account, listed, printable
 from harness.errors import BenchError
+from harness.files import check_regular
 
 NAME = "table"
 DESCRIPTION = "a CSV file of labels beside its images (or the folder that holds both)"
@@ -149,6 +150,7 @@ def _find_table(path: Path, options: ImportOptions) -> Path:
 def _read(table: Path, options: ImportOptions, account: Account) -> tuple[list[str], list[Row]]:
     """The header and the rows; every row has a value for every column."""
     try:
+        check_regular(table)
         with table.open(encoding="utf-8-sig", newline="") as stream:
             delimiter = options.delimiter or _delimiter(stream.readline(), account)
             stream.seek(0)
@@ -463,6 +465,9 @@ def _usable(
 
 def _account_for_images(listing: Listing, used: Sequence[Path], account: Account) -> None:
     known = {file.resolve() for file in used}
+    outside = [file for file in used if not file.is_relative_to(listing.root)]
+    if outside:
+        account.found["image files elsewhere"] = len(outside)
     rest = [file for file in listing.images if file.resolve() not in known]
     account.leave_out("image files", "no row in the table", list(map(listing.name, rest)))
     unusable = [file for file in listing.unusable if file.resolve() not in known]
