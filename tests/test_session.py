@@ -301,8 +301,10 @@ def test_extras_fail_alone_and_resume_measures_what_is_missing(compare, tmp_path
     assert (len(again.extra_rounds), again.operations) == (2, {"other": 1.0})
     assert len(examples(comparison, again.cell)[0]) == 6
     # Rounds of another session are not compared with those of this one.
-    assert again.side_by_side(kept) == 2
-    assert kept.side_by_side(kept) == 4
+    assert again.session == kept.session
+    assert [len(rounds) for rounds in again.sessions.values()] == [2, 2]
+    assert [len(rounds) for rounds in kept.sessions.values()] == [4]
+    assert len(again.sessions.keys() & kept.sessions.keys()) == 1
 
 
 def test_what_is_measured_after_training_is_of_the_trained_weights(compare, tmp_path, monkeypatch):
