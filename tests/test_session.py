@@ -535,3 +535,18 @@ def test_inference_of_the_wrong_shape_fails(timed):
     (result,) = train(timed("answerstoofew", inference=(4,))).values()
     assert result.status == "ok"
     assert "3 answers for 4 images" in result.unfinished["inference"].message
+
+
+def test_further_sessions_are_new_processes_interleaved(compare):
+    """Every framework is started anew, warmed up, timed and paired by session."""
+    comparison = compare("sound", "allocates", sessions=3)
+    one, two = train(comparison).values()
+    assert [len(restart.rounds) for restart in one.restarts] == [6, 6]
+    sessions = [restart.session for restart in one.restarts]
+    assert sessions == [restart.session for restart in two.restarts]
+    assert len({one.session, *sessions}) == 3
+    assert one.session == two.session != ""
+    starts = [phase for name, phase in comparison.observer.phases if name == "sound"]
+    assert starts.count("importing") == 3
+    assert not one.unfinished
+    assert "--sessions 3" in comparison.folder.manifest.command
