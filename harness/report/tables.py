@@ -188,6 +188,14 @@ def idioms(run: Run, group: Group) -> str:
     return table(header, rows, align="ll" + "r" * (len(header) - 2)) if rows else ""
 
 
+def uncertified(run: Run) -> list[str]:
+    """Variants of the run that follow a protocol of their own, and the reason."""
+    specs = [BACKENDS[name] for name in run.manifest.experiment.frameworks if name in BACKENDS]
+    return [
+        f"{escape(spec.title)} ({escape(spec.deviation)})" for spec in specs if not spec.certified
+    ]
+
+
 def coverage(run: Run, group: Group) -> str:
     """Sentences below the headline: what its intervals cover, on which CPU, how disturbed."""
     starts = sorted({len(outcome.starts) for outcome in group.ranked})
