@@ -90,6 +90,7 @@ def test_an_idiom_is_in_no_ranking_pair_or_check(
     assert "The idiom" not in report.splitlines()[2]
     assert "NOT IDENTICAL" not in report
     assert rows(report, "As its tutorial writes it")["The idiom"][0] == "own batches"
+    assert "In no certificate: The idiom (own batches)." in report
     assert "The idiom and" not in report.split("## Accuracy, pair by pair")[1].split("##")[0]
 
 
