@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.config import Experiment, load_experiment
 from harness.errors import BenchError
-from harness.measure.statistics import paired_ratio
+from harness.measure.statistics import exponential, over_rounds
 from harness.measure.turns import in_child
 from harness.paths import data_dir
 from harness.runner import Comparison, prepare
@@ -150,7 +151,7 @@ def state_ratio(benchmark: BenchmarkFixture) -> Callable[..., None]:
     """Note in the benchmark and in the summary how long ``row`` took by ``against``."""
 
     def state(what: str, seconds: dict[str, list[float]], row: str, *, against: str) -> None:
-        ratio = paired_ratio(seconds[row], seconds[against])
+        ratio = exponential(over_rounds(np.log(seconds[row]) - np.log(seconds[against])))
         benchmark.extra_info |= {"against": against, "time_ratio": ratio._asdict()}
         _ratios.append(
             f"{what}: {row} takes {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) of the "

@@ -19,7 +19,7 @@ from harness.results.folder import RunFolder
 from harness.results.records import CellResult
 from harness.results.speed import Speed, geometric_mean, has_gemm, ratio, speed_of
 
-Verdict = Literal["faster", "slower", "not significant", "too few rounds"]
+Verdict = Literal["faster", "slower", "not significant", "too few rounds", "not judged"]
 TELLING = (
     "cpu", "cpu_flags", "cores_logical", "governor", "memory_bytes", "system", "kernel", "machine",
     "python", "numpy_blas", "git_commit",
@@ -61,10 +61,12 @@ class Against:
     accuracy: ScoreDifference
     auroc: Estimate | None
     """Mean AUROC less the base's with its interval, mean of the seeds; None where there is none."""
+    doubt: str = ""
+    """Why no difference in speed is claimed: what disturbed either run; empty: nothing."""
 
     @property
     def verdict(self) -> Verdict:
-        return judge(self.ratio)
+        return "not judged" if self.doubt else judge(self.ratio)
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,10 @@ class Compared:
     def mean(self, place: int) -> Estimate | None:
         """Geometric mean of the ratios of run ``place`` (1 is the first after the base).
 
-        None where fewer than two rows have a ratio with an interval.
+        None where fewer than two rows have a ratio that is judged.
         """
-        ratios = [row.against[place - 1].ratio for row in self.rows]
+        ratios = [each.ratio for each in (row.against[place - 1] for row in self.rows)
+                  if not each.doubt]  # fmt: skip
         known = [each for each in ratios if each.has_interval]
         return geometric_mean(known) if len(known) > 1 else None
 
@@ -181,6 +184,12 @@ def setting_differences(one: RunFolder, other: RunFolder) -> list[str]:
     ]
 
 
+def busy(base: Outcome, other: Outcome) -> str:
+    """What other work went on while either was timed, if it was more than a claim allows."""
+    found = {name: each.other_work for name, each in (("A", base), ("B", other))}
+    return "; ".join(f"{name}: {what}" for name, what in found.items() if what)
+
+
 def speed_in(outcome: Outcome, *, normalise: bool) -> Speed:
     """Speed of one row of a run."""
     return speed_of(_results(outcome), normalise=normalise)
@@ -261,6 +270,7 @@ def _row(runs: Sequence[Run], key: Key, outcomes: Sequence[Outcome], normalise: 
                 ratio=ratio(speed, speeds[0]),
                 accuracy=accuracy_difference(group, base, other),
                 auroc=_auroc_difference(group, base, other),
+                doubt=busy(base, other),
             )
             for other, speed in zip(others, speeds[1:], strict=True)
         ),

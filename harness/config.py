@@ -109,6 +109,8 @@ class Experiment(Frozen):
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: len(available_cpus()))
     device: Literal["cpu", "gpu"] = "cpu"
     skip_unavailable: bool = False
+    sessions: Annotated[int, Field(ge=1)] = 1
+    """Fresh starts of every training: the training itself, and others for the clock alone."""
     rounds: Annotated[int, Field(ge=0)] = 0
     """Timed passes of each training; those beyond its epochs are for the clock alone."""
     target: Annotated[float, Field(gt=0, le=1)] | None = None

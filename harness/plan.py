@@ -48,8 +48,8 @@ def plan(
 ) -> Iterator[Group]:
     """Yield groups of cells, data set by data set, model by model, seed by seed.
 
-    Within a group the frameworks run in turn (A B C A B C), so that a machine that drifts hurts
-    all alike; the order rotates with the seed, so that nobody is always first.
+    Within a group the frameworks are interleaved (A B C A B C), so that rounds pair that were
+    measured within moments of each other; the order rotates with the seed.
     """
     for dataset, model, (turn, seed) in product(datasets, models, enumerate(seeds)):
         shift = turn % len(frameworks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from harness.compare import (
     Key,
     accuracy_difference,
+    busy,
     environment_differences,
     group_of,
     judge,
@@ -33,7 +35,7 @@ from harness.results.records import Record
 from harness.results.speed import has_gemm, ratio
 
 SIGNIFICANCE = 0.05
-"""Of all accuracies together: each p-value is multiplied by the number of cells."""
+"""Of all accuracies together, and of all speeds: each is corrected for the number of cells."""
 
 
 class Closeness(Record):
@@ -45,12 +47,15 @@ class Closeness(Record):
 
 
 class SpeedRatio(Record):
-    """Speed of the second training over that of the first."""
+    """Speed of the second training over that of the first.
+
+    The intervals of all cells hold together. ``not judged``: other work went on during either.
+    """
 
     value: float
     low: float | None
     high: float | None
-    verdict: Literal["no difference shown", "faster", "slower", "too few rounds"]
+    verdict: Literal["no difference shown", "faster", "slower", "too few rounds", "not judged"]
     normalised: bool
     """Whether each round was divided by the speed of a matrix product."""
 
@@ -201,8 +206,8 @@ def _cell(
     if after is None or seed not in after.trained:
         return CellReproduction(cell=cell, reasons=(_unfinished(after, cell, again),))
     then, now = before.trained[seed], after.trained[seed]
-    one = Outcome(cell.framework, {seed: then})
-    other = Outcome(cell.framework, {seed: now})
+    one = replace(before, trained={seed: then})
+    other = replace(after, trained={seed: now})
     both = pair(group, one, other)
     tolerance = TOLERANCE[again.manifest.experiment.training.precision]
     found = accuracy_difference(group, one, other)
@@ -218,7 +223,7 @@ def _cell(
             tolerance,
             largest=far.largest_difference,
         )
-    speed = _speed(one, other, again.manifest.experiment.device)
+    speed = _speed(one, other, again.manifest.experiment.device, cells)
     reasons = [f"not the same {ITEMS[item]}" for item in unlike({seed: then}, {seed: now})]
     if first is not None and losses.status != "bitwise equal" and not first <= tolerance:
         reasons.append(f"already the first loss differs by {first:.1e} relative")
@@ -246,11 +251,15 @@ def _unfinished(after: Outcome | None, cell: Cell, again: RunFolder) -> str:
     return "has not run again"
 
 
-def _speed(one: Outcome, other: Outcome, device: str) -> SpeedRatio:
+def _speed(one: Outcome, other: Outcome, device: str, cells: int) -> SpeedRatio:
     results = [cell.result for outcome in (one, other) for cell in outcome.trained.values()]
     normalise = has_gemm(results, device)
-    found = ratio(speed_in(other, normalise=normalise), speed_in(one, normalise=normalise))
-    verdict = judge(found)
+    found = ratio(
+        speed_in(other, normalise=normalise),
+        speed_in(one, normalise=normalise),
+        comparisons=cells,
+    )
+    verdict = "not judged" if busy(one, other) else judge(found)
     return SpeedRatio(
         value=found.value,
         low=found.low if found.has_interval else None,

@@ -210,6 +210,8 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
     ]  # fmt: skip
     if experiment.timeout != TimeLimits():
         words += ["--timeout", str(experiment.timeout)]
+    if experiment.sessions > 1:
+        words += ["--sessions", str(experiment.sessions)]
     if experiment.rounds:
         words += ["--rounds", str(experiment.rounds)]
     if experiment.target is not None:

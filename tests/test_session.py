@@ -301,8 +301,10 @@ def test_extras_fail_alone_and_resume_measures_what_is_missing(compare, tmp_path
     assert (len(again.extra_rounds), again.operations) == (2, {"other": 1.0})
     assert len(examples(comparison, again.cell)[0]) == 6
     # Rounds of another session are not compared with those of this one.
-    assert again.side_by_side(kept) == 2
-    assert kept.side_by_side(kept) == 4
+    assert again.session == kept.session
+    assert [len(rounds) for rounds in again.sessions.values()] == [2, 2]
+    assert [len(rounds) for rounds in kept.sessions.values()] == [4]
+    assert len(again.sessions.keys() & kept.sessions.keys()) == 1
 
 
 def test_what_is_measured_after_training_is_of_the_trained_weights(compare, tmp_path, monkeypatch):
@@ -533,3 +535,18 @@ def test_inference_of_the_wrong_shape_fails(timed):
     (result,) = train(timed("answerstoofew", inference=(4,))).values()
     assert result.status == "ok"
     assert "3 answers for 4 images" in result.unfinished["inference"].message
+
+
+def test_further_sessions_are_new_processes_interleaved(compare):
+    """Every framework is started anew, warmed up, timed and paired by session."""
+    comparison = compare("sound", "allocates", sessions=3)
+    one, two = train(comparison).values()
+    assert [len(restart.rounds) for restart in one.restarts] == [6, 6]
+    sessions = [restart.session for restart in one.restarts]
+    assert sessions == [restart.session for restart in two.restarts]
+    assert len({one.session, *sessions}) == 3
+    assert one.session == two.session != ""
+    starts = [phase for name, phase in comparison.observer.phases if name == "sound"]
+    assert starts.count("importing") == 3
+    assert not one.unfinished
+    assert "--sessions 3" in comparison.folder.manifest.command

@@ -28,27 +28,52 @@ def baseline() -> None:
     help="File of baselines; made where there is none.",
 )
 @click.option("--replace", is_flag=True, help="Forget what is stored of the rows in these runs.")
-def update(directories: tuple[Path, ...], path: Path, replace: bool) -> None:
+@click.option(
+    "--accept-disturbed",
+    is_flag=True,
+    help="Store speeds as well that were measured beside other work.",
+)
+def update(
+    directories: tuple[Path, ...], path: Path, replace: bool, accept_disturbed: bool
+) -> None:
     """Take the runs in RUN... into a file of baselines; rows they do not have stay as they are.
 
-    Seeds and runs add up: several runs, made at different times, tell how much speed varies from
-    run to run.
+    Seeds, starts and runs add up: several fresh starts (--sessions of `bench run`, or seeds) tell
+    how much speed varies from start to start. A speed measured while other work used more than a
+    quarter of the cores is not stored.
     """
     from harness.console import terminal
-    from harness.results.baseline import baselines_of, merge, read_baselines, write_baselines
+    from harness.results.baseline import (
+        baselines_of,
+        merge,
+        read_baselines,
+        speed_in,
+        write_baselines,
+    )
     from harness.results.folder import RunFolder
 
     folders = [RunFolder.open(directory) for directory in directories]
-    new = [found for folder in folders for found in baselines_of(folder)]
+    new = [
+        found
+        for folder in folders
+        for found in baselines_of(folder, accept_disturbed=accept_disturbed)
+    ]
     keys = {each.key for each in new}
     kept = read_baselines(path) if path.exists() else []
     if replace:
         kept = [each for each in kept if each.key not in keys]
     merged = merge([*kept, *new])
     write_baselines(path, merged)
-    for each in merged:
-        if each.key in keys and not each.speed:
-            terminal.note(f"{'/'.join(each.key)}: no speed, rounds were too few")
+    for folder in folders:
+        for key in dict.fromkeys((c.framework, c.model, c.dataset) for c in folder.manifest.cells):
+            speed = speed_in(folder, key)
+            if speed is None:
+                terminal.note(f"{'/'.join(key)}: no speed, rounds were too few")
+            elif speed.doubt and not accept_disturbed:
+                terminal.warn(
+                    f"{'/'.join(key)}: no speed stored, because {speed.doubt}; measure again, or "
+                    "--accept-disturbed stores it"
+                )
     terminal.note(f"{path}: {len(keys)} rows updated, {len(merged)} in all")
 
 
@@ -65,7 +90,7 @@ def show(path: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("framework", "model", "data set"):
         table.add_column(heading, overflow="fold")
-    for heading in ("seeds", "accuracy", "AUROC", "images/GFLOP", "runs", "places"):
+    for heading in ("seeds", "accuracy", "AUROC", "images/GFLOP", "runs", "starts", "places"):
         table.add_column(heading, justify="right")
     for stored in read_baselines(path):
         reached = bounds(stored, seeds=1)
@@ -78,6 +103,7 @@ def show(path: Path) -> None:
             _share(area) if area else "",
             f"{min(speeds):.3g} to {max(speeds):.3g}" if speeds else "",
             str(len(speeds)) if speeds else "",
+            str(sum(len(each.speed.logs) for each in stored.speed)) if speeds else "",
             str(len({each.place for each in stored.speed})) if speeds else "",
         )
     terminal.print_table(table)

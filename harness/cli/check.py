@@ -21,7 +21,7 @@ import click
     "--max-slowdown",
     type=click.FloatRange(min=1),
     metavar="X",
-    help="Factor that passes [default: 1.3].",
+    help="Factor that passes [default: 1.02].",
 )
 @click.option("--strict", is_flag=True, help="Fail as well where something could not be judged.")
 def check(

@@ -89,8 +89,8 @@ def _heading(compared: Compared) -> str:
     else:
         how = "as measured, not corrected for the speed of the machine"
     return (
-        f"Training speed over that of A: {how}. Intervals are of 95 %; those of images/s hold "
-        "within that run, those of ratios from run to run."
+        f"Training speed over that of A: {how}. Intervals are of 95 %; those of images/s cover "
+        "the starts of that run, those of ratios other runs too."
     )
 
 
@@ -119,7 +119,7 @@ def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
         line = [row.key.framework, row.key.model, row.key.dataset, *map(speed, row.measured)]
         places = percent_places(row.outcomes[0].test_examples)
         for each in row.against:
-            line += [f"{ratio(each.ratio)}, {each.verdict}", _accuracy(each, places)]
+            line += [_speed(each), _accuracy(each, places)]
             line += [_auroc(each)] * with_auroc
         lines.append(line)
     means = [compared.mean(place) for place in range(1, len(names))]
@@ -129,6 +129,14 @@ def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
             line += [f"{ratio(mean)}, {judge(mean)}" if mean else "", *[""] * (1 + with_auroc)]
         lines.append(line)
     return header, lines
+
+
+def _speed(against: Against) -> str:
+    from harness.report.text import ratio
+
+    if against.doubt:
+        return f"not judged ({against.doubt})"
+    return f"{ratio(against.ratio)}, {against.verdict}"
 
 
 def _accuracy(against: Against, places: int) -> str:
@@ -178,6 +186,7 @@ def _plain(compared: Compared) -> dict[str, Any]:
                         "run": letter(place),
                         "speed_ratio": known(each.ratio),
                         "verdict": each.verdict,
+                        "disturbed_by": each.doubt or None,
                         "accuracy_difference": each.accuracy.value,
                         "accuracy_p": each.accuracy.p,
                         "accuracy_significant": each.accuracy.significant,

@@ -67,6 +67,11 @@ _LIST: dict[str, Any] = {"callback": _names, "metavar": "A,B,..."}
 @click.option("--precision", metavar="float32|float64", help="[default: float32]")
 @click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
 @click.option(
+    "--sessions",
+    metavar="N",
+    help="Fresh starts of every framework, for intervals that cover other starts [default: 1].",
+)
+@click.option(
     "--rounds",
     metavar="N",
     help="Timed passes, in turns; those beyond --epochs are for the clock alone.",
@@ -167,6 +172,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         device=options["device"],
         timeout=options["timeout"],
         skip_unavailable=options["skip_unavailable"] or None,
+        sessions=options["sessions"],
         rounds=options["rounds"],
         target=options["target"],
         inference=options["inference"],

@@ -175,18 +175,30 @@ class CellRun:
     def open(self) -> None:
         """Start the worker, and measure everything that happens once."""
         self.started = now()
+        self.phases = self._begin()
+        self.facts = self.worker.facts()
+        self.warm_up = self._warm_up()
+        self.worker.load_weights(self.course.weights)  # the warm-up has trained: start over
+
+    def start_anew(self) -> Phases:
+        """A new process in place of the present one, warmed up, with the initial weights."""
+        self._close()
+        phases = self._begin()
+        self._warm_up()
+        self.worker.load_weights(self.course.weights)
+        return phases
+
+    def _begin(self) -> Phases:
+        """Start a process and compile; what each step took."""
         import_s, build_s = self._start()
         first_step_s, first_predict_s = self._compile()
-        self.facts = self.worker.facts()
-        self.phases = Phases(
+        return Phases(
             start_s=self.worker.start_s,
             import_s=import_s,
             build_s=build_s,
             first_step_s=first_step_s,
             first_predict_s=first_predict_s,
         )
-        self.warm_up = self._warm_up()
-        self.worker.load_weights(self.course.weights)  # the warm-up has trained: start over
 
     def _start(self) -> tuple[float, float]:
         """A process with the framework, the network and its initial weights.
@@ -391,6 +403,7 @@ class CellRun:
     def _result(self, **fields: Any) -> CellResult:
         return CellResult(
             cell=self.cell,
+            session=self.session,
             started=self.started,
             phases=self.phases,
             warm_up=self.warm_up,

@@ -6,17 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from harness.config import Experiment
 from harness.data.hdf5 import open_dataset
 from harness.errors import WorkerError
-from harness.execution.cell import CellRun
+from harness.execution.cell import CellRun, now
 from harness.measure.examples import Examples, choose
 from harness.measure.warmup import InferenceBudget
 from harness.plan import Cell, Group
 from harness.results.folder import RunFolder
-from harness.results.records import Latency
+from harness.results.records import Latency, Restart
 
+RESTART_ROUNDS = 6
+"""Timed in each further session, after its warm-up."""
 PROFILED_STEPS = 50
 """A profiler keeps every event, and more of the same say nothing new."""
 
@@ -52,6 +55,7 @@ def planned(experiment: Experiment, cell: Cell) -> tuple[str, ...]:
         "rounds": experiment.rounds > experiment.training.epochs,
         "inference": first and bool(experiment.inference),
         "profile": first and experiment.profile,
+        "restarts": experiment.sessions > 1,
     }
     return tuple(name for name, wanted in asked.items() if wanted)
 
@@ -71,6 +75,21 @@ def measure_all(runs: Sequence[CellRun], experiment: Experiment, showcase: Showc
                 run.attempt_extra(name, action)
         for run in runs:
             run.end_extra(name, "done")
+    restart_all(runs, experiment.sessions - 1)
+
+
+def restart_all(runs: Sequence[CellRun], count: int) -> None:
+    """Start every framework anew ``count`` times, and time interleaved rounds in each session."""
+    for index in range(count):
+        start = partial(start_anew, session=uuid4().hex, first=index == 0)
+        for run in runs:
+            run.attempt_extra("restarts", start)
+        for number in range(RESTART_ROUNDS):
+            turn = number % len(runs)
+            for run in (*runs[turn:], *runs[:turn]):
+                run.attempt_extra("restarts", partial(time_restart, number=number))
+    for run in runs:
+        run.end_extra("restarts", "done")
 
 
 def keep_examples(run: CellRun, *, showcase: Showcase) -> None:
@@ -114,6 +133,25 @@ def time_round(run: CellRun, *, number: int) -> None:
         before = ()  # of an earlier process: not to be mixed with what this one measures
     timed = run.time_round(number % run.epoch_count)
     run.update(write=False, extra_rounds=(*before, timed))
+
+
+def start_anew(run: CellRun, *, session: str, first: bool) -> None:
+    """A further start of the framework; what earlier runs left of these goes with the first."""
+    assert run.result is not None
+    run.observer.phase_started(run.cell, "starting anew")
+    started = now()
+    restart = Restart(session=session, started=started, phases=run.start_anew(), rounds=())
+    before = () if first else run.result.restarts
+    run.update(write=False, restarts=(*before, restart))
+
+
+def time_restart(run: CellRun, *, number: int) -> None:
+    """One round of the latest start."""
+    assert run.result is not None
+    *before, latest = run.result.restarts
+    timed = run.time_round(number % run.epoch_count)
+    grown = latest.model_copy(update={"rounds": (*latest.rounds, timed)})
+    run.update(write=False, restarts=(*before, grown))
 
 
 def time_inference(run: CellRun, *, batch_size: int) -> None:

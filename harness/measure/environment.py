@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from harness.measure.cpu import caches
+
 # Instruction sets that decide how fast a convolution can be; the full list is noise.
 _TELLING_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni",
@@ -32,6 +34,7 @@ def collect(versions: Mapping[str, str]) -> dict[str, Any]:
     return {
         "cpu": cpuinfo.get("model name") or platform.processor() or platform.machine(),
         "cpu_flags": [flag for flag in _TELLING_FLAGS if flag in flags],
+        "cpu_caches": caches(),
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(logical=True),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse, stats
+from scipy import stats
+from scipy.special import expit, logit
 
 CONFIDENCE = 0.95
-RESAMPLES = 1000
-"""Of a bootstrap over patients; enough for the two decimal places that such an interval carries."""
-MINIMUM_CARRIERS = 5
-"""Patients with a label, and without it, below which its resamples say nothing of its spread."""
+AUTOCORRELATION, WEIGHT = 0.3, 8
+"""What the autocorrelation of rounds is taken for before it is seen, and how many rounds that
+assumption counts for: a dozen rounds say little of it."""
+MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""Standard error of the median of normal values over that of their mean."""
+MINIMUM_POSITIVES = 5
+"""Patients with a label, and without it, below which its AUROC is shown without an interval."""
 
 
 class Estimate(NamedTuple):
@@ -29,41 +34,87 @@ class Estimate(NamedTuple):
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
 
-def median(samples: ArrayLike, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Median of ``samples`` (n,) with a percentile-bootstrap interval.
+class Centre(NamedTuple):
+    """The centre of some values, its standard error and the degrees of freedom of that.
 
-    Fewer than three samples carry no interval. The resampling is seeded: a report rendered twice
-    is the same report. (Efron & Tibshirani 1993, ch. 13; the percentile method, because BCa is
-    undefined for a median whose jackknife values coincide.)
+    Error and degrees of freedom are NaN where the values are too few.
     """
-    values = np.asarray(samples, dtype=np.float64)
-    if values.size == 0:
-        return Estimate(np.nan, np.nan, np.nan)
-    centre = float(np.median(values))
-    if values.size < 3:
-        return Estimate(centre, np.nan, np.nan)
-    interval = stats.bootstrap(
-        (values,),
-        np.median,
-        confidence_level=confidence,
-        method="percentile",
-        n_resamples=4000,
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return Estimate(centre, float(interval.low), float(interval.high))
+
+    value: float
+    error: float
+    degrees: float
+
+    def reach(self, *, confidence: float = CONFIDENCE) -> float:
+        """Half the width of the interval (Student's t)."""
+        if math.isnan(self.error):
+            return math.nan
+        return float(stats.t.ppf((1 + confidence) / 2, self.degrees)) * self.error
 
 
-def paired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
-    """Median of ``numerator / denominator`` (n,) taken round by round, with its interval.
+def over_rounds(values: ArrayLike) -> Centre:
+    """Median of ``values`` (n,), the rounds of one start, in order.
 
-    Both were measured in turns, so a slow moment of the machine cancels in each pair.
+    Rounds resemble their neighbours, so fewer than n count: n (1 - r) / (1 + r) of them at a
+    first-order autocorrelation of r (Bartlett 1935). r is the sample's, freed of its bias
+    (Marriott & Pope 1954) and drawn towards ``AUTOCORRELATION``. The error covers the rounds of
+    this start; another start may differ by more.
     """
-    above = np.asarray(numerator, dtype=np.float64)
-    below = np.asarray(denominator, dtype=np.float64)
-    if above.shape != below.shape:
-        raise ValueError(f"rounds do not pair: {above.shape} against {below.shape}")
-    return median(above / below)
+    series = np.asarray(values, dtype=np.float64)
+    if series.size < 3:
+        return Centre(float(np.median(series)) if series.size else math.nan, math.nan, math.nan)
+    about = series - series.mean()
+    squares = float((about**2).sum())
+    size = series.size
+    if squares == 0:
+        return Centre(float(series[0]), 0.0, size - 1)
+    seen = float((about[1:] * about[:-1]).sum()) / squares
+    seen += (1 + 3 * seen) / size
+    found = min(max((size * seen + WEIGHT * AUTOCORRELATION) / (size + WEIGHT), 0.0), 0.9)
+    inflation = (1 + found) / (1 - found)
+    counted = size / inflation
+    variance = squares / max(size - inflation, 1.0)
+    error = MEDIAN_ERROR * math.sqrt(variance / counted)
+    return Centre(float(np.median(series)), error, max(counted - 1, 1.0))
+
+
+def over_starts(centres: ArrayLike) -> Centre:
+    """Mean of ``centres`` (n,), one value for each fresh start; n - 1 degrees of freedom.
+
+    The error covers further starts of the same thing on the same machine.
+    """
+    values = np.asarray(centres, dtype=np.float64)
+    if values.size < 2:
+        return Centre(float(values.mean()) if values.size else math.nan, math.nan, math.nan)
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    return Centre(float(values.mean()), error, values.size - 1)
+
+
+def centre_of(starts: Sequence[ArrayLike]) -> Centre:
+    """Of the rounds of several fresh starts: over starts, or of a single one over its rounds.
+
+    Starts that happen to agree are known no better than their rounds allow: of the two intervals
+    the wider one counts.
+    """
+    each = [over_rounds(rounds) for rounds in starts]
+    if len(each) == 1:
+        return each[0]
+    between = over_starts([start.value for start in each])
+    error = math.sqrt(sum(start.error**2 for start in each)) / len(each)
+    within = Centre(between.value, error, sum(start.degrees for start in each))
+    return between if math.isnan(error) else max(between, within, key=Centre.reach)
+
+
+def exponential(logarithm: Centre, *, comparisons: int = 1) -> Estimate:
+    """A speed, or a ratio of speeds, from the centre of its natural logarithms.
+
+    The intervals of all ``comparisons`` hold together with ``CONFIDENCE`` (Bonferroni).
+    """
+    reach = logarithm.reach(confidence=1 - (1 - CONFIDENCE) / max(comparisons, 1))
+    value = logarithm.value
+    # A t quantile of one degree of freedom can reach beyond what a float holds.
+    with np.errstate(over="ignore"):
+        low, high = np.exp(value - reach), np.exp(value + reach)
+    return Estimate(math.exp(value), float(low), float(high))
 
 
 def proportion(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -108,68 +159,174 @@ def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> PairedTest:
     return PairedTest(only_first, only_second, p)
 
 
-def resampled_aurocs(
-    scores: NDArray[np.floating[Any]],
-    labels: NDArray[Any],
-    groups: NDArray[Any] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-) -> NDArray[np.float64]:
-    """Areas under the ROC curves of bootstrap samples, (resamples, L).
+@dataclass(frozen=True)
+class Ranking:
+    """AUROCs of one network, or their mean over several trainings, and how uncertain they are.
 
-    ``scores`` and ``labels`` are (N, L). Whole ``groups`` (N,) are drawn with replacement, as many
-    as there are: pictures of one patient resemble each other, so drawing single ones would promise
-    too much (Field & Welsh 2007). Without groups every image is one of its own.
-
-    The draws depend on the number of groups alone, so that networks tested on the same images are
-    resampled alike and may be subtracted row by row. NaN where a sample has no positives or no
-    negatives of a label, or a score is NaN.
+    The variance is DeLong's (DeLong et al. 1988), from what each image adds to the area; with
+    groups, what the images of a group add counts as one (Obuchowski 1997).
     """
-    size = len(labels)
-    names, member = np.unique(np.arange(size) if groups is None else groups, return_inverse=True)
-    counts = _draws(len(names), resamples)
-    columns = [
-        _weighted_aurocs(score, label, member, counts)
-        for score, label in zip(scores.T, labels.T.astype(bool), strict=True)
-    ]
-    return np.stack(columns, axis=1) if columns else np.empty((resamples, 0))
+
+    areas: NDArray[np.float64]
+    """(L,), NaN where a label is the same for all images, or a score is NaN."""
+    influence: NDArray[np.float64]
+    """(groups, L): what each group adds to each area, scaled so that the squares sum to its
+    variance; 0 where the area is not defined."""
+    modelled: NDArray[np.float64]
+    """(L,): variance by the formula of Hanley & McNeil (1982), which needs no second positive."""
+    support: NDArray[np.int64]
+    """(L,): groups with the label, or without it, whichever are fewer."""
+
+    @classmethod
+    def of(
+        cls,
+        scores: NDArray[np.floating[Any]],
+        labels: NDArray[Any],
+        groups: NDArray[Any] | None = None,
+    ) -> Ranking:
+        """Of ``scores`` and ``labels`` (N, L); ``groups`` (N,) are patients, without: images."""
+        size = len(labels)
+        names, member = np.unique(
+            np.arange(size) if groups is None else groups, return_inverse=True
+        )
+        member = member.ravel()
+        columns = [
+            _ranked(score, label, member, len(names))
+            for score, label in zip(scores.T, labels.T.astype(bool), strict=True)
+        ]
+        return cls(
+            areas=np.array([area for area, _, _ in columns]),
+            influence=np.stack([added for _, added, _ in columns], axis=1)
+            if columns
+            else np.zeros((len(names), 0)),
+            modelled=np.array([variance for _, _, variance in columns]),
+            support=group_support(labels, groups),
+        )
+
+    @classmethod
+    def mean_of(cls, rankings: Sequence[Ranking]) -> Ranking:
+        """Of trainings tested on the same images; an undefined area leaves its training out."""
+        areas = np.stack([each.areas for each in rankings])
+        known = ~np.isnan(areas)
+        counts = np.maximum(known.sum(axis=0), 1)
+        added = np.stack([each.influence for each in rankings]).sum(axis=0)
+        modelled = np.where(known, np.stack([each.modelled for each in rankings]), 0)
+        return cls(
+            areas=mean_of_defined(areas, axis=0),
+            influence=added / counts,
+            modelled=modelled.sum(axis=0) / counts,
+            support=rankings[0].support,
+        )
+
+    @property
+    def mean(self) -> float:
+        """Over the labels that have an area; NaN where none has."""
+        return float(mean_of_defined(self.areas, axis=0)) if self.areas.size else math.nan
+
+    @property
+    def error(self) -> Centre:
+        """The mean over the labels, its standard error and degrees of freedom.
+
+        A label that too few groups have adds its variance by formula, independent of the others.
+        """
+        known = ~np.isnan(self.areas)
+        if not known.any():
+            return Centre(math.nan, math.nan, math.nan)
+        seen = known & (self.support >= MINIMUM_POSITIVES)
+        own = (self.influence**2).sum(axis=0)
+        together = float((self.influence[:, seen].sum(axis=1) ** 2).sum())
+        variance = together + float(self.modelled[known & ~seen].sum())
+        degrees = _degrees(own[seen], self.support[seen], extra=self.modelled[known & ~seen])
+        return Centre(self.mean, math.sqrt(variance) / int(known.sum()), degrees)
+
+    def interval(self, *, confidence: float = CONFIDENCE) -> Estimate:
+        """The mean over the labels with its interval, made on the logit scale."""
+        found = self.error
+        rarest = int(self.support[~np.isnan(self.areas)].min(initial=len(self.influence)))
+        return _logit_interval(found, max(rarest, 1), confidence)
+
+    def label(self, index: int) -> Ranking:
+        """One label alone."""
+        one = slice(index, index + 1)
+        return Ranking(
+            self.areas[one], self.influence[:, one], self.modelled[one], self.support[one]
+        )
+
+    def less(self, other: Ranking, *, comparisons: int = 1) -> Estimate:
+        """Difference of the means, tested on the same images, with its interval.
+
+        The intervals of all ``comparisons`` hold together with ``CONFIDENCE`` (Bonferroni).
+        """
+        known = ~np.isnan(self.areas) & ~np.isnan(other.areas)
+        value = self.mean - other.mean
+        if not known.any():
+            return Estimate(value, math.nan, math.nan)
+        apart = (self.influence - other.influence)[:, known]
+        variance = float((apart.sum(axis=1) ** 2).sum()) / int(known.sum()) ** 2
+        degrees = _degrees((apart**2).sum(axis=0), self.support[known])
+        confidence = 1 - (1 - CONFIDENCE) / max(comparisons, 1)
+        reach = Centre(value, math.sqrt(variance), degrees).reach(confidence=confidence)
+        return Estimate(value, value - reach, value + reach)
 
 
-@lru_cache(maxsize=4)
-def _draws(groups: int, resamples: int) -> NDArray[np.float64]:
-    """How often each group is in each bootstrap sample (groups, resamples)."""
-    drawn = np.random.default_rng(0).integers(0, groups, (resamples, groups))
-    counts = np.stack([np.bincount(row, minlength=groups) for row in drawn], axis=1)
-    return counts.astype(np.float64)
-
-
-def _weighted_aurocs(
+def _ranked(
     score: NDArray[np.floating[Any]],
     label: NDArray[np.bool_],
     member: NDArray[np.intp],
-    counts: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """(resamples,): share of pairs in which the positive has the higher score; a tie is half."""
+    groups: int,
+) -> tuple[float, NDArray[np.float64], float]:
+    """Area, what each group adds to it (groups,), and Hanley & McNeil's variance."""
     if np.isnan(score).any() or label.all() or not label.any():
-        return np.full(counts.shape[1], np.nan)
-    # Negatives fall into bins between the distinct scores of the positives, or onto these: bin
-    # 2k + 1 holds those equal to the k-th of them, bin 2k those between it and the one before.
-    levels, level = np.unique(score[label], return_inverse=True)
-    negative = score[~label]
-    bins = np.searchsorted(levels, negative, "left") + np.searchsorted(levels, negative, "right")
-    entries = np.ones(len(negative)), (bins, member[~label])
-    drawn = np.asarray(sparse.csr_array(entries, shape=(2 * len(levels) + 1, len(counts))) @ counts)
-    up_to = np.cumsum(drawn, axis=0)
-    entries = np.ones(len(level)), (level, member[label])
-    positives = np.asarray(sparse.csr_array(entries, shape=(len(levels), len(counts))) @ counts)
-    below, ties = up_to[:-1:2], drawn[1::2]
-    won = (positives * (below + ties / 2)).sum(axis=0)
-    pairs = positives.sum(axis=0) * up_to[-1]
-    with np.errstate(invalid="ignore"):
-        return np.where(pairs > 0, won / np.where(pairs > 0, pairs, 1), np.nan)
+        return math.nan, np.zeros(groups), 0.0
+    positives, negatives = int(label.sum()), int((~label).sum())
+    ranks = stats.rankdata(score)
+    # Share of the negatives below each positive, and of the positives above each negative; a tie
+    # is half (midranks: Sun & Xu 2014).
+    share = np.empty(len(score))
+    share[label] = (ranks[label] - stats.rankdata(score[label])) / negatives
+    share[~label] = 1 - (ranks[~label] - stats.rankdata(score[~label])) / positives
+    area = float(share[label].mean())
+    added = np.zeros(groups)
+    for kind, count in ((label, positives), (~label, negatives)):
+        units = len(np.unique(member[kind]))
+        scale = math.sqrt(units / (units - 1)) if units > 1 else 1.0
+        added += np.bincount(member[kind], scale * (share[kind] - area) / count, groups)
+    return area, added, _modelled_variance(area, positives, negatives)
 
 
-def carriers(labels: NDArray[Any], groups: NDArray[Any] | None = None) -> NDArray[np.int64]:
+def _modelled_variance(area: float, positives: int, negatives: int) -> float:
+    few = 2 * (min(positives, negatives) + 1)
+    inner = min(max(area, 1 / few), 1 - 1 / few)  # at 0 and 1 the formula gives nothing
+    first, second = inner / (2 - inner), 2 * inner**2 / (1 + inner)
+    spread = inner * (1 - inner)
+    spread += (positives - 1) * (first - inner**2) + (negatives - 1) * (second - inner**2)
+    return spread / (positives * negatives)
+
+
+def _degrees(
+    variances: NDArray[np.float64],
+    support: NDArray[np.int64],
+    extra: NDArray[np.float64] | None = None,
+) -> float:
+    """Degrees of freedom of a sum of variances (Satterthwaite 1946); ``extra`` ones are known."""
+    total = float(variances.sum()) + (0.0 if extra is None else float(extra.sum()))
+    fourth = float((variances**2 / np.maximum(support - 1, 1)).sum())
+    return total**2 / fourth if fourth > 0 else math.inf
+
+
+def _logit_interval(found: Centre, support: int, confidence: float) -> Estimate:
+    area = found.value
+    if math.isnan(found.error):
+        return Estimate(area, math.nan, math.nan)
+    if area in (0, 1):  # every positive above every negative, or none
+        end = ((1 - confidence) / 2) ** (1 / support)
+        return Estimate(area, end if area else 0.0, 1.0 if area else 1 - end)
+    reach = found.reach(confidence=confidence) / (area * (1 - area))
+    low, high = (float(expit(logit(area) + sign * reach)) for sign in (-1, 1))
+    return Estimate(area, low, high)
+
+
+def group_support(labels: NDArray[Any], groups: NDArray[Any] | None = None) -> NDArray[np.int64]:
     """For every label (L,) of ``labels`` (N, L), in how many groups it occurs, or in how many its
     absence occurs, whichever is less."""
     member = np.arange(len(labels)) if groups is None else groups
@@ -177,32 +334,9 @@ def carriers(labels: NDArray[Any], groups: NDArray[Any] | None = None) -> NDArra
     return np.array(counted, dtype=np.int64)
 
 
-def percentile_interval(
-    value: float, resampled: NDArray[np.float64], *, confidence: float = CONFIDENCE
-) -> Estimate:
-    """``value`` with the percentile interval of ``resampled`` (n,), undefined ones left out.
-
-    No interval where the value or all of its resamples are undefined.
-    """
-    known = resampled[~np.isnan(resampled)]
-    if math.isnan(value) or known.size == 0:
-        return Estimate(value, math.nan, math.nan)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(known, (tail, 1 - tail))
-    return Estimate(value, float(low), float(high))
-
-
-def normal_interval(
-    value: float, resampled: NDArray[np.float64], *, tests: int = 1, confidence: float = CONFIDENCE
-) -> Estimate:
-    """``value`` plus and minus its bootstrap standard error times a normal quantile.
-
-    The intervals of ``tests`` values hold all of these at once with at least ``confidence``
-    (Bonferroni): percentiles that far out would need many more resamples (Efron & Tibshirani
-    1993, ch. 13).
-    """
-    known = resampled[~np.isnan(resampled)]
-    if math.isnan(value) or known.size < 2:
-        return Estimate(value, math.nan, math.nan)
-    reach = float(stats.norm.isf((1 - confidence) / (2 * tests)) * known.std(ddof=1))
-    return Estimate(value, value - reach, value + reach)
+def mean_of_defined(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Mean of what is not NaN; NaN where everything is."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=axis)
+    sums = np.where(known, values, 0).sum(axis=axis)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

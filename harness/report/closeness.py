@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from harness.config import Training
 from harness.measure.statistics import Estimate
-from harness.report.comparison import Group, Outcome, Run, median_of_rounds
+from harness.report.comparison import Group, Outcome, Run, speed_estimate
 from harness.report.text import NOTHING, escape, number, percent, speed, table
 from harness.results.records import MachinePeak
 
@@ -32,7 +32,8 @@ def peak_gflops(run: Run) -> float:
     seen = [
         each.conditions.gemm_gflops
         for _, _, cell in run.cells
-        for each in cell.result.rounds
+        for rounds in cell.starts.values()
+        for each in rounds
         if each.conditions is not None
     ]
     return max(run.machine.gemm_gflops[run.manifest.experiment.training.precision], *seen, 0.0)
@@ -100,12 +101,18 @@ def gflops(group: Group, outcome: Outcome) -> Estimate:
 def joules_per_image(outcome: Outcome) -> Estimate | None:
     """Of the processor packages, other programs' share included; None where not readable."""
     spent = [
-        each.conditions.energy_j / each.images
+        np.log(
+            [
+                each.conditions.energy_j / each.images
+                for each in rounds
+                if each.conditions is not None and each.conditions.energy_j
+            ]
+        )
         for cell in outcome.trained.values()
-        for each in cell.result.rounds
-        if each.conditions is not None and each.conditions.energy_j is not None
+        for rounds in cell.starts.values()
     ]
-    return median_of_rounds(np.array(spent)) if spent else None
+    known = [start for start in spent if len(start)]
+    return speed_estimate(known) if known else None
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:

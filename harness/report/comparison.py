@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.registry import BACKENDS, canonical
+from harness.backends.registry import BACKENDS, Role, canonical, role_of
 from harness.errors import BenchError
 from harness.measure import metrics, statistics
-from harness.measure.statistics import Estimate, PairedTest
+from harness.measure.conditions import mean_other_load
+from harness.measure.statistics import Estimate, PairedTest, Ranking
 from harness.models import MODELS
 from harness.models.card import ModelCard
 from harness.plan import Cell
@@ -28,11 +29,11 @@ from harness.results.records import (
     Identity,
     MachinePeak,
     Phases,
+    Round,
     Score,
 )
+from harness.results.speed import BUSY, MINIMUM_ROUNDS, counted
 
-MINIMUM_ROUNDS = 6
-"""With n rounds even their whole range holds the median in only 1 - 2 / 2^n of cases: 94 % at 5."""
 SIGNIFICANCE = 0.05
 FIRST_STEPS = 100
 """How many steps of two loss curves are compared: later ones differ by amplified rounding alone."""
@@ -50,10 +51,10 @@ def title_of(framework: str) -> str:
     return spec.title if spec else framework
 
 
-def median_of_rounds(samples: NDArray[np.float64]) -> Estimate:
-    """Median with its bootstrap interval, or without where the rounds are too few for one."""
-    estimate = statistics.median(samples)
-    if samples.size < MINIMUM_ROUNDS:
+def speed_estimate(starts: list[NDArray[np.float64]], *, comparisons: int = 1) -> Estimate:
+    """Of logarithms, round by round of every start; no interval where the rounds are too few."""
+    estimate = statistics.exponential(statistics.centre_of(starts), comparisons=comparisons)
+    if sum(map(len, starts)) < MINIMUM_ROUNDS:
         return Estimate(estimate.value, math.nan, math.nan)
     return estimate
 
@@ -67,11 +68,11 @@ class Trained:
     test: Score
     identity: Identity
     arrays: CellArrays | None
-    session: int
-    """Cells of one group and seed with the same number ran side by side, in turns."""
+    session: str
+    """Cells of one group and seed with the same one were started together and interleaved."""
 
     @classmethod
-    def of(cls, result: CellResult, arrays: CellArrays | None, session: int) -> Trained:
+    def of(cls, result: CellResult, arrays: CellArrays | None, session: str) -> Trained:
         if not (result.epochs and result.phases and result.test and result.identity):
             raise BenchError(
                 f"the result of {result.cell} says it is finished but lacks measurements: "
@@ -82,6 +83,12 @@ class Trained:
     @property
     def epochs(self) -> tuple[Epoch, ...]:
         return self.result.epochs
+
+    @property
+    def starts(self) -> dict[str, tuple[Epoch | Round, ...]]:
+        """The rounds of every fresh start, by its session."""
+        first, *others = self.result.sessions.items()
+        return {self.session: first[1]} | dict(others)
 
     @property
     def images_per_second(self) -> NDArray[np.float64]:
@@ -132,16 +139,11 @@ class Trained:
         return scores, self.arrays.test_labels
 
     @cached_property
-    def resampled_aurocs(self) -> NDArray[np.float64] | None:
-        """(resamples, L); see :func:`statistics.resampled_aurocs`."""
+    def ranking(self) -> Ranking | None:
+        """AUROCs of the labels and how uncertain they are; None where predictions are missing."""
         if self.arrays is None or self.ranked is None:
             return None
-        return statistics.resampled_aurocs(*self.ranked, self.arrays.test_groups)
-
-    @property
-    def resampled_mean(self) -> NDArray[np.float64] | None:
-        """(resamples,): mean over the labels that a sample defines."""
-        return None if self.resampled_aurocs is None else _known_mean(self.resampled_aurocs, 1)
+        return Ranking.of(*self.ranked, self.arrays.test_groups)
 
 
 @dataclass(frozen=True)
@@ -153,30 +155,76 @@ class Outcome:
     failed: dict[int, CellResult] = field(default_factory=dict)
     missing: tuple[int, ...] = ()
     """Seeds that have no result."""
+    threads: int = 0
+    """Cores given to it; 0: not known."""
 
     @property
     def title(self) -> str:
         return title_of(self.framework)
 
+    @property
+    def role(self) -> Role:
+        return role_of(self.framework)
+
     @cached_property
     def speed(self) -> Estimate:
-        """Training images a second, over the rounds of all seeds."""
-        cells = self.trained.values()
-        return median_of_rounds(np.concatenate([cell.images_per_second for cell in cells]))
+        """Training images a second, over the undisturbed rounds of every fresh start.
+
+        Without an interval where other work was too much for one to be meant.
+        """
+        found = speed_estimate([log_speeds(rounds) for rounds in self._counted])
+        return Estimate(found.value, math.nan, math.nan) if self.other_work else found
+
+    @property
+    def _counted(self) -> list[tuple[Epoch | Round, ...]]:
+        """Undisturbed rounds of every start that has any; where none has, all rounds."""
+        return counted(cell.result for cell in self.trained.values())
+
+    @property
+    def starts(self) -> list[tuple[Epoch | Round, ...]]:
+        """The rounds of every fresh start."""
+        return [rounds for cell in self.trained.values() for rounds in cell.starts.values()]
+
+    @property
+    def rounds(self) -> list[Epoch | Round]:
+        """Of every start, disturbed ones too."""
+        return [each for rounds in self.starts for each in rounds]
+
+    @cached_property
+    def other_load(self) -> float | None:
+        """Cores that other work used during the rounds that count, mean over time."""
+        return mean_other_load(
+            (each.seconds, each.conditions) for rounds in self._counted for each in rounds
+        )
+
+    @property
+    def other_work(self) -> str:
+        """What other work went on meanwhile, where it is too much to claim a difference."""
+        load = self.other_load
+        if load is not None and self.threads and load > BUSY * self.threads:
+            return f"other load {load:.1f} of {self.threads} cores"
+        if self.trained and all(each.disturbed for each in self.rounds):
+            return "other load in every round"
+        return ""
+
+    @property
+    def doubt(self) -> str:
+        """Why no difference is claimed from its speed; empty: nothing speaks against it."""
+        return self.other_work or ("" if self.is_steady else "not steady")
 
     @property
     def unsteadiness(self) -> float:
-        """Upper over lower quartile of the rounds' speeds, of the seed where that is largest.
+        """Upper over lower quartile of the rounds' speeds, of the start where that is largest.
 
         Quartiles, because one slow round, perhaps the first, moves no median.
         """
-        rates = [cell.images_per_second for cell in self.trained.values()]
-        quartiles = [np.quantile(rate, (0.25, 0.75)) for rate in rates]
-        return max(float(upper / lower) for lower, upper in quartiles)
+        logs = [log_speeds(rounds) for rounds in self._counted]
+        quartiles = [np.quantile(log, (0.25, 0.75)) for log in logs]
+        return max(math.exp(upper - lower) for lower, upper in quartiles)
 
     @property
     def is_steady(self) -> bool:
-        return self.unsteadiness <= UNSTEADY
+        return not self.trained or self.unsteadiness <= UNSTEADY
 
     @property
     def test_examples(self) -> int:
@@ -196,50 +244,43 @@ class Outcome:
     @property
     def mean_auroc_alone(self) -> float:
         """Mean over the labels, then over the seeds; NaN where none is defined."""
-        return float(_known_mean(np.array([c.mean_auroc for c in self.trained.values()]), 0))
+        values = np.array([cell.mean_auroc for cell in self.trained.values()])
+        return float(statistics.mean_of_defined(values, axis=0))
 
     @cached_property
     def mean_auroc(self) -> Estimate:
-        """The same with its interval, which takes resampling."""
-        values = np.array([cell.mean_auroc for cell in self.trained.values()])
-        return self._over_seeds(values, [cell.resampled_mean for cell in self.trained.values()])
+        """The same with its interval."""
+        if self.ranking is None:
+            return Estimate(self.mean_auroc_alone, math.nan, math.nan)
+        return self.ranking.interval()
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """Of the mean over the seeds, which are all tested on the same images."""
+        found = [cell.ranking for cell in self.trained.values()]
+        known = [each for each in found if each is not None]
+        return Ranking.mean_of(known) if known and len(known) == len(found) else None
 
     @cached_property
     def aurocs(self) -> tuple[Estimate, ...]:
         """Of every label, the mean over the seeds; NaN where it is not defined.
 
-        Without an interval where too few patients have the label: the same few are in every
-        sample.
+        Without an interval where too few patients have the label to show one.
         """
         cells = [cell for cell in self.trained.values() if cell.test.auroc]
         if not cells:
             return ()  # made before AUROCs were recorded
         values = np.array([[math.nan if a is None else a for a in c.test.auroc] for c in cells])
         found = []
-        for place in range(values.shape[1]):
-            drawn = [
-                None if c.resampled_aurocs is None else c.resampled_aurocs[:, place] for c in cells
-            ]
-            estimate = self._over_seeds(values[:, place], drawn)
-            arrays = cells[0].arrays
-            if arrays is not None and cells[0].ranked is not None:
-                labels = cells[0].ranked[1][:, place : place + 1]
-                few = statistics.carriers(labels, arrays.test_groups)[0]
-                if few < statistics.MINIMUM_CARRIERS:
-                    estimate = Estimate(estimate.value, math.nan, math.nan)
+        for index, value in enumerate(statistics.mean_of_defined(values, axis=0)):
+            estimate = Estimate(float(value), math.nan, math.nan)
+            if (
+                self.ranking is not None
+                and self.ranking.support[index] >= statistics.MINIMUM_POSITIVES
+            ):
+                estimate = self.ranking.label(index).interval()
             found.append(estimate)
         return tuple(found)
-
-    @staticmethod
-    def _over_seeds(
-        values: NDArray[np.float64], resampled: list[NDArray[np.float64] | None]
-    ) -> Estimate:
-        """All seeds answer the same images, so these are resampled alike for all."""
-        value = float(_known_mean(values, 0))
-        drawn = [row for row in resampled if row is not None]
-        if len(drawn) < len(resampled):
-            return Estimate(value, math.nan, math.nan)
-        return statistics.percentile_interval(value, _known_mean(np.array(drawn), 0))
 
     @property
     def auroc_range(self) -> tuple[float, float]:
@@ -279,12 +320,12 @@ class RankTest:
     seed: int
     first: float
     second: float
-    resampled: NDArray[np.float64]
-    """Their differences in bootstrap samples (resamples,), first less second."""
+    rankings: tuple[Ranking, Ranking]
 
     def difference(self, tests: int) -> Estimate:
-        """With an interval that holds together with those of all ``tests``."""
-        return statistics.normal_interval(self.first - self.second, self.resampled, tests=tests)
+        """First less second, with an interval that holds together with those of all ``tests``."""
+        one, other = self.rankings
+        return one.less(other, comparisons=tests)
 
 
 @dataclass(frozen=True)
@@ -349,9 +390,40 @@ class Group:
         return tuple(outcome for outcome in self.outcomes if outcome.trained)
 
     @property
+    def comparable(self) -> tuple[Outcome, ...]:
+        """Those of ``finished`` that follow the protocol, so that all of them did the same."""
+        return tuple(outcome for outcome in self.finished if outcome.role != "idiom")
+
+    @property
+    def ranked(self) -> tuple[Outcome, ...]:
+        """What the verdict and the headline compare: plain variants that finished.
+
+        Where the run was asked for none, its tuned variants.
+        """
+        return self.with_role(self.ranked_role)
+
+    @property
+    def ranked_role(self) -> Role:
+        return "plain" if any(o.role == "plain" for o in self.outcomes) else "tuned"
+
+    def with_role(self, role: Role) -> tuple[Outcome, ...]:
+        """Those of ``finished`` that have the role."""
+        return tuple(outcome for outcome in self.finished if outcome.role == role)
+
+    @property
+    def speed_comparisons(self) -> int:
+        """Pairs of what is ranked: whoever is fastest was picked among all of them."""
+        return math.comb(len(self.ranked), 2)
+
+    def base_of(self, outcome: Outcome) -> Outcome | None:
+        """The plain form of a tuned variant, where it finished."""
+        spec = BACKENDS.get(outcome.framework)
+        return next((o for o in self.finished if spec and o.framework == spec.base), None)
+
+    @property
     def reference(self) -> Outcome | None:
-        """What the others are compared to: the first framework of the run that finished."""
-        return self.finished[0] if self.finished else None
+        """What the others are compared to: the first that is ranked, in the run's order."""
+        return next(iter((*self.ranked, *self.comparable)), None)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -363,7 +435,7 @@ class Group:
     def pairs(self) -> tuple[Pair, ...]:
         """Every two frameworks that finished a seed in common with predictions kept."""
         pairs = []
-        for first, second in combinations(self.finished, 2):
+        for first, second in combinations(self.comparable, 2):
             tests = tuple(_accuracy_tests(first, second))
             if tests:
                 pairs.append(Pair(first, second, tests, tuple(_rank_tests(first, second))))
@@ -403,7 +475,7 @@ class Group:
             base = self.reference.trained.get(seed)
             if base is None or base.arrays is None:
                 continue
-            for outcome in self.finished:
+            for outcome in self.comparable:
                 cell = outcome.trained.get(seed)
                 if cell is not None and cell.arrays is not None:
                     found.append(_closeness(outcome.framework, seed, cell.arrays, base.arrays))
@@ -487,28 +559,57 @@ class Run:
         return run
 
 
-def paired_speed(above: Outcome, below: Outcome) -> Estimate | None:
-    """Throughput of ``above`` over that of ``below``, round by round of the seeds both finished.
+def paired_speed(above: Outcome, below: Outcome, *, comparisons: int = 1) -> Estimate | None:
+    """Throughput of ``above`` over that of ``below``, round by round of the sessions of both.
 
-    None where they never took turns.
+    The interval covers other fresh starts where there are several, else the rounds of the one
+    there is. The intervals of all ``comparisons`` hold together. None where they were never
+    interleaved.
     """
-    seeds = [
-        seed
-        for seed in above.trained
-        if seed in below.trained and took_turns(above.trained[seed], below.trained[seed])
-    ]
-    if not seeds:
-        return None
-    rounds: list[tuple[float, float]] = []
-    for seed in seeds:
-        one, other = above.trained[seed], below.trained[seed]
-        count = one.result.side_by_side(other.result)
-        rounds += zip(one.images_per_second[:count], other.images_per_second[:count], strict=True)
-    numerator, denominator = np.array(rounds).T
-    estimate = statistics.paired_ratio(numerator, denominator)
-    if len(rounds) < MINIMUM_ROUNDS:
-        return Estimate(estimate.value, math.nan, math.nan)
-    return estimate
+    starts = paired_starts(above, below)
+    return None if starts is None else speed_estimate(starts, comparisons=comparisons)
+
+
+def doubt(one: Outcome, other: Outcome) -> str:
+    """Why no difference in speed is claimed between them; empty: nothing speaks against it."""
+    found = [outcome.doubt for outcome in (one, other) if outcome.doubt]
+    if not found and _interleaved(one, other) and paired_starts(one, other) is None:
+        found = ["no round undisturbed for both"]
+    # Other work before a spread that it explains.
+    return next((each for each in found if each != "not steady"), found[0] if found else "")
+
+
+def _interleaved(one: Outcome, other: Outcome) -> bool:
+    return any(
+        one.trained[seed].starts.keys() & other.trained[seed].starts.keys()
+        for seed in one.trained
+        if seed in other.trained
+    )
+
+
+def paired_starts(above: Outcome, below: Outcome) -> list[NDArray[np.float64]] | None:
+    """Logarithms of the ratios of speed, by session; rounds disturbed for either are left out.
+
+    None where the two have no session in common, and where no round was undisturbed for both.
+    """
+    found = []
+    for seed, one in above.trained.items():
+        other = below.trained[seed].starts if seed in below.trained else {}
+        for session, rounds in one.starts.items():
+            pairs = [
+                pair
+                for pair in zip(rounds, other.get(session, ()), strict=False)
+                if not (pair[0].disturbed or pair[1].disturbed)
+            ]
+            if pairs:
+                first, second = zip(*pairs, strict=True)
+                found.append(log_speeds(first) - log_speeds(second))
+    return found or None
+
+
+def log_speeds(rounds: Iterable[Epoch | Round]) -> NDArray[np.float64]:
+    """Natural logarithms of images a second."""
+    return np.log([each.images / each.seconds for each in rounds])
 
 
 def took_turns(one: Trained, other: Trained) -> bool:
@@ -516,21 +617,22 @@ def took_turns(one: Trained, other: Trained) -> bool:
     return one.session == other.session
 
 
-def _sessions(results: list[CellResult]) -> dict[Cell, int]:
-    """For the cells of one group, numbers that are equal where they ran side by side.
+def _sessions(results: list[CellResult]) -> dict[Cell, str]:
+    """For the cells of one group, what is equal where they were interleaved.
 
-    In one session every framework starts before the first of them trains: each as soon as the
-    one before it has started. What is made up for in a later session starts only after the
-    earlier one has trained.
+    Runs of earlier versions did not record it. In one session every framework starts before the
+    first of them trains: each as soon as the one before it has started. What is made up for in a
+    later session starts only after the earlier one has trained.
     """
-    sessions: dict[Cell, int] = {}
-    for seed in dict.fromkeys(result.cell.seed for result in results):
+    sessions = {result.cell: result.session for result in results if result.session}
+    unnamed = [result for result in results if not result.session]
+    for seed in dict.fromkeys(result.cell.seed for result in unnamed):
         number, free = 0, datetime.max.replace(tzinfo=UTC)
-        own = [result for result in results if result.cell.seed == seed]
+        own = [result for result in unnamed if result.cell.seed == seed]
         for result in sorted(own, key=lambda result: datetime.fromisoformat(result.started)):
             started = datetime.fromisoformat(result.started)
             number += started > free
-            sessions[result.cell] = number
+            sessions[result.cell] = f"inferred {number}"
             free = started + timedelta(seconds=_start_s(result.phases))
     return sessions
 
@@ -547,7 +649,7 @@ def _outcome(
     folder: RunFolder,
     framework: str,
     results: dict[Cell, CellResult | None],
-    sessions: dict[Cell, int],
+    sessions: dict[Cell, str],
 ) -> Outcome:
     trained: dict[int, Trained] = {}
     failed: dict[int, CellResult] = {}
@@ -561,7 +663,8 @@ def _outcome(
             failed[cell.seed] = result
         else:
             trained[cell.seed] = Trained.of(result, folder.read_arrays(cell), sessions[cell])
-    return Outcome(framework, trained, failed, tuple(missing))
+    threads = folder.manifest.experiment.threads
+    return Outcome(framework, trained, failed, tuple(missing), threads)
 
 
 def _accuracy_tests(first: Outcome, second: Outcome) -> list[AccuracyTest]:
@@ -596,10 +699,9 @@ def _rank_tests(first: Outcome, second: Outcome) -> Iterator[RankTest]:
             continue
         if math.isnan(one.mean_auroc) or math.isnan(other.mean_auroc):
             continue
-        assert one.resampled_mean is not None
-        assert other.resampled_mean is not None
-        drawn = one.resampled_mean - other.resampled_mean
-        yield RankTest(seed, one.mean_auroc, other.mean_auroc, drawn)
+        assert one.ranking is not None
+        assert other.ranking is not None
+        yield RankTest(seed, one.mean_auroc, other.mean_auroc, (one.ranking, other.ranking))
 
 
 def _same_images(one: CellArrays, other: CellArrays) -> bool:
@@ -614,14 +716,6 @@ def _same_images(one: CellArrays, other: CellArrays) -> bool:
 def _each_image(right: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(examples,) from (examples,) or (examples, labels)."""
     return right if right.ndim == 1 else np.asarray(right.all(axis=1))
-
-
-def _known_mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Mean of what is not NaN; NaN where everything is."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=axis)
-    sums = np.where(known, values, 0).sum(axis=axis)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _closeness(framework: str, seed: int, own: CellArrays, base: CellArrays) -> Closeness:

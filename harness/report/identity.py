@@ -57,7 +57,7 @@ def checks(group: Group) -> list[Check]:
             seed=seed,
             digests={
                 outcome.framework: getattr(outcome.trained[seed].identity, item)
-                for outcome in group.finished
+                for outcome in group.comparable
                 if seed in outcome.trained
             },
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from harness.config import Training
-from harness.measure.statistics import CONFIDENCE, MINIMUM_CARRIERS, RESAMPLES, Estimate, carriers
+from harness.measure.statistics import CONFIDENCE, MINIMUM_POSITIVES, Estimate, group_support
 from harness.report.comparison import Group, Outcome, Trained
 from harness.report.published import Study, studies
 from harness.report.text import (
@@ -98,12 +98,12 @@ def how_made(group: Group) -> str:
     seeds = (
         f"Each value is the mean over {len(group.seeds)} seeds. " if len(group.seeds) > 1 else ""
     )
-    sentences = [f"{seeds}The intervals are from {RESAMPLES:,} bootstrap samples over {unit}."]
+    sentences = [f"{seeds}The intervals are DeLong's, on the logit scale, over {unit}."]
     known = _defined(group)
-    rare = [p for p in known if _carriers(group, p) < MINIMUM_CARRIERS]
+    rare = [p for p in known if _support(group, p) < MINIMUM_POSITIVES]
     if rare:
         sentences.append(
-            f"A label that fewer than {MINIMUM_CARRIERS} {few} have, or lack, carries none."
+            f"A label that fewer than {MINIMUM_POSITIVES} {few} have, or lack, carries none."
         )
     missing = [label for p, label in enumerate(group.labels) if p not in known]
     if missing and known:
@@ -254,9 +254,9 @@ def _column(group: Group, place: int) -> NDArray[np.uint8]:
     return labels if labels.ndim == 1 else labels[:, place]
 
 
-def _carriers(group: Group, place: int) -> int:
+def _support(group: Group, place: int) -> int:
     assert group.tested is not None
-    return int(carriers(_column(group, place)[:, None], group.tested.test_groups)[0])
+    return int(group_support(_column(group, place)[:, None], group.tested.test_groups)[0])
 
 
 def _share(group: Group, place: int) -> float:

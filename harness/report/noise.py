@@ -81,8 +81,8 @@ def _other_load(group: Group, threads: int) -> Iterator[str]:
     if loaded:
         yield (
             f"**Other load**: while {escape(group.title)} trained, other work kept so many of the "
-            f"{plural(threads, 'processor')} busy on average: {join(loaded)}. Speeds are too low "
-            "and spread too far."
+            f"{plural(threads, 'processor')} busy on average: {join(loaded)}. It slows them "
+            "unequally: threads that wait actively lose most."
         )
 
 

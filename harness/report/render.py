@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness import __version__
 from harness.backends.registry import BACKENDS, BackendSpec
 from harness.errors import BenchError
-from harness.measure.statistics import CONFIDENCE, RESAMPLES
+from harness.measure.statistics import CONFIDENCE, MINIMUM_POSITIVES
 from harness.parity.certificate import Certificate, read_certificate
 from harness.report import (
     answers,
@@ -29,11 +29,12 @@ from harness.report import (
     text,
     verdict,
 )
-from harness.report.comparison import MINIMUM_ROUNDS, SIGNIFICANCE, Group, Run, title_of
+from harness.report.comparison import SIGNIFICANCE, Group, Run, title_of
 from harness.report.families import FAMILIES, NOTES
 from harness.report.identity import TOLERANCE, findings
 from harness.results.folder import RunFolder, write_atomically
 from harness.results.load import cells_frame, to_csv
+from harness.results.speed import BUSY, MINIMUM_ROUNDS
 
 FIGURES = {
     "curves": "Training loss by step and validation {score} by epoch",
@@ -124,13 +125,14 @@ def _markdown(run: Run, drawn: list[dict[str, str]], proof: Certificate | None) 
         folder_name=shlex.quote(run.folder.path.resolve().name),
         rendered_by=__version__,
         minimum_rounds=MINIMUM_ROUNDS,
+        busy=round(100 * BUSY),
         significance=SIGNIFICANCE,
         tolerance=TOLERANCE[run.manifest.experiment.training.precision],
         escape=text.escape,
         join=text.join,
         fence=text.fence,
         confidence=round(100 * CONFIDENCE),
-        resamples=RESAMPLES,
+        minimum_positives=MINIMUM_POSITIVES,
         answers=answers,
         certificate=certificate,
         proof=proof,

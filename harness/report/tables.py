@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.backends.registry import BACKENDS
+from harness.backends.registry import BACKENDS, canonical, role_of
 from harness.config import Augmentation
 from harness.measure.statistics import CONFIDENCE
 from harness.models.card import Layer, Parameter
 from harness.report import labels
-from harness.report.comparison import Group, Outcome, Run, paired_speed, title_of
+from harness.report.comparison import Group, Outcome, Run, doubt, paired_speed, title_of
 from harness.report.families import FAMILIES
 from harness.report.identity import ITEMS, Check, checks
 from harness.report.sources import Part, whole
@@ -49,6 +49,13 @@ PHASES = {
 }
 """Fields of :class:`Phases` and what a person calls them."""
 assert set(PHASES) == set(Phases.model_fields)
+ROLES = {
+    "plain": "plain",
+    "tuned": "tuned, of {base}",
+    "bound": "reference bound",
+    "idiom": "idiom, not compared",
+}
+"""Roles of variants, as a table has them."""
 OPTIMIZERS = {"sgd": "SGD with momentum", "adam": "Adam", "adamw": "AdamW"}
 POSITIVES = {
     "none": "1",
@@ -57,13 +64,11 @@ POSITIVES = {
 
 
 def headline(run: Run, group: Group) -> str:
-    """One row a framework, those that failed or were skipped included."""
+    """One row a variant that is ranked, those that failed or were skipped included."""
     reference = group.reference
-    auroc = [f"{capitalised(labels.name_of(group))} ({INTERVAL})"] if group.labels else []
     header = [
         "Framework",
-        *auroc,
-        f"{capitalised(group.accuracy)} ({INTERVAL})",
+        *_score_columns(group),
         f"Training, images/s ({INTERVAL})",
         f"Speed, {escape(reference.title)} = 1 ({INTERVAL})" if reference else "Speed ratio",
         "First step, s",
@@ -75,13 +80,167 @@ def headline(run: Run, group: Group) -> str:
         if outcome.trained
         else _unfinished_row(outcome, len(header) - 2)
         for outcome in group.outcomes
+        if outcome.role == group.ranked_role
     ]
     rows += [
-        [escape(title_of(name)), f"skipped: {escape(shorten(reason))}"]
-        + [NOTHING] * (len(header) - 2)
+        _skipped_row(name, reason, len(header) - 2)
         for name, reason in run.manifest.skipped.items()
+        if role_of(name) == group.ranked_role
     ]
     return table(header, rows, align="l" + "r" * (len(header) - 1))
+
+
+def _score_columns(group: Group) -> list[str]:
+    auroc = [f"{capitalised(labels.name_of(group))} ({INTERVAL})"] if group.labels else []
+    return [*auroc, f"{capitalised(group.accuracy)} ({INTERVAL})"]
+
+
+def _scores(group: Group, outcome: Outcome) -> list[str]:
+    return [*([auroc_cell(outcome)] if group.labels else []), accuracy_cell(outcome)]
+
+
+def tuned(run: Run, group: Group) -> str:
+    """One row a tuned variant: how it deviates from its plain form, and what it gains over it.
+
+    Nothing where the run has none, or where they are what is ranked.
+    """
+    if group.ranked_role == "tuned":
+        return ""
+    own = [outcome for outcome in group.outcomes if outcome.role == "tuned"]
+    header = [
+        "Tuned variant",
+        "Deviates from its plain form",
+        *_score_columns(group),
+        f"Training, images/s ({INTERVAL})",
+        f"Gain: speed, plain form = 1 ({INTERVAL})",
+        "First step, s",
+    ]
+    rows = []
+    for outcome in own:
+        if not outcome.trained:
+            rows.append(_unfinished_row(outcome, len(header) - 2))
+            continue
+        rows.append(
+            [
+                _name(outcome),
+                escape(BACKENDS[outcome.framework].deviation),
+                *_scores(group, outcome),
+                _pace(outcome),
+                ratio_cell(outcome, group.base_of(outcome), comparisons=len(own)),
+                number(outcome.phase("first_step_s")),
+            ]
+        )
+    rows += [
+        _skipped_row(name, reason, len(header) - 2)
+        for name, reason in run.manifest.skipped.items()
+        if role_of(name) == "tuned"
+    ]
+    return table(header, rows, align="ll" + "r" * (len(header) - 2)) if rows else ""
+
+
+def bounds(run: Run, group: Group) -> str:
+    """One row a reference bound: what hand-written kernels reach on this CPU; or nothing."""
+    own = [outcome for outcome in group.outcomes if outcome.role == "bound"]
+    reference = group.ranked[0] if group.ranked else None
+    over = f", {escape(reference.title)} = 1" if reference else ""
+    header = [
+        "Bound",
+        "What it is",
+        *_score_columns(group),
+        f"Training, images/s ({INTERVAL})",
+        f"Speed{over} ({INTERVAL})",
+    ]
+    rows = [
+        [
+            _name(outcome),
+            escape(BACKENDS[outcome.framework].deviation),
+            *_scores(group, outcome),
+            _pace(outcome),
+            ratio_cell(outcome, reference, comparisons=len(own)),
+        ]
+        if outcome.trained
+        else _unfinished_row(outcome, len(header) - 2)
+        for outcome in own
+    ]
+    return table(header, rows, align="ll" + "r" * (len(header) - 2)) if rows else ""
+
+
+def idioms(run: Run, group: Group) -> str:
+    """One row a framework as its own tutorial writes it, compared with nothing; or nothing."""
+    header = [
+        "As its tutorial writes it",
+        "Why it is in no ranking and no certificate",
+        *_score_columns(group),
+        "Training, images/s",
+    ]
+    rows = [
+        [
+            _name(outcome),
+            escape(BACKENDS[outcome.framework].deviation),
+            *_scores(group, outcome),
+            number(outcome.speed.value) + (f" ({outcome.doubt})" if outcome.doubt else ""),
+        ]
+        if outcome.trained
+        else _unfinished_row(outcome, len(header) - 2)
+        for outcome in group.outcomes
+        if outcome.role == "idiom"
+    ]
+    return table(header, rows, align="ll" + "r" * (len(header) - 2)) if rows else ""
+
+
+def uncertified(run: Run) -> list[str]:
+    """Variants of the run that follow a protocol of their own, and the reason."""
+    specs = [BACKENDS[name] for name in run.manifest.experiment.frameworks if name in BACKENDS]
+    return [
+        f"{escape(spec.title)} ({escape(spec.deviation)})" for spec in specs if not spec.certified
+    ]
+
+
+def coverage(run: Run, group: Group) -> str:
+    """Sentences below the headline: what its intervals cover, on which CPU, how disturbed."""
+    starts = sorted({len(outcome.starts) for outcome in group.ranked})
+    if not starts:
+        return ""
+    if starts == [1]:
+        sentences = [
+            "The intervals of speeds cover the rounds of this one start; other starts, and other "
+            "machines, may differ by more (`--sessions 5`, or more seeds, show how much)."
+        ]
+    else:
+        sentences = [
+            "The intervals of speeds cover further starts on this machine: each variant was "
+            f"started anew {join([str(count) for count in starts])} times. Other machines may "
+            "differ by more."
+        ]
+    rounds = [each for outcome in group.finished for each in outcome.rounds]
+    repeats = sum(each.repeats for each in rounds)
+    repeated = sum(each.repeats > 0 for each in rounds)
+    disturbed = sum(each.disturbed for each in rounds)
+    if repeats or disturbed:
+        sentences.append(
+            f"Of {plural(len(rounds), 'round')} {repeated} "
+            f"{'was' if repeated == 1 else 'were'} measured again because of other work on the "
+            f"machine ({plural(repeats, 'repetition')}); {disturbed} remained disturbed and "
+            f"{'counts' if disturbed == 1 else 'count'} in no speed."
+        )
+    else:
+        sentences.append("No round was repeated or marked as disturbed.")
+    return " ".join([*sentences, processor(run)])
+
+
+def processor(run: Run) -> str:
+    """The CPU in a sentence: ratios of speed depend on it."""
+    recorded = run.folder.environment
+    flags = recorded.get("cpu_flags")
+    caches = recorded.get("cpu_caches")
+    parts = [escape(str(recorded.get("cpu") or "unknown"))]
+    if isinstance(flags, list) and flags:
+        parts.append(f"vector extensions {escape(', '.join(map(str, flags)))}")
+    if isinstance(caches, dict) and caches:
+        sizes = [f"{escape(str(name))} {escape(str(size))}" for name, size in caches.items()]
+        parts.append(f"caches {', '.join(sizes)}")
+    parts.append(plural(run.manifest.experiment.threads, "thread"))
+    return f"CPU: {'; '.join(parts)}."
 
 
 def accuracy_cell(outcome: Outcome) -> str:
@@ -105,12 +264,16 @@ def auroc_cell(outcome: Outcome) -> str:
     return f"{shown}; seeds {low:.3f} to {high:.3f}"
 
 
-def ratio_cell(outcome: Outcome, reference: Outcome | None) -> str:
+def ratio_cell(outcome: Outcome, reference: Outcome | None, *, comparisons: int = 1) -> str:
+    """The ratio of speeds with its interval, or why it is not judged."""
     if reference is None:
         return NOTHING
     if outcome is reference:
         return "1"
-    return ratio(paired_speed(outcome, reference))
+    estimate = paired_speed(outcome, reference, comparisons=comparisons)
+    if reason := doubt(outcome, reference):
+        return f"not judged: {reason}"
+    return ratio(estimate)
 
 
 def unfinished_reason(outcome: Outcome) -> str:
@@ -121,17 +284,28 @@ def unfinished_reason(outcome: Outcome) -> str:
     return "not run yet"
 
 
-def _headline_row(group: Group, outcome: Outcome) -> list[str]:
-    name = escape(outcome.title)
+def _name(outcome: Outcome) -> str:
     planned = len(outcome.trained) + len(outcome.failed) + len(outcome.missing)
-    if len(outcome.trained) < planned:
-        name += f" (**{len(outcome.trained)} of {planned} seeds**)"
+    if len(outcome.trained) == planned:
+        return escape(outcome.title)
+    return f"{escape(outcome.title)} (**{len(outcome.trained)} of {planned} seeds**)"
+
+
+def _pace(outcome: Outcome) -> str:
+    shown = speed(outcome.speed)
+    return f"{shown} ({outcome.other_work})" if outcome.other_work else shown
+
+
+def _skipped_row(name: str, reason: str, empty: int) -> list[str]:
+    return [escape(title_of(name)), f"skipped: {escape(shorten(reason))}", *[NOTHING] * empty]
+
+
+def _headline_row(group: Group, outcome: Outcome) -> list[str]:
     return [
-        name,
-        *([auroc_cell(outcome)] if group.labels else []),
-        accuracy_cell(outcome),
-        speed(outcome.speed),
-        ratio_cell(outcome, group.reference),
+        _name(outcome),
+        *_scores(group, outcome),
+        _pace(outcome),
+        ratio_cell(outcome, group.reference, comparisons=group.speed_comparisons),
         number(outcome.phase("first_step_s")),
         number(outcome.phase("import_s")),
         f"{outcome.peak_mib:,.0f}",
@@ -149,7 +323,7 @@ def frameworks(run: Run) -> str:
     facts = _facts(run)
     found = []
     for name in run.manifest.experiment.frameworks:
-        spec = BACKENDS.get(name)
+        spec = BACKENDS.get(canonical(name))
         family = FAMILIES.get(spec.family) if spec else None
         ran_on = [
             f"{fact} {' and '.join(facts[fact][name])}"
@@ -160,11 +334,12 @@ def frameworks(run: Run) -> str:
             [
                 escape(title_of(name)),
                 code(name),
+                escape(ROLES[spec.role].format(base=spec.base)) if spec else NOTHING,
                 escape(spec.summary) if spec else NOTHING,
                 escape(", ".join(ran_on)) or NOTHING,
             ]
         )
-    return table(["Framework", "Name", "What it is", "Ran on"], found)
+    return table(["Framework", "Name", "Role", "What it is", "Ran on"], found)
 
 
 def paid_once(group: Group) -> str:
@@ -238,6 +413,7 @@ def hyperparameters(run: Run) -> str:
         ("device", {"cpu": "processor (CPU)", "gpu": "GPU"}[experiment.device]),
         ("threads for each framework", str(experiment.threads)),
         ("seeds", ", ".join(map(str, experiment.seeds))),
+        ("sessions (fresh starts of each training)", str(experiment.sessions)),
     ]
     return table(["Setting", "Value"], rows)
 
@@ -532,6 +708,7 @@ def _cell_numbers(group: Group, outcome: Outcome, seed: int) -> list[str]:
 _MACHINE = {
     "cpu": "processor",
     "cpu_flags": "instruction sets that matter",
+    "cpu_caches": "caches of a core",
     "cores_physical": "cores",
     "cores_logical": "hardware threads",
     "governor": "frequency governor",

@@ -7,12 +7,13 @@ import math
 from harness.measure.statistics import CONFIDENCE, Estimate
 from harness.report import labels
 from harness.report.comparison import (
-    MINIMUM_ROUNDS,
     SIGNIFICANCE,
     Group,
     Outcome,
     Pair,
+    doubt,
     paired_speed,
+    paired_starts,
 )
 from harness.report.identity import checks
 from harness.report.text import (
@@ -29,6 +30,7 @@ from harness.report.text import (
     plural,
     ratio_parts,
 )
+from harness.results.speed import MINIMUM_ROUNDS
 
 MOST_NAMED = 4
 """Pairs that a sentence names; a table has them all."""
@@ -36,10 +38,12 @@ SHARE = "share of images with all labels right"
 
 
 def verdict(group: Group) -> str:
-    """One paragraph of Markdown."""
+    """One paragraph of Markdown, on the variants that are ranked."""
     sentences = _diverged(group)
-    if group.finished:
+    if group.ranked:
         sentences += [*_speed(group), *_auroc(group), *_accuracy(group), *_identity(group)]
+    elif group.finished:
+        sentences += ["No plain variant finished, so nothing is ranked.", *_identity(group)]
     else:
         sentences.append("No framework finished, so there is nothing to compare.")
     return " ".join(sentences)
@@ -58,27 +62,30 @@ def _diverged(group: Group) -> list[str]:
 
 
 def _speed(group: Group) -> list[str]:
-    leader = max(group.finished, key=lambda outcome: outcome.speed.value)
-    others = [outcome for outcome in group.finished if outcome is not leader]
+    leader = max(group.ranked, key=lambda outcome: outcome.speed.value)
+    others = [outcome for outcome in group.ranked if outcome is not leader]
     pace = f"{number(leader.speed.value)} images a second"
     if not others:
-        alone = len(group.outcomes) == 1
-        start = "This run has only" if alone else "Only one framework finished:"
-        return [f"{start} {escape(leader.title)}, so nothing is compared. It trained {pace}."]
+        every = [outcome for outcome in group.outcomes if outcome.role == group.ranked_role]
+        start = "This run has only" if len(every) == 1 else "Only one framework finished:"
+        plain = " as a plain variant" if len(group.finished) > 1 else ""
+        trained = f"It trained {pace}" + (f" ({leader.doubt})" if leader.doubt else "")
+        return [f"{start} {escape(leader.title)}{plain}, so nothing is ranked. {trained}."]
 
     behind: list[tuple[Outcome, Estimate]] = []
     undecided: list[tuple[Outcome, Estimate]] = []
-    disturbed: list[tuple[Outcome, Estimate]] = []
+    disturbed: list[Outcome] = []
     too_few: list[tuple[Outcome, Estimate]] = []
     unpaired: list[Outcome] = []
     for outcome in others:
-        estimate = paired_speed(leader, outcome)
-        if estimate is None:
+        # The leader was picked among all, so its intervals hold for every pair at once.
+        estimate = paired_speed(leader, outcome, comparisons=group.speed_comparisons)
+        if doubt(leader, outcome):
+            disturbed.append(outcome)
+        elif estimate is None:
             unpaired.append(outcome)
         elif not estimate.has_interval:
             too_few.append((outcome, estimate))
-        elif not (leader.is_steady and outcome.is_steady):
-            disturbed.append((outcome, estimate))
         elif estimate.low > 1:
             behind.append((outcome, estimate))
         else:
@@ -86,8 +93,8 @@ def _speed(group: Group) -> list[str]:
 
     sentences: list[str] = []
     name = escape(leader.title)
+    clear = len(behind) == len(others)
     if behind:
-        clear = len(behind) == len(others)
         start = (
             f"{name} trained fastest, at {pace}: "
             if clear
@@ -97,28 +104,57 @@ def _speed(group: Group) -> list[str]:
             _times(outcome, estimate, first=n == 0) for n, (outcome, estimate) in enumerate(behind)
         ]
         sentences.append(start + join(parts) + ".")
-    elif undecided or disturbed or too_few:
+    elif undecided or too_few:
         sentences.append(f"{name} had the highest median training speed, {pace}.")
     if undecided:
         shown = [f"{escape(o.title)} (ratio {_with_interval(e)})" for o, e in undecided]
         sentences.append(f"No difference in training speed is shown between it and {join(shown)}.")
+    if behind or undecided:
+        sentences.append(_covered(group, leader, [outcome for outcome, _ in behind + undecided]))
     if disturbed:
-        shown = [f"{escape(o.title)} (ratio {_with_interval(e)})" for o, e in disturbed]
-        unsteady = [escape(o.title) for o in group.finished if not o.is_steady]
-        sentences.append(
-            f"Its speed against {join(shown)} is **not judged**, because "
-            f"{join(unsteady)} {'was' if len(unsteady) == 1 else 'were'} not steady: see below."
-        )
+        sentences.append(_not_judged(group, leader, disturbed, alone=not (behind or undecided)))
     if too_few:
         shown = [f"{ratio_parts(e)[0]} times that of {escape(o.title)}" for o, e in too_few]
         sentences.append(
-            f"Its median speed was {join(shown)}, but fewer than {MINIMUM_ROUNDS} rounds were "
-            "timed in turns: too few for an interval, so no difference is shown."
+            f"Its median speed was {join(shown)}, but fewer than {MINIMUM_ROUNDS} interleaved "
+            "rounds were timed: too few for an interval, so no difference is shown."
         )
     if unpaired:
         names = join([escape(outcome.title) for outcome in unpaired])
         sentences.append(f"It finished no seed in common with {names}, so they are not compared.")
     return sentences
+
+
+def _covered(group: Group, leader: Outcome, others: list[Outcome]) -> str:
+    """What the intervals of speed ratios cover."""
+    counts = {len(paired_starts(leader, outcome) or []) for outcome in others}
+    together = ", and hold together" if group.speed_comparisons > 1 else ""
+    if counts == {1}:
+        return (
+            f"{'These intervals cover' if len(others) > 1 else 'This interval covers'} the rounds "
+            f"of this one start{together}; other starts may differ by more."
+        )
+    shown = join([str(count) for count in sorted(counts)])
+    which = "These intervals cover" if len(others) > 1 else "This interval covers"
+    return f"{which} further starts on this machine, from {shown} fresh starts{together}."
+
+
+def _not_judged(group: Group, leader: Outcome, others: list[Outcome], *, alone: bool) -> str:
+    """Speeds of which nothing is claimed, and why."""
+    reasons: dict[str, list[str]] = {}
+    for outcome in (leader, *others):
+        if outcome.doubt:
+            reasons.setdefault(outcome.doubt, []).append(escape(outcome.title))
+    why = [f"{join(names)}: {reason}" for reason, names in reasons.items()]
+    if not why:
+        why = ["no round was undisturbed for both"]
+    names = join([escape(outcome.title) for outcome in others])
+    what = (
+        f"The training speeds of {escape(leader.title)} and {names} are"
+        if alone
+        else f"Its speed against {names} is"
+    )
+    return f"{what} **not judged** ({'; '.join(why)}): see below."
 
 
 def _times(outcome: Outcome, estimate: Estimate, *, first: bool) -> str:
@@ -137,7 +173,7 @@ def _with_interval(estimate: Estimate) -> str:
 def _auroc(group: Group) -> list[str]:
     if not group.labels:
         return []
-    finished = group.finished
+    finished = group.ranked
     name = labels.name_of(group)
     if len(finished) == 1:
         shown = auroc_interval(finished[0].mean_auroc)
@@ -150,7 +186,8 @@ def _auroc(group: Group) -> list[str]:
         values = f"{means[0]} in {'both' if len(means) == 2 else f'all {len(means)}'}"
     else:
         values = join([f"{escape(o.title)} {s}" for o, s in zip(finished, means, strict=True)])
-    tests = [(pair, test) for pair in group.pairs for test in pair.rank_tests]
+    pairs = _ranked_pairs(group)
+    tests = [(pair, test) for pair in pairs for test in pair.rank_tests]
     if not tests:
         return [
             f"{capitalised(name)} on the test images: {values}; nothing is at hand to test the "
@@ -184,14 +221,14 @@ def _guessing(group: Group) -> list[str]:
     """Who is not shown to have learnt anything: the interval covers 0.5."""
     names = [
         escape(outcome.title)
-        for outcome in group.finished
+        for outcome in group.ranked
         if outcome.mean_auroc.has_interval and outcome.mean_auroc.low <= 0.5
     ]
     if not names:
         return []
     who = (
-        "It is" if len(group.finished) == 1
-        else "None of them is" if len(names) == len(group.finished)
+        "It is" if len(group.ranked) == 1
+        else "None of them is" if len(names) == len(group.ranked)
         else f"{join(names)} {'is' if len(names) == 1 else 'are'}"
     )  # fmt: skip
     no = "" if who.startswith("None") else "not "
@@ -222,7 +259,7 @@ def _units(group: Group) -> str:
 
 
 def _accuracy(group: Group) -> list[str]:
-    finished = group.finished
+    finished = group.ranked
     name = SHARE if group.entry.task == "multilabel" else "test accuracy"
     the = f"the {name}" if name == SHARE else name
     places = percent_places(finished[0].test_examples)
@@ -234,12 +271,13 @@ def _accuracy(group: Group) -> list[str]:
         values = f"{shares[0]} in {'both' if len(shares) == 2 else f'all {len(shares)}'}"
     else:
         values = join([f"{escape(o.title)} {s}" for o, s in zip(finished, shares, strict=True)])
-    if not group.pairs:
+    pairs = _ranked_pairs(group)
+    if not pairs:
         lead = (
             f"{capitalised(name)}: {values}" if name == SHARE else f"Test accuracies are {values}"
         )
         return [f"{lead}; no predictions are at hand to test the difference."]
-    apart = [(pair, p) for pair in group.pairs if (p := smallest_p(group, pair)) < SIGNIFICANCE]
+    apart = [(pair, p) for pair in pairs if (p := smallest_p(group, pair)) < SIGNIFICANCE]
     if apart:
         named = [
             f"{escape(pair.first.title)} and {escape(pair.second.title)} ({p_value(p)})"
@@ -254,16 +292,20 @@ def _accuracy(group: Group) -> list[str]:
             f"{lead} beyond the noise of the test images between {join(named)}, by paired tests "
             "corrected for their number."
         ]
-    if all(test.differing == 0 for pair in group.pairs for test in pair.tests):
+    if all(test.differing == 0 for pair in pairs for test in pair.tests):
         return [
             f"No difference in {the} is shown ({values}): from the same seed they give "
             f"every test image the same {'labels' if name == SHARE else 'class'}."
         ]
-    smallest = min(smallest_p(group, pair) for pair in group.pairs)
+    smallest = min(smallest_p(group, pair) for pair in pairs)
     return [
         f"No difference in {the} is shown ({values}; paired tests on the same images, "
         f"smallest corrected {p_value(smallest)})."
     ]
+
+
+def _ranked_pairs(group: Group) -> list[Pair]:
+    return [p for p in group.pairs if p.first in group.ranked and p.second in group.ranked]
 
 
 def smallest_p(group: Group, pair: Pair) -> float:

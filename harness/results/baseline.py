@@ -16,25 +16,27 @@ from scipy import stats
 from harness.backends.registry import FrameworkName
 from harness.config import Training
 from harness.errors import BenchError
-from harness.measure.conditions import mean_other_load
 from harness.measure.metrics import binary, mean_auroc
-from harness.measure.statistics import proportion, resampled_aurocs
+from harness.measure.statistics import Ranking, proportion
 from harness.results.folder import CellArrays, RunFolder, write_atomically
 from harness.results.records import CellResult, Record
-from harness.results.speed import Speed, has_gemm, ratio_to_runs, speed_of
+from harness.results.speed import (
+    BUSY,
+    Speed,
+    counted,
+    has_gemm,
+    other_load,
+    ratio_to_runs,
+    speed_of,
+)
 
 CONFIDENCE = 0.999
 """Of each bound: about one false alarm in a thousand checks for either side."""
-MAX_SLOWDOWN = 1.3
-"""What the gate lets pass, as a factor."""
+MAX_SLOWDOWN = 1.02
+"""What the gate lets pass, as a factor. With five starts on each side it notices 1.15."""
 UNSTEADY = 2.0
 """Upper end of a ratio of speeds over the ratio itself, beyond which the gate does not say 'ok': it
 would not notice a framework so many times slower than what passes."""
-
-
-BUSY = 0.25
-"""Share of the processors that other work may take where the gate still calls a row slower: threads
-that wait for each other lose far more to it than a matrix product does."""
 
 
 class RunSpeed(Record):
@@ -48,11 +50,16 @@ class RunSpeed(Record):
     images_per_gflop: float
     """Images trained in the time of 1e9 operations of a matrix product on the same processors."""
     error: float
-    """Standard error of its logarithm; see ``harness.results.speed``."""
+    """Standard deviation of the logarithm from round to round."""
+    starts: tuple[float, ...] = ()
+    """The same as ``images_per_gflop``, which is their geometric mean, for every fresh start;
+    empty where an earlier version stored the mean alone."""
     rounds: int
     gemm_gflops: float
     other_load: float | None = None
-    """Processors that other work kept busy meanwhile, mean."""
+    """Cores that other work used meanwhile, mean."""
+    disturbed: bool = False
+    """Whether no round was undisturbed."""
 
     @property
     def place(self) -> tuple[str, int, str]:
@@ -62,11 +69,20 @@ class RunSpeed(Record):
     @property
     def speed(self) -> Speed:
         return Speed(
-            log=math.log(self.images_per_gflop),
-            error=self.error,
+            logs=tuple(map(math.log, self.starts or (self.images_per_gflop,))),
+            within=self.error,
             rounds=self.rounds,
             gemm_log=math.log(self.gemm_gflops),
         )
+
+    @property
+    def doubt(self) -> str:
+        """Why no difference is claimed from it; empty: nothing speaks against it."""
+        if self.disturbed:
+            return "other work went on in every round"
+        if (self.other_load or 0) > BUSY * self.threads:
+            return f"other work used {self.other_load:.1f} of {self.threads} cores"
+        return ""
 
 
 class Baseline(Record):
@@ -83,7 +99,7 @@ class Baseline(Record):
     auroc: dict[int, float] = Field(default_factory=dict)
     """Seed -> AUROC, of several labels the mean over those that have one."""
     auroc_error: float = 0.0
-    """Its bootstrap standard error over patients, mean of the seeds."""
+    """Its standard error over patients, mean of the seeds."""
     speed: tuple[RunSpeed, ...] = ()
     """Of every run that measured it well enough."""
 
@@ -170,8 +186,9 @@ def departure(baseline: Baseline, results: Sequence[CellResult]) -> str | None:
     return None
 
 
-def baselines_of(folder: RunFolder) -> list[Baseline]:
-    """The baselines that a finished run gives.
+def baselines_of(folder: RunFolder, *, accept_disturbed: bool = False) -> list[Baseline]:
+    """The baselines that a finished run gives; without ``accept_disturbed`` a speed beside other
+    work is left out.
 
     Raises:
         BenchError: a cell of the run is missing or has failed.
@@ -202,7 +219,7 @@ def baselines_of(folder: RunFolder) -> list[Baseline]:
         )
     for key, baseline in found.items():
         speed = speed_in(folder, key)
-        if speed is not None:
+        if speed is not None and (accept_disturbed or not speed.doubt):
             found[key] = baseline.model_copy(update={"speed": (speed,)})
     return list(found.values())
 
@@ -221,18 +238,19 @@ def speed_in(folder: RunFolder, key: tuple[str, str, str]) -> RunSpeed | None:
     assert speed.gemm_log is not None
     if not speed.enough:
         return None
+    kept = counted(results)
     return RunSpeed(
         run=folder.manifest.created,
         cpu=str(folder.environment.get("cpu")),
         threads=experiment.threads,
         device=experiment.device,
         images_per_gflop=math.exp(speed.log),
-        error=speed.error,
+        error=speed.within,
+        starts=tuple(map(math.exp, speed.logs)),
         rounds=speed.rounds,
         gemm_gflops=math.exp(speed.gemm_log),
-        other_load=mean_other_load(
-            (each.seconds, each.conditions) for result in results for each in result.rounds
-        ),
+        other_load=other_load(results),
+        disturbed=all(each.disturbed for start in kept for each in start),
     )
 
 
@@ -362,14 +380,15 @@ def _check_speed(baseline: Baseline, found: RunSpeed | None, max_slowdown: float
     if not stored:
         cpu, threads, device = found.place
         return unchecked(f"the baseline has none for {cpu}, {device}, {threads} threads")
+    if found.doubt:
+        return unchecked(found.doubt)
     ratio = ratio_to_runs(found.speed, stored)
+    starts = sum(len(each.logs) for each in stored)
     shown = (
         f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) times the baseline's "
-        f"({len(stored)} {'run' if len(stored) == 1 else 'runs'}), relative to matrix products"
+        f"({_count(len(found.speed.logs), 'start')} against {starts} in "
+        f"{_count(len(stored), 'run')}), relative to matrix products"
     )
-    if ratio.high < 1 / max_slowdown and (found.other_load or 0) > BUSY * found.threads:
-        taken = f"{found.other_load:.1f} of {found.threads} processors"
-        return unchecked(f"{shown}, but other work kept {taken} busy")
     if ratio.high < 1 / max_slowdown:
         fault = f"speed {shown}: slower by more than a factor of {max_slowdown:g}"
         return Checked(baseline.key, (fault,), (), ())
@@ -379,13 +398,16 @@ def _check_speed(baseline: Baseline, found: RunSpeed | None, max_slowdown: float
     return Checked(baseline.key, (), (f"speed {shown}",), (), (hint,) if ratio.low > 1 else ())
 
 
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _auroc_error(task: str, arrays: CellArrays) -> float:
-    """Bootstrap standard error, over patients, of the AUROC or of the mean over labels."""
+    """Standard error, over patients, of the AUROC or of the mean over labels; see ``Ranking``."""
     scores, labels = arrays.test_logits, arrays.test_labels
     if task == "multiclass":
         scores, labels = binary(scores, labels)
-    resampled = resampled_aurocs(scores, labels, arrays.test_groups)
-    return float(np.nanstd(resampled[:, ~np.isnan(resampled).all(axis=0)].mean(axis=1), ddof=1))
+    return Ranking.of(scores.astype(np.float64), labels, arrays.test_groups).error.error
 
 
 _FILE = TypeAdapter(list[Baseline])

@@ -12,6 +12,7 @@ from harness.measure.metrics import mean_auroc
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, RunFolder
 from harness.results.records import CellResult
+from harness.results.speed import counted
 
 MIB = 2**20
 CELL_COLUMNS = {
@@ -25,7 +26,8 @@ CELL_COLUMNS = {
     "test_correct": "Int64",
     "test_examples": "Int64",
     "images_per_second": "float64",
-    "epoch_seconds_median": "float64",
+    "rounds": "Int64",
+    "round_seconds_median": "float64",
     "first_step_s": "float64",
     "import_s": "float64",
     "build_s": "float64",
@@ -62,8 +64,10 @@ def cells_frame(folder: RunFolder) -> pd.DataFrame:
     """One row for each planned cell, in the order of the plan.
 
     ``status`` is 'ok', 'failed', or 'not run' while the cell has no result. What was not reached
-    is missing, never 0. ``images_per_second`` is the median over epochs, ``test_auroc`` the mean
-    over the labels that have one, or the one of two classes.
+    is missing, never 0. ``rounds`` are those whose speed counts: epochs and further rounds of every
+    start that were not disturbed. ``images_per_second`` and ``round_seconds_median`` are medians
+    over these same rounds, ``train_seconds_total`` is the sum over all epochs. ``test_auroc`` is
+    the mean over the labels that have one, or the one of two classes.
     """
     rows = [_cell_row(cell, folder.read_result(cell)) for cell in folder.manifest.cells]
     return pd.DataFrame(rows, columns=list(CELL_COLUMNS)).astype(CELL_COLUMNS)
@@ -112,9 +116,11 @@ def _cell_row(cell: Cell, result: CellResult | None) -> dict[str, Any]:
         row |= result.phases.model_dump()
     if result.epochs:
         last = result.epochs[-1]
+        rounds = [each for start in counted([result]) for each in start]
         row |= {
-            "images_per_second": float(np.median(result.images_per_second)),
-            "epoch_seconds_median": float(np.median(result.epoch_seconds)),
+            "rounds": len(rounds),
+            "images_per_second": float(np.median([e.images / e.seconds for e in rounds])),
+            "round_seconds_median": float(np.median([each.seconds for each in rounds])),
             "train_seconds_total": float(result.epoch_seconds.sum()),
             "final_loss": last.loss,
             "val_accuracy": last.val_accuracy,

@@ -43,6 +43,21 @@ class Round(Record):
     seconds: float
     images: int
     conditions: Conditions | None = None
+    repeats: int = 0
+    """How often it was measured again because of other work on the machine."""
+    disturbed: bool = False
+    """Whether other work went on during the measurement that was kept, too."""
+
+
+class Restart(Record):
+    """A framework started anew after the training, in a process of its own, for the clock alone."""
+
+    session: str
+    """Shared by the frameworks that were started together and interleaved."""
+    started: str
+    """ISO 8601, UTC."""
+    phases: Phases
+    rounds: tuple[Round, ...]
 
 
 class Latency(Record):
@@ -75,6 +90,9 @@ class Epoch(Record):
     """Mean over the labels, where there is one."""
     evaluate_s: float
     conditions: Conditions | None = None
+    repeats: int = 0
+    """See :class:`Round`; the seconds are those of the last measurement."""
+    disturbed: bool = False
 
 
 class Score(Record):
@@ -148,6 +166,10 @@ class CellResult(Record):
     """Largest resident set of the worker process."""
     facts: dict[str, str] = {}
     """Versions and settings as the framework itself reports them, in its own process."""
+    session: str = ""
+    """Shared by the cells that were started together and interleaved; empty in runs of versions
+    that did not record it."""
+    restarts: tuple[Restart, ...] = ()
     extra_rounds: tuple[Round, ...] = ()
     """Timed after training, where more rounds were asked for than there are epochs."""
     inference: tuple[Latency, ...] = ()
@@ -166,17 +188,27 @@ class CellResult(Record):
         """What was asked for besides training and is not there."""
         return {name: extra for name, extra in self.extras.items() if extra.state != "done"}
 
-    def side_by_side(self, other: CellResult) -> int:
-        """How many of the first rounds of both were interleaved, if their epochs were."""
-        one, two = (result.extras.get("rounds", Extra()).session for result in (self, other))
-        if one == two:
-            return min(len(self.rounds), len(other.rounds))
-        return min(len(self.epochs), len(other.epochs))
-
     @property
     def rounds(self) -> tuple[Epoch | Round, ...]:
         """Everything that the training clock read, in order."""
         return (*self.epochs, *self.extra_rounds)
+
+    @property
+    def sessions(self) -> dict[str, tuple[Epoch | Round, ...]]:
+        """The rounds of every fresh start by its session: of the training itself first."""
+        later = self.extras.get("rounds", Extra()).session
+        if self.extra_rounds and later and later != self.session:  # made up for by a resumed run
+            found: dict[str, tuple[Epoch | Round, ...]] = {
+                self.session: self.epochs, later: self.extra_rounds
+            }  # fmt: skip
+        else:
+            found = {self.session: self.rounds}
+        return found | {restart.session: restart.rounds for restart in self.restarts}
+
+    @property
+    def starts(self) -> tuple[tuple[Epoch | Round, ...], ...]:
+        """The rounds of every fresh start."""
+        return tuple(self.sessions.values())
 
     @property
     def epoch_seconds(self) -> np.ndarray:

@@ -1,30 +1,45 @@
 """How fast a run was, and how surely two runs differ.
 
-Rounds of one run look alike because the machine is in one mood while they last; an hour later it
-is in another. So more rounds do not make a run's speed more certain the way more rounds of a coin
-do, and an interval that resamples rounds is many times too narrow between runs. Here a run is one
-draw: its standard error is the spread of its rounds, or of its trainings where that is larger,
-never divided by their number, and never less than ``RUN_TO_RUN``.
+The unit is the fresh start: new processes of all frameworks, warmed up, then interleaved rounds.
+Rounds of one start look alike because one state of the machine and one layout of memory last
+through it, so more rounds do not make a speed more certain the way more starts do. Intervals
+between runs come from the spread of starts, with as many degrees of freedom as there are starts
+beyond one for each side; where each side has a single start, that spread is assumed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.measure.statistics import CONFIDENCE, Estimate
-from harness.results.records import CellResult
+from harness.measure.conditions import mean_other_load
+from harness.measure.statistics import (
+    AUTOCORRELATION,
+    MEDIAN_ERROR,
+    Centre,
+    Estimate,
+    exponential,
+)
+from harness.results.records import CellResult, Epoch, Round
 
 MINIMUM_ROUNDS = 6
 """With fewer, a spread says too little to judge by."""
-RUN_TO_RUN = 0.06
-"""Standard error, as a share of the speed, that even the steadiest run is given."""
+BUSY = 0.25
+"""Share of the cores given that other work may use where a difference in speed is still claimed:
+threads that wait for each other lose far more to it than a matrix product does."""
+RUN_TO_RUN = 0.04
+"""Standard deviation from start to start, as a share of the speed, that is assumed where both
+sides have one start."""
 RUN_TO_RUN_RAW = 0.20
+"""The same where speeds are not divided by that of a matrix product."""
+DRIFT = 0.02
+"""Standard deviation from run to run beyond that from start to start within a run."""
+DRIFT_RAW = 0.04
 """The same where speeds are not divided by that of a matrix product."""
 CORRECTION_ERROR = 0.35
 """Standard error of the correction by matrix products, as a share of its logarithm: a network does
@@ -33,21 +48,26 @@ not slow down exactly as a matrix product does."""
 
 @dataclass(frozen=True)
 class Speed:
-    """Training speed of one framework, network and data set."""
+    """Training speed of one framework, network and data set in one run."""
 
-    log: float
-    """Natural logarithm of images/s, or of images for 1e9 operations of a matrix product: median
-    of the rounds of each training, mean over the trainings."""
-    error: float
-    """Standard error of ``log``."""
+    logs: tuple[float, ...]
+    """Natural logarithm of images/s, or of images for 1e9 operations of a matrix product, for
+    every fresh start: the median of its rounds."""
+    within: float
+    """Standard deviation of the rounds about the median of their start, by the quartiles."""
     rounds: int
     gemm_log: float | None
     """Of the speed of matrix products (1e9 operations a second), where speeds are divided by it."""
 
     @property
-    def freedom(self) -> float:
-        """Degrees of freedom of ``error``: neighbours resemble each other, so two count as one."""
-        return max(1.0, self.rounds / 2 - 1)
+    def log(self) -> float:
+        return float(np.mean(self.logs))
+
+    @property
+    def noise(self) -> float:
+        """Variance of the median of one start that its rounds alone explain."""
+        inflation = (1 + AUTOCORRELATION) / (1 - AUTOCORRELATION)
+        return inflation * (MEDIAN_ERROR * self.within) ** 2 * len(self.logs) / self.rounds
 
     @property
     def enough(self) -> bool:
@@ -56,84 +76,97 @@ class Speed:
 
 def has_gemm(results: Iterable[CellResult], device: str) -> bool:
     """Whether the speed of a matrix product, where training runs, was taken before every round."""
-    rounds = [each for result in results for each in result.rounds]
+    rounds = [each for result in results for start in result.starts for each in start]
     known = bool(rounds) and all(each.conditions is not None for each in rounds)
     return known and device == "cpu"  # on processors is where it is taken
 
 
+def counted(results: Iterable[CellResult]) -> list[tuple[Epoch | Round, ...]]:
+    """Undisturbed rounds of every start that has any; where none has, all rounds."""
+    starts = [start for result in results for start in result.starts if start]
+    kept = [tuple(each for each in start if not each.disturbed) for start in starts]
+    return [start for start in kept if start] or starts
+
+
+def other_load(results: Iterable[CellResult]) -> float | None:
+    """Cores that other work used during the rounds that count, mean; None where not measured."""
+    return mean_other_load(
+        (each.seconds, each.conditions) for start in counted(results) for each in start
+    )
+
+
 def speed_of(results: Sequence[CellResult], *, normalise: bool) -> Speed:
-    """Speed in one run, over all its trainings, each of which has rounds; see :func:`has_gemm`."""
-    gemm = [_gemm(result) if normalise else np.zeros(len(result.rounds)) for result in results]
-    logs = [np.log(r.images_per_second) - g for r, g in zip(results, gemm, strict=True)]
-    centres = np.array([np.median(log) for log in logs])
+    """Speed in one run, over all its starts; ``normalise`` only what :func:`has_gemm`."""
+    starts = counted(results)
+    gemm = [_gemm(start) if normalise else np.zeros(len(start)) for start in starts]
+    logs = [
+        np.log([each.images / each.seconds for each in start]) - own
+        for start, own in zip(starts, gemm, strict=True)
+    ]
     about = np.concatenate([log - np.median(log) for log in logs])
-    # The quartiles, because one slow round, perhaps the first, is no mood.
-    within = float(stats.iqr(about, scale="normal"))
-    between = float(centres.std(ddof=1)) if len(centres) > 1 else 0.0
     return Speed(
-        log=float(centres.mean()),
-        error=max(within, between, RUN_TO_RUN if normalise else RUN_TO_RUN_RAW),
+        logs=tuple(float(np.median(log)) for log in logs),
+        within=float(stats.iqr(about, scale="normal")),
         rounds=sum(map(len, logs)),
         gemm_log=float(np.median(np.concatenate(gemm))) if normalise else None,
     )
 
 
-def ratio(speed: Speed, base: Speed) -> Estimate:
+def ratio(speed: Speed, base: Speed, *, comparisons: int = 1) -> Estimate:
     """``speed`` over ``base``; without an interval where either has too few rounds."""
-    log = speed.log - base.log
-    if not (speed.enough and base.enough):
-        return interval(log, [])
-    parts = [(each.error, each.freedom) for each in (speed, base)]
-    if speed.gemm_log is not None and base.gemm_log is not None:
-        parts.append((CORRECTION_ERROR * abs(speed.gemm_log - base.gemm_log), math.inf))
-    return interval(log, parts)
+    return ratio_to_runs(speed, [base], comparisons=comparisons)
 
 
-def ratio_to_runs(speed: Speed, runs: Sequence[Speed]) -> Estimate:
-    """``speed`` over the mean of several normalised ``runs`` of one thing.
+def ratio_to_runs(speed: Speed, runs: Sequence[Speed], *, comparisons: int = 1) -> Estimate:
+    """``speed`` over the mean of the starts of ``runs`` of one thing; all normalised, or none.
 
-    Where these differ from each other by more than each of them let expect, all of them, and
-    ``speed`` too, are known no better than that.
+    The starts of both sides are taken to spread alike (pooled variance). The intervals of all
+    ``comparisons`` hold together (Bonferroni). No interval where the rounds are too few.
     """
-    logs = np.array([run.log for run in runs])
-    apart = float(logs.std(ddof=1)) if len(runs) > 1 else 0.0
-    own = math.sqrt(np.mean([run.error**2 for run in runs]))
-    base = Speed(
-        log=float(logs.mean()),
-        error=max(own, apart) / math.sqrt(len(runs)),
-        rounds=sum(run.rounds for run in runs),
-        gemm_log=float(np.mean([run.gemm_log for run in runs])),
-    )
-    return ratio(replace(speed, error=max(speed.error, apart)), base)
-
-
-def interval(log: float, parts: Sequence[tuple[float, float]]) -> Estimate:
-    """``exp(log)`` with the interval of independent errors (Welch and Satterthwaite).
-
-    ``parts`` are standard errors and their degrees of freedom; without any there is no interval.
-    """
-    if not parts:
+    own = np.array(speed.logs)
+    base = np.concatenate([run.logs for run in runs])
+    log = float(own.mean() - base.mean())
+    if not (speed.enough and all(run.enough for run in runs)):
         return Estimate(math.exp(log), math.nan, math.nan)
-    squares = np.array([error**2 for error, _ in parts])
-    freedoms = np.array([freedom for _, freedom in parts])
-    variance = float(squares.sum())
-    fourth = float((squares**2 / freedoms).sum())
-    freedom = variance**2 / fourth if fourth > 0 else math.inf
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
-    reach = quantile * math.sqrt(variance)
-    return Estimate(math.exp(log), math.exp(log - reach), math.exp(log + reach))
+    normalised = speed.gemm_log is not None
+    degrees: float = len(own) + len(base) - 2
+    if degrees:
+        squares = ((own - own.mean()) ** 2).sum() + ((base - base.mean()) ** 2).sum()
+        # Starts that happen to agree are not better known than their rounds allow.
+        variance = max(float(squares) / degrees, speed.noise, *(run.noise for run in runs))
+        drift = DRIFT if normalised else DRIFT_RAW
+        known = drift**2 * (1 + 1 / len(runs))
+    else:
+        within = max(speed.within, runs[0].within)
+        assumed = RUN_TO_RUN if normalised else RUN_TO_RUN_RAW
+        variance, known = max(assumed, within) ** 2, 0.0
+        # Seen in the rounds, of which two neighbours count as one; else it is an assumption.
+        rounds = speed.rounds + runs[0].rounds
+        degrees = max(1.0, rounds / 2 - 2) if within > assumed else math.inf
+    variance *= 1 / len(own) + 1 / len(base)
+    if speed.gemm_log is not None:
+        machine = speed.gemm_log - float(np.mean([run.gemm_log for run in runs]))
+        known += (CORRECTION_ERROR * machine) ** 2
+    return exponential(_sum(log, variance, degrees, known), comparisons=comparisons)
+
+
+def _sum(log: float, variance: float, degrees: float, known: float) -> Centre:
+    """An estimated variance and a known one (Satterthwaite 1946)."""
+    total = variance + known
+    freedom = degrees * (total / variance) ** 2 if variance > 0 else math.inf
+    return Centre(log, math.sqrt(total), freedom)
 
 
 def geometric_mean(ratios: Sequence[Estimate]) -> Estimate:
     """Of ratios that all have an interval.
 
-    The rows of one run share the machine's mood, so their errors are taken as going together: the
-    interval is the mean of theirs, and no narrower for there being many rows.
+    The variants of one run share the state of the machine, so their errors are taken as going
+    together: the interval is the mean of theirs, and no narrower for there being many variants.
     """
     value, low, high = np.exp(np.log(np.array(ratios)).mean(axis=0))
     return Estimate(float(value), float(low), float(high))
 
 
-def _gemm(result: CellResult) -> NDArray[np.float64]:
+def _gemm(rounds: Iterable[Epoch | Round]) -> NDArray[np.float64]:
     """Logarithms, round by round."""
-    return np.log([each.conditions.gemm_gflops for each in result.rounds if each.conditions])
+    return np.log([each.conditions.gemm_gflops for each in rounds if each.conditions])

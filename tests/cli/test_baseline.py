@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.results.baseline import read_baselines
@@ -86,9 +87,27 @@ def test_show(made_up, update, verb, tmp_path):
     heading, row, _ = got.stdout.splitlines()
     assert heading.split()[:4] == ["framework", "model", "data", "set"]
     assert row.split()[:4] == ["swift", "lenet5", "digits", "1"]
-    assert row.split()[-2:] == ["1", "1"]
+    assert row.split()[-3:] == ["1", "1", "1"]
     # Those of the tests are from before speeds were stored, and are read all the same.
     got = verb("baseline", "show", STORED)
     assert len(got.stdout.splitlines()) == 1 + len(read_baselines(STORED))
     assert " -0" not in got.stdout
     assert "1.0" not in got.stdout.replace("1.0000", "")
+
+
+def test_a_speed_beside_other_work_is_stored_only_when_accepted(made_up, update):
+    busy = made_up("busy", other_load=0.4)
+    got, stored = update(busy)
+    assert got.exit_code == 0, got.output
+    assert "no speed stored, because other work used 0.4 of 1 cores" in got.stderr
+    assert (stored["swift"].speed, sorted(stored["swift"].correct)) == ((), [0])
+    got, stored = update(busy, "--accept-disturbed")
+    assert len(stored["swift"].speed) == 1
+    assert "no speed stored" not in got.stderr
+
+
+def test_every_fresh_start_is_stored(made_up, update):
+    _, stored = update(made_up("one", seeds=(0, 1, 2)))
+    (speed,) = stored["swift"].speed
+    assert len(speed.starts) == 3
+    assert speed.images_per_gflop == pytest.approx(np.exp(np.mean(np.log(speed.starts))))

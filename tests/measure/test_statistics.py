@@ -6,16 +6,16 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from harness.measure.statistics import (
-    RESAMPLES,
-    carriers,
+    Centre,
+    Ranking,
+    centre_of,
+    exponential,
+    group_support,
     mcnemar,
     mean_accuracy,
-    median,
-    normal_interval,
-    paired_ratio,
-    percentile_interval,
+    over_rounds,
+    over_starts,
     proportion,
-    resampled_aurocs,
 )
 
 
@@ -35,45 +35,36 @@ def test_exact_binomial_interval(successes, trials, low, high):
     assert got.high == pytest.approx(high, abs=5e-5)
 
 
-def test_median_is_the_same_each_time_and_inside_its_interval():
-    samples = np.random.default_rng(0).lognormal(size=25)
-    got = median(samples)
-    assert got == median(list(samples))
-    assert got.value == np.median(samples)
-    assert samples.min() <= got.low < got.value < got.high <= samples.max()
+def test_rounds_of_one_start_are_fewer_than_they_look():
+    alternating, drifting = np.tile([0.0, 1.0], 10), np.arange(20.0)
+    assert over_rounds(drifting).degrees < over_rounds(alternating).degrees
+    got = over_rounds(np.sin(np.arange(20)))
+    assert got.value == np.median(np.sin(np.arange(20)))
+    assert got.error > 1.25 * np.sin(np.arange(20)).std() / np.sqrt(20)
+    assert over_rounds([2.0] * 5) == (2.0, 0.0, 4)
+    assert np.isnan(over_rounds([1.0, 2.0]).error)
 
 
-def test_median_interval_covers_the_truth_about_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    hits = 0
-    for _ in range(60):
-        got = median(rng.standard_normal(21))
-        hits += got.low <= 0 <= got.high
-    assert 51 <= hits < 60  # 57 expected
+def test_starts_have_one_degree_of_freedom_fewer_than_there_are():
+    got = centre_of([[0.0, 0.0, 0.01], [0.1, 0.1, 0.1], [0.2, 0.2, 0.19]])
+    assert got == pytest.approx((0.1, 0.1 / np.sqrt(3), 2))
+    # Starts that agree by chance are known no better than their rounds allow.
+    noisy = np.random.default_rng(0).standard_normal(12)
+    assert centre_of([noisy, noisy + 1e-6]).reach() > 0.2
+    assert got.reach() == pytest.approx(4.302653 * 0.1 / np.sqrt(3))  # the table's t
+    assert np.isnan(over_starts([1.0]).error)
 
 
-@pytest.mark.parametrize("samples", [[], [1.0], [1.0, 3.0]])
-def test_too_few_samples_carry_no_interval(samples):
-    got = median(samples)
-    assert not got.has_interval
-    assert np.isnan(got.value) if not samples else got.value == np.median(samples)
+def test_intervals_that_hold_together_are_wider():
+    one, three = (exponential(Centre(0.0, 0.1, 4), comparisons=n) for n in (1, 3))
+    assert one.high == pytest.approx(np.exp(0.1 * stats.t.ppf(1 - 0.05 / 2, 4)))
+    assert three.high == pytest.approx(np.exp(0.1 * stats.t.ppf(1 - 0.05 / 6, 4)))
+    assert exponential(Centre(0.0, np.nan, np.nan)).has_interval is False
 
 
-def test_equal_samples_have_an_interval_of_no_width():
-    assert tuple(median([2.0] * 5)) == (2.0, 2.0, 2.0)
-
-
-def test_paired_ratio_cancels_what_is_common():
-    machine = np.linspace(1, 3, 9)
-    got = paired_ratio(3 * machine, 2 * machine)
-    assert got.value == pytest.approx(1.5)
-    assert got.high - got.low == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("compare", [paired_ratio, mcnemar])
-def test_rounds_that_do_not_pair(compare):
+def test_examples_that_do_not_pair():
     with pytest.raises(ValueError, match="do not pair"):
-        compare([1, 2, 3], [1, 2])
+        mcnemar([1, 2, 3], [1, 2])
 
 
 def test_mean_accuracy_claims_no_more_than_one_test_split():
@@ -101,89 +92,82 @@ def ranked():
     return np.round(rng.standard_normal((90, 3)) + labels, 1), labels, groups
 
 
-@pytest.mark.parametrize("grouped", [True, False])
-def test_resampled_aurocs_are_those_of_samples_drawn_one_by_one(ranked, grouped):
+def test_aurocs_are_those_of_scikit_learn_and_undefined_ones_stay_so(ranked):
     scores, labels, groups = ranked
-    groups = groups if grouped else np.arange(90)
-    got = resampled_aurocs(scores, labels, groups if grouped else None, resamples=50)
-    names = np.unique(groups)
-    drawn = np.random.default_rng(0).integers(0, len(names), (50, len(names)))
-    undefined = 0
-    for row, sample in zip(got, drawn, strict=True):
-        images = np.concatenate([np.flatnonzero(groups == names[place]) for place in sample])
-        for area, score, label in zip(row, scores[images].T, labels[images].T, strict=True):
-            if label.min() == label.max():
-                undefined += 1
-                assert np.isnan(area)
-            else:
-                assert area == pytest.approx(roc_auc_score(label, score), abs=1e-12)
-    assert not grouped or undefined > 5
-
-
-def test_a_group_of_all_images_is_the_auroc_itself(ranked):
-    scores, labels, _ = ranked
-    got = resampled_aurocs(scores, labels, np.zeros(90), resamples=2)
     expected = [
         roc_auc_score(label, score) for label, score in zip(labels.T, scores.T, strict=True)
     ]
-    np.testing.assert_allclose(got, [expected] * 2, rtol=1e-12)
-
-
-def test_undefined_aurocs_stay_undefined(ranked):
-    scores, labels, groups = ranked
+    np.testing.assert_allclose(Ranking.of(scores, labels, groups).areas, expected, rtol=1e-12)
     labels[:, 0], labels[:, 1] = 0, 1
     scores[3, 2] = np.nan
-    assert np.isnan(resampled_aurocs(scores, labels, groups, resamples=5)).all()
-    assert resampled_aurocs(scores[:, :0], labels[:, :0], resamples=5).shape == (5, 0)
+    got = Ranking.of(scores, labels, groups)
+    assert np.isnan(got.areas).all()
+    assert not got.interval().has_interval
+    assert not got.less(got).has_interval
+    assert np.isnan(Ranking.of(scores[:, :0], labels[:, :0]).mean)
 
 
-def test_the_same_images_are_drawn_alike_whatever_the_scores(ranked):
+def test_the_variance_is_that_of_delong():
+    """By its definition, over all pairs of a positive and a negative (DeLong et al. 1988)."""
+    rng = np.random.default_rng(3)
+    label = rng.random(60) < 0.3
+    scores = np.round(rng.standard_normal((60, 2)) + label[:, None], 1)
+    parts = []
+    for score in scores.T:
+        above = score[label][:, None] - score[~label][None, :]
+        won = (above > 0) + (above == 0) / 2
+        parts.append((won.mean(axis=1), won.mean(axis=0)))
+    positive, negative = (np.cov([parts[0][n], parts[1][n]]) / len(parts[0][n]) for n in (0, 1))
+    covariance = positive + negative
+    one, two = (Ranking.of(scores[:, n : n + 1], label[:, None]) for n in (0, 1))
+    assert one.error.error == pytest.approx(np.sqrt(covariance[0, 0]))
+    difference = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    degrees = min(label.sum(), (~label).sum()) - 1
+    got = one.less(two)
+    assert got.value == pytest.approx(one.mean - two.mean)
+    reach = stats.t.ppf(0.975, degrees) * np.sqrt(difference)
+    assert got.high - got.value == pytest.approx(reach)
+    assert one.less(two, comparisons=5).high > got.high
+    assert one.less(one) == (0, 0, 0)
+
+
+def test_the_mean_over_labels_leaves_out_what_is_undefined_and_keeps_the_rest(ranked):
     scores, labels, groups = ranked
-    same = resampled_aurocs(scores, labels, groups) - resampled_aurocs(3 * scores, labels, groups)
-    assert np.nanmax(np.abs(same)) == 0
+    whole = Ranking.of(scores[:, :2], labels[:, :2], groups)
+    labels[:, 2] = 0
+    more = Ranking.of(scores, labels, groups)
+    assert more.mean == pytest.approx(whole.mean)
+    assert more.error == pytest.approx(whole.error)
+    assert more.interval() == pytest.approx(whole.interval())
 
 
-def test_carriers_are_groups_and_not_images(ranked):
+def test_a_mean_over_seeds_is_of_the_same_images(ranked):
+    scores, labels, groups = ranked
+    one = Ranking.of(scores, labels, groups)
+    twice = Ranking.mean_of([one, one])
+    assert twice.error == pytest.approx(one.error)
+    other = Ranking.of(np.random.default_rng(8).permutation(scores), labels, groups)
+    assert Ranking.mean_of([one, other]).error.error < max(one.error.error, other.error.error)
+
+
+def test_support_is_groups_and_not_images(ranked):
     _, labels, groups = ranked
     expected = [min(len(set(groups[c == 0])), len(set(groups[c == 1]))) for c in labels.T]
-    assert list(carriers(labels, groups)) == expected
+    assert list(group_support(labels, groups)) == expected
     assert expected[2] == 1
-    assert carriers(labels)[2] == labels[:, 2].sum()
+    assert group_support(labels)[2] == labels[:, 2].sum()
 
 
-def test_auroc_interval_covers_the_truth_about_as_often_as_it_says():
-    """Four images a patient that share most of their noise: single images would promise much
-    more than they hold."""
-    rng = np.random.default_rng(7)
-    truth = stats.norm.cdf(1 / np.sqrt(2))
-    hits = {"patients": 0, "images": 0}
-    for _ in range(100):
-        labels = np.repeat(rng.random(60) < 0.5, 4)[:, None]
-        noise = np.repeat(rng.standard_normal(60), 4) * 0.95**0.5
-        scores = labels[:, 0] + noise + rng.standard_normal(240) * 0.05**0.5
-        for name, groups in (("patients", np.repeat(np.arange(60), 4)), ("images", None)):
-            found = resampled_aurocs(scores[:, None], labels, groups, resamples=200)
-            got = percentile_interval(roc_auc_score(labels[:, 0], scores), found[:, 0])
-            hits[name] += got.low <= truth <= got.high
-    assert 88 <= hits["patients"] <= 99  # 95 expected
-    assert hits["images"] < 80
+def test_perfect_ranking_has_an_interval_that_ends_at_one():
+    label = np.arange(40) < 10
+    got = Ranking.of(label[:, None].astype(float), label[:, None]).interval()
+    assert (got.value, got.high) == (1, 1)
+    assert got.low == pytest.approx(0.025 ** (1 / 10))
 
 
-def test_intervals_from_resamples():
-    resampled = np.append(np.linspace(0, 1, 101), np.nan)
-    assert tuple(percentile_interval(0.4, resampled)) == pytest.approx((0.4, 0.025, 0.975))
-    one = normal_interval(0.4, resampled)
-    assert one.high - 0.4 == pytest.approx(1.959964 * np.linspace(0, 1, 101).std(ddof=1))
-    many = normal_interval(0.4, resampled, tests=10)
-    assert many.high - 0.4 == pytest.approx((one.high - 0.4) * 2.807034 / 1.959964)
-    for interval in (percentile_interval, normal_interval):
-        assert not interval(0.4, np.full(3, np.nan)).has_interval
-        assert not interval(np.nan, resampled).has_interval
-
-
-def test_resampling_takes_fourteen_labels_of_thousands_of_images():
+def test_fourteen_labels_of_thousands_of_images():
     rng = np.random.default_rng(1)
     labels = rng.random((3000, 14)) < 0.05
-    found = resampled_aurocs(rng.standard_normal((3000, 14)), labels, rng.integers(0, 900, 3000))
-    assert found.shape == (RESAMPLES, 14)
-    assert found.mean() == pytest.approx(0.5, abs=0.05)
+    found = Ranking.of(rng.standard_normal((3000, 14)), labels, rng.integers(0, 900, 3000))
+    assert found.mean == pytest.approx(0.5, abs=0.05)
+    assert 0 < found.error.error < 0.02

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from harness.cli import main
 from harness.cli.progress import summary
-from harness.measure.statistics import Estimate, carriers, resampled_aurocs
+from harness.measure.statistics import Estimate, Ranking, group_support
 from harness.report.comparison import Run
 from harness.report.labels import apart, is_synthetic
 from harness.report.published import studies
@@ -83,10 +83,10 @@ def test_label_table_is_that_of_scikit_learn(labelled) -> None:
     arrays = folder.read_arrays(folder.manifest.cells[0])
     assert arrays is not None
     assert arrays.test_groups is not None
-    drawn = resampled_aurocs(arrays.test_logits, arrays.test_labels, arrays.test_groups)
+    ranking = Ranking.of(arrays.test_logits, arrays.test_labels, arrays.test_groups)
     for place, label in enumerate("ab"):
         answer, score = arrays.test_labels[:, place], arrays.test_logits[:, place]
-        low, high = np.quantile(drawn[:, place], (0.025, 0.975))
+        _, low, high = ranking.label(place).interval()
         assert shown[label][1] == f"{roc_auc_score(answer, score):.3f} ({low:.3f} to {high:.3f})"
         patients = len(set(arrays.test_groups[answer == 1]))
         assert shown[label][0] == f"{answer.sum()} of 60 ({patients} patients)"
@@ -111,12 +111,12 @@ def test_label_table_is_that_of_scikit_learn(labelled) -> None:
 
 def test_without_patients_images_are_drawn(labelled) -> None:
     report = written(labelled(patients=False))
-    assert "bootstrap samples over images, because the data set does not say" in report
+    assert "on the logit scale, over images, because the data set does not say" in report
     assert "as if the images of one patient" not in report
     assert "patients)" not in report.partition("## What each framework is")[0]
 
 
-def test_few_carriers_have_no_interval_and_weaken_the_mean(labelled) -> None:
+def test_few_positives_have_no_interval_and_weaken_the_mean(labelled) -> None:
     folder = labelled(frameworks=("torch",), seeds=(0,))
     cell = folder.manifest.cells[0]
     arrays, result = folder.read_arrays(cell), folder.read_result(cell)
@@ -125,7 +125,7 @@ def test_few_carriers_have_no_interval_and_weaken_the_mean(labelled) -> None:
     assert result.test is not None
     arrays.test_labels[:, 1] = 0
     arrays.test_labels[:6, 1] = 1
-    assert carriers(arrays.test_labels, arrays.test_groups)[1] == 3
+    assert group_support(arrays.test_labels, arrays.test_groups)[1] == 3
     folder.write_arrays(cell, arrays)
     assert "**Scores disagree**: PyTorch" in written(folder)
 
