@@ -304,7 +304,7 @@ def test_a_signal_in_an_extra_loses_no_training(
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        if (out / "cells").is_dir() and len(RunFolder.open(out).results()) == 2:
+        if (out / "experiment.json").exists() and len(RunFolder.open(out).results()) == 2:
             break
         time.sleep(0.05)
     time.sleep(0.5)
