@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import time
 from types import FrameType
 
@@ -57,6 +58,17 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     now = time.monotonic()
     if _received is None:
         _received, _when = number, now
+        _leave_dead_terminal()
         raise Stopped
     if now - _when > _SAME_S:
         os._exit(128 + number)
+
+
+def _leave_dead_terminal() -> None:
+    """Streams of a terminal that went away lead nowhere: no write may fail from here on."""
+    for stream in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)

@@ -284,27 +284,51 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
     assert (out / "report.md").exists()
 
 
+SCRIPT = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+
+
+@pytest.fixture
+def background(clean_environment):
+    """Starts commands as leaders of a session; whatever still runs in the end is killed."""
+    processes = []
+
+    def start(command, environment, **options):
+        process = subprocess.Popen(
+            list(map(str, command)),
+            env=clean_environment | environment,
+            start_new_session=True,
+            **options,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        with process:
+            process.kill()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who is there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_an_extra_loses_no_training(
-    number, planted_bench, small_file, tmp_path, clean_environment
+    number, planted_bench, background, small_file, tmp_path
 ):
     """Even where the process that measures the machine is stopped."""
     out, flag = tmp_path / "run", tmp_path / "flag"
     words = ["run", "--frameworks", "hangsinextras,sound", "--datasets", small_file,
              "--epochs", 1, "--batch-size", 8, "--inference", 4, "--out", out]  # fmt: skip
-    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
-    process = subprocess.Popen(
-        [sys.executable, str(script), *map(str, words)],
-        env=clean_environment | {"PLANTED_FILE": str(flag)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+    process = background(
+        [sys.executable, SCRIPT, *words],
+        {"PLANTED_FILE": str(flag)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         # A shell's background jobs ignore Ctrl-C, and so would this child of theirs.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        if (out / "cells").is_dir() and len(RunFolder.open(out).results()) == 2:
+        if (out / "experiment.json").exists() and len(RunFolder.open(out).results()) == 2:
             break
         time.sleep(0.05)
     time.sleep(0.5)
@@ -351,18 +375,19 @@ def test_ctrl_c_before_there_is_a_run(planted, monkeypatch, small_file, tmp_path
     assert (got.exit_code, got.stderr) == (130, "error: interrupted\n")
 
 
-def test_a_hangup_with_its_terminal_gone(small_file, tmp_path, clean_environment):
+def test_a_hangup_with_its_terminal_gone(background, small_file, tmp_path):
     """Nothing can be printed any more, and that is no error."""
     out = tmp_path / "run"
     terminal, theirs = pty.openpty()
-    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
     words = ["run", "--frameworks", "hangsinextras", "--datasets", small_file, "--epochs", 1,
              "--batch-size", 8, "--inference", 4, "--out", out]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-c", LEADER, str(script), *map(str, words)],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env=clean_environment | {"TERM": "xterm", "PLANTED_FILE": str(tmp_path / "flag")},
-    )  # fmt: skip
+    process = background(
+        [sys.executable, "-c", LEADER, SCRIPT, *words],
+        {"TERM": "xterm", "PLANTED_FILE": str(tmp_path / "flag")},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     deadline = time.monotonic() + 60
     while not list(out.glob("cells/*.json")) and time.monotonic() < deadline:
