@@ -291,6 +291,14 @@ class Outcome:
         """Median over the seeds of the seconds that the phase ``name`` took."""
         return float(np.median([getattr(cell.phases, name) for cell in self.trained.values()]))
 
+    def compilation_s(self, batch_size: int) -> float:
+        """Seconds of the first step beyond a steady one of ``batch_size``: median over the seeds."""
+        beyond = [
+            cell.phases.first_step_s - batch_size / cell.median_images_per_second
+            for cell in self.trained.values()
+        ]
+        return max(0.0, float(np.median(beyond)))
+
     @property
     def once_s(self) -> float:
         """All phases together."""

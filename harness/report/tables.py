@@ -71,12 +71,12 @@ def headline(run: Run, group: Group) -> str:
         *_score_columns(group),
         f"Training, images/s ({INTERVAL})",
         f"Speed, {escape(reference.title)} = 1 ({INTERVAL})" if reference else "Speed ratio",
-        "First step, s",
+        "Compilation, s",
         "Import, s",
         "Peak memory, MiB",
     ]
     rows = [
-        _headline_row(group, outcome)
+        _headline_row(run, group, outcome)
         if outcome.trained
         else _unfinished_row(outcome, len(header) - 2)
         for outcome in group.outcomes
@@ -113,7 +113,7 @@ def tuned(run: Run, group: Group) -> str:
         *_score_columns(group),
         f"Training, images/s ({INTERVAL})",
         f"Gain: speed, plain form = 1 ({INTERVAL})",
-        "First step, s",
+        "Compilation, s",
     ]
     rows = []
     for outcome in own:
@@ -127,7 +127,7 @@ def tuned(run: Run, group: Group) -> str:
                 *_scores(group, outcome),
                 _pace(outcome),
                 ratio_cell(outcome, group.base_of(outcome), comparisons=len(own)),
-                number(outcome.phase("first_step_s")),
+                number(outcome.compilation_s(_batch_size(run))),
             ]
         )
     rows += [
@@ -300,13 +300,17 @@ def _skipped_row(name: str, reason: str, empty: int) -> list[str]:
     return [escape(title_of(name)), f"skipped: {escape(shorten(reason))}", *[NOTHING] * empty]
 
 
-def _headline_row(group: Group, outcome: Outcome) -> list[str]:
+def _batch_size(run: Run) -> int:
+    return run.manifest.experiment.training.batch_size
+
+
+def _headline_row(run: Run, group: Group, outcome: Outcome) -> list[str]:
     return [
         _name(outcome),
         *_scores(group, outcome),
         _pace(outcome),
         ratio_cell(outcome, group.reference, comparisons=group.speed_comparisons),
-        number(outcome.phase("first_step_s")),
+        number(outcome.compilation_s(_batch_size(run))),
         number(outcome.phase("import_s")),
         f"{outcome.peak_mib:,.0f}",
     ]

@@ -35,6 +35,7 @@ def headline_table(folder: RunFolder) -> Renderables:
     from harness.report.text import shorten
 
     run = Run.read(folder)
+    batch_size = folder.manifest.experiment.training.batch_size
     shown: list[Table | Text] = []
     for result in folder.results():
         if result.status == "diverged":
@@ -64,7 +65,7 @@ def headline_table(folder: RunFolder) -> Renderables:
                     for o in outcomes
                     if o.trained
                 }
-                shown.append(_table(group, title, (heading, ratio), outcomes, cells))
+                shown.append(_table(group, title, (heading, ratio), outcomes, cells, batch_size))
         for outcome in group.outcomes:
             planned = len(outcome.trained) + len(outcome.failed) + len(outcome.missing)
             if len(outcome.trained) < planned:
@@ -82,6 +83,7 @@ def _table(
     headings: tuple[str, str],
     outcomes: Sequence[Outcome],
     ratios: Mapping[str, str],
+    batch_size: int,
 ) -> Table:
     """One row a variant; ``ratios`` are the cells of its ratio of speeds."""
     from rich.table import Table
@@ -102,7 +104,7 @@ def _table(
     scores = [labels.name_of(group)] if group.labels else []
     if group.entry.task != "multilabel":  # there it says little, and the width is scarce
         scores.append("accuracy")
-    for name in (*scores, "images/s", ratio, "first step"):
+    for name in (*scores, "images/s", ratio, "compilation"):
         table.add_column(name, justify="right", no_wrap=name != ratio)
     for outcome in outcomes:
         if not outcome.trained:
@@ -118,7 +120,7 @@ def _table(
             *(shares[name] for name in scores),
             number(outcome.speed.value) + ("*" if outcome.other_work else ""),
             ratios[outcome.framework],
-            f"{number(outcome.phase('first_step_s'))} s",
+            f"{number(outcome.compilation_s(batch_size))} s",
         )
     if any(outcome.trained and outcome.other_work for outcome in outcomes):
         table.caption = "* measured beside other work"
