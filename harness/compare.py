@@ -66,7 +66,7 @@ class Against:
 
     @property
     def verdict(self) -> Verdict:
-        return "not judged" if self.doubt else judge(self.ratio)
+        return judge(self.ratio, self.doubt)
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,12 @@ class Compared:
         return geometric_mean(known) if len(known) > 1 else None
 
 
-def judge(ratio: Estimate) -> Verdict:
-    """What the interval of a ratio of speeds allows to be said."""
+def judge(ratio: Estimate, doubt: str = "") -> Verdict:
+    """What the interval of a ratio of speeds allows to be said, unless there is a ``doubt``."""
     if not ratio.has_interval:
         return "too few rounds"
+    if doubt:
+        return "not judged"
     if ratio.low > 1:
         return "faster"
     return "slower" if ratio.high < 1 else "not significant"

@@ -259,7 +259,7 @@ def _speed(one: Outcome, other: Outcome, device: str, cells: int) -> SpeedRatio:
         speed_in(one, normalise=normalise),
         comparisons=cells,
     )
-    verdict = "not judged" if busy(one, other) else judge(found)
+    verdict = judge(found, busy(one, other))
     return SpeedRatio(
         value=found.value,
         low=found.low if found.has_interval else None,

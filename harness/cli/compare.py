@@ -134,7 +134,7 @@ def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
 def _speed(against: Against) -> str:
     from harness.report.text import ratio
 
-    if against.doubt:
+    if against.verdict == "not judged":
         return f"not judged ({against.doubt})"
     return f"{ratio(against.ratio)}, {against.verdict}"
 
