@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -38,7 +39,8 @@ JULIACALL = "juliacall==0.9.24"
 _DOWNLOADS = "https://julialang-s3.julialang.org/bin/versions.json"
 _PACKAGE_SERVER = "https://pkg.julialang.org"
 _ANSWER_TIMEOUT_S = 5
-_DURATION = {"julia": "about 2 minutes", "knet": "about 12 minutes"}
+_BOXED = re.compile(r"\s*([│└┌@]|\[\d+\])")
+_DURATION = {"julia": "about 2 minutes", "knet": "6 to 12 minutes"}
 _NO_ROUTE = {
     "julia": (
         "cannot install Julia here: Julia's servers do not answer, and Debian's packages need "
@@ -201,12 +203,18 @@ def _pip_install() -> None:
     importlib.invalidate_caches()
 
 
+def _show(line: str) -> None:
+    """Print a line of progress; boxes with stack traces of optional packages are for the log."""
+    if not _BOXED.match(line):
+        terminal.note(f"  {line}")
+
+
 def _resolve(row: str) -> None:
     try:
         run_logged(
             [sys.executable, "-u", "-P", "-m", resolve.__name__, row],
             cache_dir() / "logs" / f"setup-{row}.log",
-            lambda line: terminal.note(f"  {line}"),
+            _show,
             HIDDEN_GPUS | {"PYTHONPATH": harness_path()},
         )
     except CannotInstallError as error:
