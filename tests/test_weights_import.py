@@ -274,6 +274,12 @@ def test_damaged_files_are_one_line(resnet, tmp_path, write, message):
     assert message in refused_here(path)
 
 
+def test_one_tensor_under_many_names(tmp_path):
+    shared = torch.ones(2**20)
+    torch.save({f"layer{index}": shared for index in range(50)}, tmp_path / "weights.pth")
+    assert "reading it takes far more memory" in refused_here(tmp_path / "weights.pth")
+
+
 def test_more_memory_than_the_file_can_need(tmp_path):
     declares_a_tebibyte(tmp_path / "weights.pth", None)
     assert "reading it takes far more memory" in refused(tmp_path / "weights.pth", "resnet18")

@@ -65,7 +65,10 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
     tensors = _tensors(found)
     if not tensors:
         raise BenchError(f"{path} holds no state dict: save `model.state_dict()` with torch.save")
-    return {name: _array(path, name, value) for name, value in tensors.items()}
+    arrays = {name: _array(path, name, value) for name, value in tensors.items()}
+    if sum(array.nbytes for array in arrays.values()) > 4 * length + _SPARE_BYTES // 64:
+        raise BenchError(f"{path}: {_TOO_MUCH}")  # many names of the same numbers
+    return arrays
 
 
 def _tensors(found: Any) -> dict[str, torch.Tensor]:
