@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from harness.backends.registry import FrameworkName
+from harness.cpus import available_cpus as available_cpus
 from harness.errors import BenchError
+from harness.files import first_line, read_bytes
+
+_MAX_BYTES = 2**20
+"""Of an experiment file."""
 
 
 class Frozen(BaseModel):
@@ -19,12 +31,14 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-
-def available_cpus() -> tuple[int, ...]:
-    """The processors this process may run on, in ascending order."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if cls.model_fields[str(info.field_name)].annotation is not bool:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(each, bool):
+                    raise ValueError("expected a number or a name, not true or false")
+        return value
 
 
 class Optimizer(Frozen):
@@ -105,7 +119,7 @@ class Experiment(Frozen):
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("lenet5",)
     datasets: Annotated[tuple[str, ...], Field(min_length=1)] = ("digits",)
     """Names of data sets, or paths of HDF5 files."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0,)
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: len(available_cpus()))
     device: Literal["cpu", "gpu"] = "cpu"
     skip_unavailable: bool = False
@@ -142,11 +156,11 @@ def load_experiment(path: Path | None, flags: Mapping[str, Any]) -> Experiment:
     settings: dict[str, Any] = {}
     if path is not None:
         try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+            settings = tomllib.loads(read_bytes(path, _MAX_BYTES).decode("utf-8"))
         except OSError as error:
             raise BenchError(f"cannot read the experiment file {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BenchError(f"{path} is not valid TOML: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise BenchError(f"{path} is not valid TOML: {first_line(error)}") from error
     return parse_experiment(_overlay(settings, flags), where=str(path) if path else "options")
 
 
@@ -184,5 +198,5 @@ def _sentence(error: Any) -> str:
         return f"unknown setting '{key}'"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
-    shown = f" (given {given!r})" if isinstance(given, (int, float, str)) else ""
+    shown = f" (given {given!r:.100})" if isinstance(given, (int, float, str)) else ""
     return f"{key}: {message[0].lower()}{message[1:]}{shown}"

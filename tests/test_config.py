@@ -92,6 +92,19 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
         (b"[training]\nepoks = 3", "unknown setting 'training.epoks'"),
         (b"training = 3", "training: "),
         (b"[training]\noptimizer = 'adam'", "training.optimizer: "),
+        (b"[training]\nepochs = true", "training.epochs: expected a number"),
+        (b"threads = true", "threads: expected a number"),
+        (b"seeds = [0, true]", "seeds: expected a number"),
+        (b"[training.optimizer]\nlearning_rate = true", "learning_rate: expected a number"),
+        (b"[training.augmentation]\nshift = false", "shift: expected a number"),
+        (
+            b"seeds = [9223372036854775808]",
+            "seeds.0: input should be less than",
+        ),
+        (b"seeds = [" + b"9" * 5000 + b"]", "is not valid TOML"),
+        (b"models = " + b"[" * 50_000, "is not valid TOML"),
+        (b"#" * 2**21, "longer than 1 MiB"),
+        (b"device = '" + b"x" * 300 + b"'", "device: "),
     ],
 )
 def test_a_faulty_file(tmp_path, content, message):
@@ -102,6 +115,13 @@ def test_a_faulty_file(tmp_path, content, message):
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_true_and_false_where_they_belong(tmp_path):
+    path = tmp_path / "experiment.toml"
+    path.write_text("profile = true\nskip_unavailable = true\n[training.augmentation]\nflip = true")
+    got = load_experiment(path, {})
+    assert (got.profile, got.skip_unavailable, got.training.augmentation.flip) == (True, True, True)
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])

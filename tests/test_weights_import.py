@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pickle
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from harness import interchange
 from harness.cli import main
 from harness.errors import BenchError
 from harness.interchange import import_weights
@@ -117,30 +121,182 @@ def refused(path: Path, model: str = "densenet121") -> str:
 
 def test_what_is_refused(densenet, tmp_path):
     state = dict(densenet.state_dict())
-    path = tmp_path / "weights.pth"
+    path = tmp_path / "weights.safetensors"
     assert "No such file" in refused(path)
     path.write_bytes(b"nothing of the kind")
-    assert "no state dict" in refused(path)
-    torch.save(torch.zeros(3), path)
-    assert "holds no state dict" in refused(path)
-    torch.save({**state, "features.extra.weight": torch.zeros(3)}, path)
-    assert "extra.weight is unknown" in refused(path)
-    torch.save({k: v for k, v in state.items() if k != "features.norm5.running_var"}, path)
-    assert "norm5.running_var is missing" in refused(path)
-    torch.save({**state, "features.norm5.weight": torch.zeros(3)}, path)
-    assert "norm5.weight has shape (3,)" in refused(path)
-    torch.save({**state, "features.norm5.weight": torch.full((1024,), torch.nan)}, path)
-    assert "not finite" in refused(path)
-    torch.save({**state, "features.norm5.weight": torch.zeros(1024, dtype=torch.int64)}, path)
-    assert "norm5.weight is int64" in refused(path)
-    torch.save(state, path)
+    assert "cannot read weights" in refused(path)
+
+    def holding(**changed):
+        safetensors.save_file({**state, **changed}, path)
+        return refused(path)
+
+    assert "extra.weight is unknown" in holding(**{"features.extra.weight": torch.zeros(3)})
+    norm = "features.norm5.weight"
+    assert "norm5.weight has shape (3,)" in holding(**{norm: torch.zeros(3)})
+    assert "not finite" in holding(**{norm: torch.full((1024,), torch.nan)})
+    assert "norm5.weight is int64" in holding(**{norm: torch.zeros(1024, dtype=torch.int64)})
+    assert "norm5.weight is F8_E4M3" in holding(**{norm: torch.zeros(1024).to(torch.float8_e4m3fn)})
+    del state["features.norm5.running_var"]
+    assert "norm5.running_var is missing" in holding()
     assert "is no state dict of ResNet-18" in refused(path, "resnet18")
     assert "resnet18, densenet121" in refused(path, "lenet5")
     assert "unknown model 'vgg'" in refused(path, "vgg")
-    broken = tmp_path / "weights.safetensors"
-    assert "No such file" in refused(broken)
-    broken.write_bytes(b"nothing of the kind")
-    assert "cannot read weights" in refused(broken)
+
+
+def refused_here(path: Path) -> str:
+    """What the process that reads checkpoints says; here, because it takes long to start."""
+    from harness.backends.torch.checkpoint import read_checkpoint
+
+    with pytest.raises(BenchError) as error:
+        read_checkpoint(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_checkpoints_that_hold_no_state_dict(tmp_path):
+    path = tmp_path / "weights.pth"
+    assert "No such file" in refused(path)
+    path.write_bytes(b"nothing of the kind")
+    assert "no state dict" in refused_here(path)
+    for content in (torch.zeros(3), {"a": 3}, {}, [torch.zeros(3)], {"model": {}}):
+        torch.save(content, path)
+        assert "holds no state dict" in refused_here(path)
+
+
+@pytest.fixture
+def resnet():
+    """A state dict of ResNet-18 for grey images of 64 pixels and three classes."""
+    parameters = find_model("resnet18").parameters((1, 64, 64), 3)
+    return {name: torch.from_numpy(w) for name, w in initial_weights(parameters, 1).items()}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "backbone.", "_orig_mod.", "net.module."])
+def test_what_training_code_puts_before_names(resnet, tmp_path, prefix):
+    path = tmp_path / "weights.safetensors"
+    safetensors.save_file({prefix + k: v for k, v in resnet.items()}, path)
+    import_weights(path, "resnet18", tmp_path / "w.h5")
+    weights = read_weights(tmp_path / "w.h5").weights
+    assert all(np.array_equal(weights[name], resnet[name].numpy()) for name in resnet)
+
+
+def test_two_networks_in_one_file_are_not_mixed(resnet, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    safetensors.save_file({"model.fc.bias": torch.ones(3), **resnet}, path)
+    assert "model.fc.bias and fc.bias are both fc.bias" in refused(path, "resnet18")
+
+
+def test_tensors_that_are_ready_for_training(resnet, tmp_path):
+    path = tmp_path / "weights.pth"
+    state = {name: torch.nn.Parameter(tensor) for name, tensor in resnet.items()}
+    torch.save({"epoch": 3, "model_state_dict": state}, path)
+    import_weights(path, "resnet18", tmp_path / "w.h5")
+    assert np.array_equal(
+        read_weights(tmp_path / "w.h5").weights["fc.weight"], resnet["fc.weight"].numpy()
+    )
+
+
+@pytest.mark.parametrize("form", ["pth", "safetensors"])
+def test_bfloat16(resnet, tmp_path, form):
+    path = tmp_path / f"weights.{form}"
+    half = {name: tensor.bfloat16() for name, tensor in resnet.items()}
+    safetensors.save_file(half, path) if form == "safetensors" else torch.save(half, path)
+    import_weights(path, "resnet18", tmp_path / "w.h5")
+    weights = read_weights(tmp_path / "w.h5").weights
+    assert all(np.array_equal(weights[name], half[name].float().numpy()) for name in half)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (lambda: torch.eye(3).to_sparse(), "fc.bias is sparse"),
+        (
+            lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+            "fc.bias is quantised",
+        ),
+        (lambda: torch.ones(3, device="meta"), "fc.bias is without values"),
+        (lambda: torch.ones(1).expand(30_000, 1_000_000), "expanded from fewer numbers"),
+        (lambda: torch.ones(3).to(torch.float8_e4m3fn), "fc.bias is torch.float8_e4m3fn"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers(resnet, tmp_path, tensor, message):
+    path = tmp_path / "weights.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save({**resnet, "fc.bias": tensor()}, path)
+    assert message in refused_here(path)
+
+
+def packed(path, state):
+    torch.save(state, path)
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in members.items():
+            new.writestr(name, content)
+
+
+def cut(path, state):
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def overwritten(path, state):
+    torch.save(state, path)
+    content = bytearray(path.read_bytes())
+    content[100:160] = b"\xff" * 60
+    path.write_bytes(content)
+
+
+def declares_a_tebibyte(path, _state):
+    """An old file, whose storage says that it has 2^38 numbers."""
+    tensor = torch.ones(12345)
+    torch.save({"fc.bias": tensor}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    number = (12345).to_bytes(2, "little")
+    assert b"M" + number in content
+    content = content.replace(b"M" + number, b"\x8a\x05" + (2**38).to_bytes(5, "little"))
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (packed, "a packed archive"),
+        (cut, "damaged"),
+        (overwritten, "damaged"),
+        (lambda path, _: path.write_bytes(b""), "no state dict"),
+        (lambda path, _: path.write_bytes(b"PK\x03\x04" + bytes(100)), "damaged archive"),
+    ],
+)
+def test_damaged_files_are_one_line(resnet, tmp_path, write, message):
+    path = tmp_path / "weights.pth"
+    write(path, resnet)
+    assert message in refused_here(path)
+
+
+def test_one_tensor_under_many_names(tmp_path):
+    shared = torch.ones(2**20)
+    torch.save({f"layer{index}": shared for index in range(50)}, tmp_path / "weights.pth")
+    assert "reading it takes far more memory" in refused_here(tmp_path / "weights.pth")
+
+
+def test_more_memory_than_the_file_can_need(tmp_path):
+    declares_a_tebibyte(tmp_path / "weights.pth", None)
+    assert "reading it takes far more memory" in refused(tmp_path / "weights.pth", "resnet18")
+
+
+def test_a_file_that_crashes_or_stops_the_reader(resnet, tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    torch.save(resnet, path)
+    monkeypatch.setattr(interchange, "_START_S", 0.1)
+    assert "reading it does not end (stopped after 0.1" in refused(path, "resnet18")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_pipe_is_not_waited_for(tmp_path, suffix):
+    path = tmp_path / f"weights.{suffix}"
+    os.mkfifo(path)
+    assert "is a pipe or device" in refused(path, "resnet18")
 
 
 class Malicious:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
+
+
+def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number, so nothing would ever fail")
+    return value
 
 
 @click.command(epilog="Baselines are stored by `bench baseline update`.")
@@ -20,6 +27,7 @@ import click
 @click.option(
     "--max-slowdown",
     type=click.FloatRange(min=1),
+    callback=_finite,
     metavar="X",
     help="Factor that passes [default: 1.02].",
 )

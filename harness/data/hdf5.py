@@ -39,6 +39,7 @@ from harness.untrusted import examine
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
 TASKS = ("multiclass", "multilabel")
+MAX_NAME = 100
 MAX_CLASSES = 256  # labels are uint8
 DEFAULT_MEMORY_BUDGET = 2 * 1024**3
 _CHUNK_BYTES = 1024**2
@@ -225,6 +226,8 @@ def _histogram(values: UInt8Array) -> npt.NDArray[np.int64]:
 
 def name_fault(name: str) -> str | None:
     """Why ``name`` cannot name a data set (and its file), or None."""
+    if len(name) > MAX_NAME:
+        return f"name of {len(name)} characters: it names files, so at most {MAX_NAME} are allowed"
     if _NAME.fullmatch(name):
         return None
     return f"name {name!r}: must be of letters, digits, '.', '_' and '-', and not begin with a sign"

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.cpus import available_cpus
 from harness.data.hdf5 import UInt8Array
 from harness.data.progress import bar
 from harness.data.sources._images import BrokenImageError
@@ -190,7 +191,7 @@ def _decode_all(
         os.pwrite(records_file, now, 0)
 
     tasks = [waiting[start : start + _TASK] for start in range(0, len(waiting), _TASK)]
-    pool = ThreadPoolExecutor(workers or _cpus())
+    pool = ThreadPoolExecutor(workers or len(available_cpus()))
     saved = time.monotonic()
     try:
         with bar("decoding", len(files), len(files) - len(waiting)) as advance:
@@ -211,13 +212,6 @@ def _decode_all(
         save()
     images = Rows(folder / "pixels", each, np.arange(len(files)))
     return Decoded(images, records["sha256"], dict(sorted(broken.items())))
-
-
-def _cpus() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _content(path: Path) -> tuple[bytes, os.stat_result]:

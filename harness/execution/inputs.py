@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +20,40 @@ from harness.protocol.transfer import starting_weights
 from harness.protocol.weights import Weights, initial_weights, read_weights
 from harness.results.folder import DatasetEntry
 
+T = TypeVar("T")
+
+
+class PerEpoch(Sequence[T]):
+    """One item an epoch, drawn when it is asked for: all of a long training would fill memory.
+
+    The last few are kept, because the frameworks of a group take the same epoch one after another.
+    """
+
+    def __init__(self, draw: Callable[[int], T], epochs: int) -> None:
+        self._draw = lru_cache(maxsize=2)(draw)
+        self._epochs = epochs
+
+    def __len__(self) -> int:
+        return self._epochs
+
+    @overload
+    def __getitem__(self, key: int) -> T: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequence[T]: ...
+    def __getitem__(self, key: int | slice) -> T | Sequence[T]:
+        epochs = range(self._epochs)[key]
+        return self._draw(epochs) if isinstance(epochs, int) else [self._draw(e) for e in epochs]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """What every framework of a group gets: the same weights, the same batches, the same rates."""
 
-    orders: list[NDArray[np.int64]]
+    orders: Sequence[NDArray[np.int64]]
     """One (steps, batch) an epoch."""
     rates: NDArray[np.float64]
     """(epochs, steps)"""
-    moves: list[NDArray[np.int64] | None]
+    moves: Sequence[NDArray[np.int64] | None]
     """One (steps, batch, 3) an epoch, or None where images are not moved."""
     weights: Weights
 
@@ -35,18 +62,15 @@ class Course:
         steps = steps_per_epoch(examples, training.batch_size)
         peak = training.optimizer.learning_rate
         rates = learning_rates(training.schedule, peak, training.epochs * steps)
+        batch, moved = training.batch_size, training.augmentation.model_dump()
         return cls(
-            orders=[
-                epoch_order(examples, training.batch_size, seed, epoch)
-                for epoch in range(training.epochs)
-            ],
+            orders=PerEpoch(
+                lambda epoch: epoch_order(examples, batch, seed, epoch), training.epochs
+            ),
             rates=rates.reshape(training.epochs, steps),
-            moves=[
-                epoch_moves(
-                    steps, training.batch_size, seed, epoch, **training.augmentation.model_dump()
-                )
-                for epoch in range(training.epochs)
-            ],
+            moves=PerEpoch(
+                lambda epoch: epoch_moves(steps, batch, seed, epoch, **moved), training.epochs
+            ),
             weights=weights,
         )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-_WRAPPERS = re.compile(r"^(module\.|densenet121\.|features\.)+")  # of DataParallel and of CheXNet
+# Of DataParallel, torch.compile, Lightning and other training code, and of CheXNet.
+_WRAPPERS = re.compile(
+    r"^((module|_orig_mod|model|backbone|net|network|encoder|densenet121|resnet18|features)\.)+"
+)
 
 
 def _resnet(name: str) -> str:

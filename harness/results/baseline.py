@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 from scipy import stats
 
 from harness.backends.registry import FrameworkName
 from harness.config import Training
 from harness.errors import BenchError
+from harness.files import read_bytes
 from harness.measure.metrics import binary, mean_auroc
 from harness.measure.statistics import Ranking, proportion
-from harness.results.folder import CellArrays, RunFolder, write_atomically
-from harness.results.records import CellResult, Record
+from harness.results.folder import CellArrays, RunFolder, why, write_atomically
+from harness.results.records import (
+    AtLeastOne,
+    CellResult,
+    Count,
+    NotNegative,
+    Positive,
+    Record,
+    Share,
+)
 from harness.results.speed import (
     BUSY,
     Speed,
@@ -47,16 +56,16 @@ class RunSpeed(Record):
     cpu: str
     threads: int
     device: str
-    images_per_gflop: float
+    images_per_gflop: Positive
     """Images trained in the time of 1e9 operations of a matrix product on the same processors."""
-    error: float
+    error: NotNegative
     """Standard deviation of the logarithm from round to round."""
-    starts: tuple[float, ...] = ()
+    starts: tuple[Positive, ...] = ()
     """The same as ``images_per_gflop``, which is their geometric mean, for every fresh start;
     empty where an earlier version stored the mean alone."""
-    rounds: int
-    gemm_gflops: float
-    other_load: float | None = None
+    rounds: AtLeastOne
+    gemm_gflops: Positive
+    other_load: NotNegative | None = None
     """Cores that other work used meanwhile, mean."""
     disturbed: bool = False
     """Whether no round was undisturbed."""
@@ -92,16 +101,22 @@ class Baseline(Record):
     model: str
     dataset: str
     training: Training
-    examples: int
+    examples: AtLeastOne
     """Images in the test split."""
-    correct: dict[int, int]
+    correct: Annotated[dict[int, Count], Field(min_length=1)]
     """Seed -> test images classified correctly; with several labels, all of them."""
-    auroc: dict[int, float] = Field(default_factory=dict)
+    auroc: dict[int, Share] = Field(default_factory=dict)
     """Seed -> AUROC, of several labels the mean over those that have one."""
-    auroc_error: float = 0.0
+    auroc_error: NotNegative = 0.0
     """Its standard error over patients, mean of the seeds."""
     speed: tuple[RunSpeed, ...] = ()
     """Of every run that measured it well enough."""
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if max(self.correct.values()) > self.examples:
+            raise ValueError(f"{max(self.correct.values())} of {self.examples} images are correct")
+        return self
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -306,6 +321,8 @@ def check(
         BenchError: a row trained otherwise than its baseline, so that the two say nothing of each
             other.
     """
+    if not (max_slowdown >= 1 and math.isfinite(max_slowdown)):
+        raise BenchError(f"the slowdown that passes is {max_slowdown}, expected 1 or more")
     stored = {baseline.key: baseline for baseline in baselines}
     manifest = folder.manifest
     found = []
@@ -410,6 +427,7 @@ def _auroc_error(task: str, arrays: CellArrays) -> float:
     return Ranking.of(scores.astype(np.float64), labels, arrays.test_groups).error.error
 
 
+_MAX_BYTES = 2**26
 _FILE = TypeAdapter(list[Baseline])
 
 
@@ -420,9 +438,15 @@ def read_baselines(path: Path) -> list[Baseline]:
         BenchError: it cannot be read.
     """
     try:
-        return _FILE.validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: cannot read baselines: {str(error).splitlines()[0]}") from error
+        found = _FILE.validate_json(read_bytes(path, _MAX_BYTES))
+        for key, times in Counter(each.key for each in found).items():
+            if times > 1:
+                raise ValueError(f"{'/'.join(key)} is stored {times} times")
+    except OSError as error:
+        raise BenchError(f"{path}: cannot read baselines: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BenchError(f"{path}: cannot read baselines: {why(error)}") from error
+    return found
 
 
 def write_baselines(path: Path, baselines: Iterable[Baseline]) -> None:

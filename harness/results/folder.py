@@ -6,9 +6,10 @@ import fcntl
 import json
 import math
 import os
+import re
 import weakref
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import h5py
 import numpy as np
@@ -16,11 +17,14 @@ import pydantic
 
 from harness.config import Experiment, TimeLimits
 from harness.errors import BenchError
-from harness.files import first_line, new_hdf5
+from harness.files import first_line, new_hdf5, read_bytes
 from harness.files import write_atomically as write_atomically
 from harness.plan import Cell
-from harness.results.records import CellResult, MachinePeak, Record
+from harness.results.records import AtLeastOne, CellResult, MachinePeak, Record
 from harness.untrusted import examine
+
+_MAX_JSON_BYTES = 2**28
+_FILE_NAME = re.compile(r"[^/\0]{1,200}")
 
 
 class DatasetEntry(Record):
@@ -29,11 +33,11 @@ class DatasetEntry(Record):
     path: str
     sha256: str
     """Of the HDF5 file."""
-    train: int
-    val: int
-    test: int
-    image_shape: tuple[int, int, int]
-    classes: tuple[str, ...]
+    train: AtLeastOne
+    val: AtLeastOne
+    test: AtLeastOne
+    image_shape: tuple[AtLeastOne, AtLeastOne, AtLeastOne]
+    classes: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     task: Literal["multiclass", "multilabel"]
     source: str
     """The file's own ``source`` attribute (JSON)."""
@@ -60,6 +64,17 @@ class Manifest(Record):
     """Of the weight file that training starts from, where there is one."""
     cells: tuple[Cell, ...]
     """In the order in which they were planned."""
+
+    @pydantic.model_validator(mode="after")
+    def _cells_have_files_of_their_own(self) -> Self:
+        for cell in self.cells:
+            if cell.dataset not in self.datasets:
+                raise ValueError(f"cell {cell.id!r:.200} is of a data set that is not described")
+            if not _FILE_NAME.fullmatch(cell.id):
+                raise ValueError(f"cell {cell.id!r:.200} cannot name files")
+        if len({cell.id for cell in self.cells}) < len(self.cells):
+            raise ValueError("two cells share their files")
+        return self
 
 
 class CellArrays(Record):
@@ -186,11 +201,14 @@ class RunFolder:
         if not (path / "experiment.json").is_file():
             raise BenchError(f"{path} holds no run (no experiment.json): name the folder of a run")
         try:
-            manifest = Manifest.model_validate_json((path / "experiment.json").read_bytes())
-            environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise BenchError(f"{path}: cannot read the run's description: {first}") from error
+            manifest = Manifest.model_validate_json(_read(path / "experiment.json"))
+            environment = json.loads(_read(path / "environment.json"))
+            if not isinstance(environment, dict):
+                raise ValueError("environment.json holds no JSON object")
+            if not isinstance(environment.get("versions", {}), dict):
+                raise ValueError("versions in environment.json are no JSON object")
+        except (OSError, ValueError, RecursionError) as error:
+            raise BenchError(f"{path}: cannot read the run's description: {why(error)}") from error
         return cls(path, manifest, environment)
 
     @classmethod
@@ -231,10 +249,10 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return MachinePeak.model_validate_json(path.read_bytes())
+            return MachinePeak.model_validate_json(_read(path))
         except (OSError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise BenchError(f"{path}: cannot read what the machine can do ({first})") from error
+            reason = why(error)
+            raise BenchError(f"{path}: cannot read what the machine can do ({reason})") from error
 
     def write_machine(self, peak: MachinePeak) -> None:
         write_atomically(self.path / "machine.json", peak.model_dump_json(indent=2) + "\n")
@@ -260,12 +278,17 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return _judged(CellResult.model_validate_json(path.read_bytes()))
+            result = CellResult.model_validate_json(_read(path))
+            if result.cell != cell:
+                raise ValueError(f"it is of cell {result.cell.id!r:.200}")
+            tested = self.manifest.datasets[cell.dataset].test
+            if result.test is not None and result.test.examples != tested:
+                raise ValueError(f"{result.test.examples} test images, the data set has {tested}")
         except (OSError, ValueError) as error:
-            first = str(error).splitlines()[0]
             raise BenchError(
-                f"{path}: cannot read this result ({first}); delete it and run --resume"
+                f"{path}: cannot read this result ({why(error)}); delete it and run --resume"
             ) from error
+        return _judged(result)
 
     def read_arrays(self, cell: Cell) -> CellArrays | None:
         """The cell's arrays, or None when it has none (it failed, or is yet to run).
@@ -282,11 +305,14 @@ class RunFolder:
             with h5py.File(path, "r", locking=False) as file:
                 names = [n for n, f in CellArrays.model_fields.items() if f.is_required()]
                 optional = [n for n in CellArrays.model_fields if n not in names and n in file]
-                return CellArrays(**{name: file[name][...] for name in [*names, *optional]})
+                arrays = CellArrays(**{name: file[name][...] for name in [*names, *optional]})
         # HDF5 raises any of these on damage.
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = first_line(error)
             raise BenchError(f"{path}: cannot read these predictions ({reason})") from error
+        if (fault := _arrays_fault(arrays, self.manifest.datasets[cell.dataset])) is not None:
+            raise BenchError(f"{path}: cannot read these predictions ({fault})")
+        return arrays
 
     def results(self) -> list[CellResult]:
         """Results there are, in the order of the plan."""
@@ -307,3 +333,57 @@ class RunFolder:
         names = [f"{name}{suffix}" for name in (cell.id, *cell.former_ids)]
         kept = (folder / name for name in names if (folder / name).exists())
         return next(kept, folder / names[0])
+
+
+def _read(path: Path) -> bytes:
+    return read_bytes(path, _MAX_JSON_BYTES)
+
+
+def why(error: Exception) -> str:
+    """What is wrong with a record, in one line that names the first faulty field."""
+    if not isinstance(error, pydantic.ValidationError):
+        return first_line(error)[:500]
+    first, *more = error.errors(include_url=False)
+    field = ".".join(str(part) for part in first["loc"])
+    message = first_line(first["msg"].removeprefix("Value error, "))
+    others = f", and {len(more)} more" if more else ""
+    return (f"{field}: {message}" if field else message)[:500] + others
+
+
+def _arrays_fault(arrays: CellArrays, entry: DatasetEntry) -> str | None:
+    """The first array that does not fit the data set or the others, or None."""
+    outputs = len(entry.classes)
+    labels = (entry.test,) if entry.task == "multiclass" else (entry.test, outputs)
+    shown = arrays.example_rows if arrays.example_rows is not None else np.empty(0, np.int64)
+    count = (len(shown),) if shown.ndim == 1 else None
+    expected: dict[str, tuple[str, tuple[int | None, ...] | None]] = {
+        "step_losses": ("f", (None,)),
+        "test_logits": ("f", (entry.test, outputs)),
+        "test_labels": ("u", labels),
+        "test_groups": ("iu", (entry.test,)),
+        "example_rows": ("iu", count),
+        "example_outputs": ("iu", count),
+        "example_images": ("u", None if count is None else (*count, *entry.image_shape)),
+        "example_maps": ("f", None if count is None else (*count, None, None)),
+    }
+    for name, (kinds, shape) in expected.items():
+        array = getattr(arrays, name)
+        if array is None:
+            continue
+        fits = shape is not None and len(shape) == array.ndim
+        if not fits or any(
+            want not in (None, has) for want, has in zip(shape or (), array.shape, strict=True)
+        ):
+            return f"{name} has shape {array.shape}"
+        if array.dtype.kind not in kinds:
+            return f"{name} is {array.dtype}"
+    limits = {
+        "test_labels": outputs if entry.task == "multiclass" else 2,
+        "example_rows": entry.test,
+        "example_outputs": outputs,
+    }
+    for name, limit in limits.items():
+        array = getattr(arrays, name)
+        if array is not None and array.size and not 0 <= array.min() <= array.max() < limit:
+            return f"{name} holds {array.min()} to {array.max()}, expected 0 to {limit - 1}"
+    return None

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from harness.measure.conditions import Conditions
 from harness.measure.operations import Operation
 from harness.measure.warmup import WarmUp
 from harness.plan import Cell
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
 TAIL_CALLS = 3
 """A percentile rests on at least so many calls beyond it: the 50th on 6, the 90th on 30, the 99th
 on 300 calls in all."""
+
+
+def _ran(conditions: Conditions) -> Conditions:
+    if not (conditions.gemm_gflops > 0 and math.isfinite(conditions.gemm_gflops)):
+        raise ValueError(f"a matrix product ran at {conditions.gemm_gflops} GFLOP/s")
+    return conditions
+
+
+Around = Annotated[Conditions, AfterValidator(_ran)]
+"""Conditions that speeds can be divided by."""
 
 
 class Record(BaseModel):
@@ -25,25 +41,25 @@ class Record(BaseModel):
 class Phases(Record):
     """Seconds of what happens once, before the first steady epoch."""
 
-    start_s: float
+    start_s: NotNegative
     """Process start until it answers, framework not imported yet."""
-    import_s: float
+    import_s: NotNegative
     """Importing the framework."""
-    build_s: float
+    build_s: NotNegative
     """Opening the data, building the model, loading the initial weights."""
-    first_step_s: float
+    first_step_s: NotNegative
     """One training step from cold, compilation included; its effect is then undone."""
-    first_predict_s: float
+    first_predict_s: NotNegative
     """The batch shapes of an evaluation from cold, compilation included."""
 
 
 class Round(Record):
     """A pass over the training split for the clock alone; what it trained is thrown away."""
 
-    seconds: float
-    images: int
-    conditions: Conditions | None = None
-    repeats: int = 0
+    seconds: Positive
+    images: AtLeastOne
+    conditions: Around | None = None
+    repeats: Count = 0
     """How often it was measured again because of other work on the machine."""
     disturbed: bool = False
     """Whether other work went on during the measurement that was kept, too."""
@@ -63,10 +79,10 @@ class Restart(Record):
 class Latency(Record):
     """Calls with one batch of images in memory, until the logits are in memory."""
 
-    batch_size: int
-    first_s: float
+    batch_size: AtLeastOne
+    first_s: NotNegative
     """The first call of this size, compilation included."""
-    seconds: tuple[float, ...]
+    seconds: tuple[Positive, ...]
     """Of every call after the warm-up."""
 
     def percentile(self, percent: float) -> float | None:
@@ -80,17 +96,17 @@ class Latency(Record):
 class Epoch(Record):
     """One pass over the training split; ``seconds`` covers training only, device synchronised."""
 
-    seconds: float
-    images: int
+    seconds: Positive
+    images: AtLeastOne
     loss: float
     """Mean of the step losses."""
     val_loss: float
-    val_accuracy: float
-    val_auroc: float | None = None
+    val_accuracy: Share
+    val_auroc: Share | None = None
     """Mean over the labels, where there is one."""
-    evaluate_s: float
-    conditions: Conditions | None = None
-    repeats: int = 0
+    evaluate_s: NotNegative
+    conditions: Around | None = None
+    repeats: Count = 0
     """See :class:`Round`; the seconds are those of the last measurement."""
     disturbed: bool = False
 
@@ -98,13 +114,19 @@ class Epoch(Record):
 class Score(Record):
     """Evaluation on the test split after the last epoch."""
 
-    examples: int
-    correct: int
-    accuracy: float
+    examples: AtLeastOne
+    correct: Count
+    accuracy: Share
     loss: float
-    auroc: tuple[float | None, ...] = ()
+    auroc: tuple[Share | None, ...] = ()
     """See ``harness.measure.metrics.Evaluation``; of every label, or of two classes."""
-    seconds: float
+    seconds: Positive
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if self.correct > self.examples:
+            raise ValueError(f"{self.correct} of {self.examples} images are correct")
+        return self
 
 
 class Identity(Record):
@@ -122,10 +144,10 @@ class Identity(Record):
 class MachinePeak(Record):
     """What the machine can do at most, measured in the run itself (``machine.json``)."""
 
-    threads: int
-    gemm_gflops: dict[Literal["float32", "float64"], float]
+    threads: AtLeastOne
+    gemm_gflops: dict[Literal["float32", "float64"], Positive]
     """Best of repeated square matrix products, NumPy's BLAS."""
-    bandwidth_gb_s: float
+    bandwidth_gb_s: Positive
     """Best of repeated copies far larger than the caches, reads and writes counted (STREAM)."""
 
 
@@ -158,11 +180,11 @@ class CellResult(Record):
     epochs: tuple[Epoch, ...] = ()
     test: Score | None = None
     identity: Identity | None = None
-    parameters: int = 0
+    parameters: Count = 0
     """Trainable ones."""
     adapted: tuple[str, ...] = ()
     """Parameters that do not start as in the file of initial weights; see ``protocol.transfer``."""
-    peak_rss_bytes: int = 0
+    peak_rss_bytes: Count = 0
     """Largest resident set of the worker process."""
     facts: dict[str, str] = {}
     """Versions and settings as the framework itself reports them, in its own process."""
@@ -173,7 +195,7 @@ class CellResult(Record):
     extra_rounds: tuple[Round, ...] = ()
     """Timed after training, where more rounds were asked for than there are epochs."""
     inference: tuple[Latency, ...] = ()
-    operations: dict[Operation, float] = {}
+    operations: dict[Operation, NotNegative] = {}
     """Seconds of one epoch by operation, from the framework's own profiler."""
     extras: dict[str, Extra] = {}
     """By name, what was asked for besides training; empty in runs that did not record it."""

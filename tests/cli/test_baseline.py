@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,33 @@ def test_every_fresh_start_is_stored(made_up, update):
     (speed,) = stored["swift"].speed
     assert len(speed.starts) == 3
     assert speed.images_per_gflop == pytest.approx(np.exp(np.mean(np.log(speed.starts))))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row | {"correct": {}}, "0.correct: "),
+        (lambda row: row | {"correct": {"0": -1}}, "0.correct.0: "),
+        (lambda row: row | {"correct": {"0": 10**6}}, "images are correct"),
+        (lambda row: row | {"examples": 0}, "0.examples: "),
+        (lambda row: row | {"auroc": {"0": 2}}, "0.auroc.0: "),
+        (lambda row: row | {"auroc_error": "NaN"}, "0.auroc_error: "),
+        (lambda row: row | {"speed": [row["speed"][0] | {"gemm_gflops": 0}]}, "gemm_gflops: "),
+        (lambda row: row | {"speed": [row["speed"][0] | {"images_per_gflop": "NaN"}]}, "gflop: "),
+        (lambda row: row | {"speed": {}}, "0.speed: "),
+        (lambda row: [row], "0: "),
+    ],
+)
+def test_a_file_that_cannot_be(made_up, update, verb, tmp_path, change, message):
+    update(made_up())
+    path = tmp_path / "baselines.json"
+    rows = json.loads(path.read_text())
+    for content in (json.dumps([change(rows[0]), *rows[1:]]), json.dumps({"a": 3}), "[" * 10**5):
+        path.write_text(content)
+        got = verb("baseline", "show", path)
+        assert got.exit_code == 2, got.output
+        assert got.stderr.startswith(f"error: {path}: cannot read baselines: ")
+        assert len(got.stderr.splitlines()) == 1
+        assert message in got.stderr or not content.startswith("[{")
+    path.write_text(json.dumps([*rows, rows[0]]))
+    assert "is stored 2 times" in verb("baseline", "show", path).stderr

@@ -126,3 +126,10 @@ def test_another_training_says_nothing_of_the_baseline(check):
     got, _ = check(batch_size=32)
     assert (got.exit_code, got.stdout) == (2, "")
     assert "trained otherwise than its baseline: batch_size 32, there 64" in got.stderr
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0.5", "x"])
+def test_a_slowdown_that_would_let_everything_pass(check, value):
+    got, _ = check("--max-slowdown", value, rate=100.0)
+    assert got.exit_code == 2
+    assert "Invalid value for '--max-slowdown'" in got.stderr

@@ -455,3 +455,11 @@ def test_what_is_timed_besides_training(planted_bench, small_file, tmp_path):
 )
 def test_faulty_timings(refused, small_file, arguments, message):
     assert message in refused("--datasets", small_file, *arguments)
+
+
+def test_plugins_of_the_person_s_own_pytest_stay_out(planted_bench, small_file, tmp_path):
+    done = planted_bench(
+        "run", "--frameworks", "sound", "--datasets", small_file, "--epochs", 1,
+        "--batch-size", 8, "--out", tmp_path / "run", PYTEST_PLUGINS="no_such_plugin",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

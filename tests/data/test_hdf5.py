@@ -391,3 +391,9 @@ def test_statistics_of_an_odd_number_of_pixels():
         mean, std = channel_statistics(images, block_bytes=block)
         np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 2, 3)), rtol=1e-12)
         np.testing.assert_allclose(std, (images / 255).std(axis=(0, 2, 3)), rtol=1e-12)
+
+
+def test_a_name_that_is_too_long_for_files(tmp_path, make_dataset):
+    with pytest.raises(BenchError, match="name of 300 characters: it names files"):
+        write(tmp_path / "a.h5", make_dataset(name="n" * 300))
+    assert write(tmp_path / "a.h5", make_dataset(name="n" * 100)).is_file()

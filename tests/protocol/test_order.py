@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
+from harness.config import Training
+from harness.execution.inputs import Course
 from harness.protocol.order import epoch_order, steps_per_epoch
 
 
@@ -39,3 +41,16 @@ def test_known_order():
     assert epoch_order(7, 3, seed=0, epoch=0).tolist() == [[2, 5, 3], [4, 1, 0]]
     whole = epoch_order(1000, 64, seed=1, epoch=2)
     assert hashlib.sha256(whole.tobytes()).hexdigest()[:16] == "49a4c1d598ae361d"
+
+
+def test_a_long_training_is_drawn_epoch_by_epoch():
+    """A million epochs of 1,438 images would be 11 GB of indices."""
+    training = Training(epochs=1_000_000, batch_size=512)
+    course = Course.make({}, training, examples=1438, seed=3)
+    assert len(course.orders) == len(course.moves) == 1_000_000
+    np.testing.assert_array_equal(course.orders[999_999], epoch_order(1438, 512, 3, 999_999))
+    np.testing.assert_array_equal(course.orders[-1], course.orders[999_999])
+    assert course.orders[0] is course.orders[0]
+    assert course.moves[7] is None
+    with pytest.raises(IndexError):
+        course.orders[1_000_000]

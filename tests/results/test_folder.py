@@ -12,8 +12,8 @@ from harness.config import TimeLimits, parse_experiment
 from harness.errors import BenchError
 from harness.plan import Cell
 from harness.results import folder as folder_module
-from harness.results.folder import CellArrays, Manifest, RunFolder, write_atomically
-from harness.results.records import CellResult, Epoch
+from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder, write_atomically
+from harness.results.records import CellResult, Epoch, Score
 
 CELL = Cell(framework="a", model="m", dataset="d", seed=0)
 OTHER = Cell(framework="b", model="m", dataset="d", seed=0)
@@ -33,7 +33,21 @@ def manifest() -> Manifest:
         created="2001-02-03T04:05:06+00:00",
         command="bench run",
         experiment=parse_experiment({"frameworks": ["a", "b"], "threads": 1}, where="test"),
-        datasets={},
+        datasets={
+            "d": DatasetEntry(
+                path="d.h5",
+                sha256="0",
+                train=8,
+                val=1,
+                test=2,
+                image_shape=(1, 2, 2),
+                classes=("x", "y", "z"),
+                task="multiclass",
+                source="[]",
+                split="",
+                license="",
+            )
+        },
         cells=(CELL, OTHER),
     )
 
@@ -252,3 +266,102 @@ def test_results_of_earlier_versions_have_no_extras(run):
     (run.path / "cells" / f"{CELL.id}.json").write_text(json.dumps(old))
     assert run.read_result(CELL) == RESULT
     assert run.read_result(CELL).unfinished == {}
+
+
+def changed(record, *keys, value):
+    """The record as JSON with one value in it replaced."""
+    data = json.loads(record.model_dump_json())
+    place = data
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    return json.dumps(data)
+
+
+SCORED = RESULT.model_copy(
+    update={"test": Score(examples=2, correct=1, accuracy=0.5, loss=1, auroc=(0.5,), seconds=1)}
+)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("epochs", 1, "seconds"), 0, "epochs.1.seconds: Input should be greater than 0"),
+        (("epochs", 1, "seconds"), "NaN", "epochs.1.seconds: "),
+        (("epochs", 0, "images"), 0, "epochs.0.images: "),
+        (("epochs", 0, "val_accuracy"), 1.5, "epochs.0.val_accuracy: "),
+        (("test", "seconds"), "Infinity", "test.seconds: "),
+        (("test", "seconds"), 0, "test.seconds: "),
+        (("test", "correct"), -1, "test.correct: "),
+        (("test", "correct"), 3, "3 of 2 images are correct"),
+        (("test", "examples"), 5, "5 test images, the data set has 2"),
+        (("test", "auroc"), [2], "test.auroc.0: "),
+        (("cell", "framework"), "b", "it is of cell 'b-m-d-s0'"),
+        (("epochs",), {}, "epochs: "),
+        (("test",), [], "test: "),
+        (("epochs", 0, "conditions"), {"gemm_gflops": 0}, "a matrix product ran at 0.0 GFLOP/s"),
+        (("parameters",), -1, "parameters: "),
+    ],
+)
+def test_a_result_that_cannot_be(run, keys, value, message):
+    run.write_result(SCORED)
+    assert run.results() == [SCORED]
+    path = run.path / "cells" / f"{CELL.id}.json"
+    path.write_text(changed(SCORED, *keys, value=value))
+    with pytest.raises(BenchError) as caught:
+        run.results()
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: cannot read this result (")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"test_logits": np.ones((3, 3), np.float32)}, "test_logits has shape (3, 3)"),
+        ({"test_logits": np.ones((2, 3), np.int64)}, "test_logits is int64"),
+        ({"test_labels": np.zeros(3, np.uint8)}, "test_labels has shape (3,)"),
+        ({"test_labels": np.array([0, 3], np.uint8)}, "test_labels holds 0 to 3, expected 0 to 2"),
+        ({"test_groups": np.zeros(1, np.int64)}, "test_groups has shape (1,)"),
+        ({"step_losses": np.zeros((2, 2))}, "step_losses has shape (2, 2)"),
+        ({"example_rows": np.array([2])}, "example_rows holds 2 to 2, expected 0 to 1"),
+        ({"example_rows": np.array([[1]])}, "example_rows has shape (1, 1)"),
+        ({"example_rows": np.array([1]), "example_outputs": np.array([0, 1])},
+         "example_outputs has shape (2,)"),
+        ({"example_rows": np.array([1]), "example_images": np.zeros((1, 1, 3, 2), np.uint8)},
+         "example_images has shape (1, 1, 3, 2)"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_their_data_set(run, arrays, message):
+    run.write_arrays(CELL, ARRAYS.model_copy(update=arrays))
+    with pytest.raises(BenchError) as caught:
+        run.read_arrays(CELL)
+    assert f"cannot read these predictions ({message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("datasets", "d", "test"), 0, "datasets.d.test: "),
+        (("datasets", "d", "classes"), [], "datasets.d.classes: "),
+        (("datasets",), [], "datasets: "),
+        (("datasets",), {}, "is of a data set that is not described"),
+        (("cells", 0, "framework"), "../../a", "cannot name files"),
+        (("cells", 0, "framework"), "n" * 300, "cannot name files"),
+        (("cells", 0, "framework"), "b", "two cells share their files"),
+        (("cells", 0, "seed"), "x", "cells.0.seed: "),
+    ],
+)
+def test_a_description_that_cannot_be(run, manifest, keys, value, message):
+    (run.path / "experiment.json").write_text(changed(manifest, *keys, value=value))
+    with pytest.raises(BenchError) as caught:
+        RunFolder.open(run.path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["experiment.json", "environment.json"])
+@pytest.mark.parametrize("content", ["[]", "3", "[" * 100_000, '{"a":' * 100_000])
+def test_lists_and_nesting_in_place_of_a_description(run, name, content):
+    (run.path / name).write_text(content)
+    with pytest.raises(BenchError, match=f"{run.path}: cannot read the run's description: "):
+        RunFolder.open(run.path)

@@ -1,48 +1,142 @@
-"""State dicts as ``torch.save`` writes them."""
+"""State dicts as ``torch.save`` writes them, read in a process of their own.
+
+``python -m harness.backends.torch.checkpoint FILE OUT`` writes the tensors of FILE to the NumPy
+archive OUT, or one line on what is wrong to stdout with exit code 3. A file may declare far more
+than it holds, or crash the reader: the process has a limit of memory and of time.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
+import resource
+import sys
 import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from harness.errors import BenchError
+from harness.files import check_regular, first_line
+
+NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "module")
+"""Keys under which training scripts keep the state dict."""
+_REFUSED = 3
+_SPARE_BYTES = 2**30
+_TOO_MUCH = "reading it takes far more memory than it has bytes"
 
 
 def read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The tensors of a state dict, or of one kept under ``state_dict`` or ``model``.
+    """The tensors of a state dict, or of one kept under one of ``NESTED``.
 
     Only tensors and plain containers are unpickled: a file that wants to run code is refused.
+    bfloat16 and half precision become float32.
 
     Raises:
-        BenchError: no such file, or not one of these.
+        BenchError: no such file, not one of these, or a tensor that is not plain numbers.
     """
     try:
+        length = check_regular(path).st_size
+        _check_archive(path, length)
         with warnings.catch_warnings():  # of old forms of pickle: what counts is whether it reads
-            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BenchError(f"cannot read weights from {path}: {error.strerror or error}") from error
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except MemoryError as error:
+        raise BenchError(f"{path}: {_TOO_MUCH}") from error
+    except BenchError:
+        raise
+    except Exception as error:  # the unpickler raises whatever a damaged stream leads it to
+        if "alloc" in str(error).lower():
+            raise BenchError(f"{path}: {_TOO_MUCH}") from error
+        if _is_archive(path) and not isinstance(error, pickle.UnpicklingError):
+            raise BenchError(f"{path}: damaged archive ({first_line(error)[:200]})") from error
         raise BenchError(
             f"{path} is no state dict that can be read without running the code in it: save "
             "`model.state_dict()` with torch.save, or as safetensors"
         ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    tensors = {
-        str(name): value
-        for name, value in (found.items() if isinstance(found, dict) else ())
-        if isinstance(value, torch.Tensor)
-    }
+    tensors = _tensors(found)
     if not tensors:
         raise BenchError(f"{path} holds no state dict: save `model.state_dict()` with torch.save")
-    return {
-        name: (value.float() if value.is_floating_point() else value).numpy()
-        for name, value in tensors.items()
-    }
+    arrays = {name: _array(path, name, value) for name, value in tensors.items()}
+    if sum(array.nbytes for array in arrays.values()) > 4 * length + _SPARE_BYTES // 64:
+        raise BenchError(f"{path}: {_TOO_MUCH}")  # many names of the same numbers
+    return arrays
+
+
+def _tensors(found: Any) -> dict[str, torch.Tensor]:
+    for key in NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    items = found.items() if isinstance(found, Mapping) else ()
+    return {str(name): value for name, value in items if isinstance(value, torch.Tensor)}
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == b"PK"
+
+
+def _check_archive(path: Path, length: int) -> None:
+    """An archive holds its tensors as they are: packed ones are somebody's bomb."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > length or any(
+        member.compress_type != zipfile.ZIP_STORED for member in members
+    ):
+        raise BenchError(f"{path}: a packed archive, which torch.save does not write")
+
+
+def _array(path: Path, name: str, tensor: torch.Tensor) -> NDArray[np.generic]:
+    tensor = tensor.detach()
+    what = None
+    if tensor.layout != torch.strided:
+        what = "sparse: save it with .to_dense()"
+    elif tensor.is_quantized:
+        what = "quantised: save it with .dequantize()"
+    elif tensor.device.type == "meta":
+        what = "without values (on the device 'meta'): save it from a network that has some"
+    elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        what = f"{tuple(tensor.shape)} expanded from fewer numbers: save it with .contiguous()"
+    if what is not None:
+        raise BenchError(f"{path}: {name} is {what}")
+    tensor = tensor.resolve_conj().resolve_neg()
+    plain = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    try:
+        return plain.numpy()
+    except TypeError:  # a type that NumPy does not have, as float8
+        raise BenchError(f"{path}: {name} is {tensor.dtype}, expected float32") from None
+
+
+def _limit(path: Path) -> None:
+    """Memory: what this process has now, and a few times the length of the file."""
+    with contextlib.suppress(OSError, ValueError):
+        taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = taken * os.sysconf("SC_PAGE_SIZE") + 4 * path.stat().st_size + _SPARE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _main(source: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    _limit(source)
+    try:
+        arrays = read_checkpoint(source)
+    except BenchError as error:
+        print(error)
+        raise SystemExit(_REFUSED) from None
+    names = np.array([name.encode("utf-8", "backslashreplace").decode() for name in arrays])
+    numbered: dict[str, Any] = {f"a{n}": array for n, array in enumerate(arrays.values())}
+    np.savez(out, names=names, **numbered)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]))
