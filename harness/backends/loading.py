@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 
 from harness.backends.registry import BackendSpec, Need
 from harness.paths import cache_dir
@@ -17,7 +19,9 @@ from harness.worker import thread_settings
 
 TIME_LIMIT_S = 900
 """Of a load. Julia compiles a package again whose dependencies have changed: minutes for Knet."""
-_MARK = "bench: cannot load: "
+_MARK = "ERROR: cannot load: "
+# These follow the cause, or stand around it.
+_CONSEQUENCE = re.compile(r"[Ff]ailed to precompile|failed process")
 
 
 def need_to_load(spec: BackendSpec, *, timeout: float = TIME_LIMIT_S) -> Need | None:
@@ -43,9 +47,21 @@ def need_to_load(spec: BackendSpec, *, timeout: float = TIME_LIMIT_S) -> Need | 
     if code == 0:
         return None
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    causes = [line.removeprefix(_MARK) for line in lines if line.startswith(_MARK)]
-    why = causes[-1] if causes else f"its process ended with code {code}"
+    why = f"its process ended with code {code}"
+    if code > 0:
+        why = cause(lines).removeprefix(_MARK) or why
     return Need(f"is installed but does not load: {why} ({log})", spec.install)
+
+
+def cause(lines: Iterable[str]) -> str:
+    """The line in which a failed program says why; empty where it says nothing.
+
+    Julia and apt mark errors; of several, the first that is not a consequence of another.
+    """
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if line.upper().startswith(("E:", "ERROR"))]
+    causes = [line for line in errors if not _CONSEQUENCE.search(line)]
+    return [*causes, *errors, *said[-1:], ""][0]
 
 
 def _load(factory: str) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import setup
-from harness.backends.julia.actions import CannotInstallError, cause, run_logged
+from harness.backends.julia.actions import CannotInstallError, run_logged
 from harness.backends.julia.debian import debian_source
 from harness.backends.julia.installation import find_julia, need_for_julia
 from harness.backends.julia.setup import JULIACALL, DoesNotLoadError, Machine, answers, plan
+from harness.backends.loading import cause
 from harness.backends.registry import Need
 from harness.paths import julia_dir
 

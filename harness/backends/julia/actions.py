@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.backends.loading import cause
 from harness.errors import BenchError
 
 _SILENCE_S = 20
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# These follow the cause, or stand around it.
-_CONSEQUENCE = re.compile(r"failed to precompile|Failed to precompile|failed process")
 
 
 class CannotInstallError(BenchError):
@@ -107,17 +106,6 @@ def run_logged(
     if process.returncode != 0:
         why = cause(lines) or f"exit code {process.returncode}"
         raise CannotInstallError(f"{why} (everything it printed: {log})")
-
-
-def cause(lines: Iterable[str]) -> str:
-    """The line in which a failed program says why; empty where it says nothing.
-
-    Julia and apt mark errors; of several, the first that is not a consequence of another.
-    """
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if line.upper().startswith(("E:", "ERROR"))]
-    causes = [line for line in errors if not _CONSEQUENCE.search(line)]
-    return [*causes, *errors, *said[-1:], ""][0]
 
 
 def _with_heartbeat(process: subprocess.Popen[str]) -> Iterable[str | None]:
