@@ -292,7 +292,7 @@ class Outcome:
         return float(np.median([getattr(cell.phases, name) for cell in self.trained.values()]))
 
     def compilation_s(self, batch_size: int) -> float:
-        """Seconds of the first step beyond a steady step of ``batch_size`` (median of the seeds)."""
+        """Seconds of the first step beyond a steady one of ``batch_size`` (median of the seeds)."""
         beyond = [
             cell.phases.first_step_s - batch_size / cell.median_images_per_second
             for cell in self.trained.values()
