@@ -49,11 +49,11 @@ run: $(STAMP) compiler julia
 	$(BIN)/bench parity --run $(RUN_DIR)
 
 test: $(STAMP) compiler julia lint types
-	$(BIN)/python -m pytest --durations=15 -rs
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -rs
 
 # No Julia and no compiler is set up for these.
 check: lint types
-	$(BIN)/python -m pytest -q tests/data tests/protocol tests/models tests/measure tests/results \
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/data tests/protocol tests/models tests/measure tests/results \
 		tests/julia_setup tests/test_config.py tests/test_plan.py tests/test_registry.py
 
 lint: $(STAMP)

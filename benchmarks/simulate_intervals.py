@@ -248,7 +248,7 @@ def accuracy_gate_alarms(random: Random, trials: int, seeds: int) -> float:
     def happens() -> bool:
         counts = random.binomial(1000, 0.97 + 0.004 * random.standard_normal(seeds + 1))
         score = Score(
-            examples=1000, correct=counts[-1], accuracy=counts[-1] / 1000, loss=0, seconds=0
+            examples=1000, correct=counts[-1], accuracy=counts[-1] / 1000, loss=0, seconds=1
         )
         stored = Baseline(
             framework="a", model="m", dataset="d", training=Training(), examples=1000,

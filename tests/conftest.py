@@ -35,7 +35,13 @@ def pytest_report_header() -> list[str]:
 
 def _environment(**more: str) -> dict[str, str]:
     unwanted = ("FORCE_COLOR", "TTY_COMPATIBLE", "BENCH_DATA_DIR", "PYTEST_ADDOPTS")
-    return {key: value for key, value in os.environ.items() if key not in unwanted} | more
+    # In a process that pytest-xdist started, pytest-benchmark would write no file.
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in unwanted and not key.startswith("PYTEST_XDIST")
+    }
+    return kept | more
 
 
 def _runner(*command: str) -> Bench:

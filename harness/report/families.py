@@ -124,12 +124,18 @@ EXTRAS: tuple[Extra, ...] = (
             "harness/backends/julia/train.py",
             "harness/backends/julia/bridge.py",
             "julia/src/bridge.jl",
+            "julia/src/received.jl",
         ),
     ),
     Extra(
         rows=("knet",),
         title="operations from Knet.jl, gradients from AutoGrad",
-        files=("julia/knet/src/*.jl",),
+        files=("julia/knet/src/PipelineBenchKnet.jl", "julia/knet/src/workload.jl"),
+    ),
+    Extra(
+        rows=("knet-idiom",),
+        title="training and data loading as Knet's tutorial writes them",
+        files=("julia/knet/src/idiom.jl",),
     ),
     Extra(
         rows=("julia-reference",),
