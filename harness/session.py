@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from uuid import uuid4
 
 from harness.backends.registry import BackendSpec
 from harness.config import available_cpus
@@ -16,6 +15,7 @@ from harness.execution.extras import Showcase, measure_all, planned
 from harness.execution.inputs import Course, adapted_weights, first_weights
 from harness.execution.observer import Observer
 from harness.measure.peak import Gauge
+from harness.measure.turns import rotated
 from harness.models import find_model
 from harness.plan import Group
 from harness.results.folder import RunFolder
@@ -43,7 +43,7 @@ def run_group(
     weights = first_weights(card, entry, training, group[0].seed)
     course = Course.make(weights, training, entry.train, group[0].seed)
     cpus = available_cpus()
-    session = uuid4().hex
+    session = folder.new_session()
     with ExitStack() as stack:
         gauge = stack.enter_context(Gauge(threads=experiment.threads, cpus=cpus))
         if folder.machine is None:
@@ -77,7 +77,7 @@ def train_all(runs: Sequence[CellRun], epochs: int) -> None:
     for run in runs:
         run.attempt(run.open)
     for number in range(epochs):
-        for run in runs:
+        for run in rotated(runs, number):
             run.attempt(run.train_epoch, number)
     for run in runs:
         run.attempt(run.test)

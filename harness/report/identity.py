@@ -100,6 +100,11 @@ def _circumstances(run: Run) -> list[str]:
             f"The machine was busy when the run began (load average {load[0]:.2f} on "
             f"{plural(cores, 'hardware thread')}): speeds may be too low and spread too far."
         )
+    if changes := run.folder.environment_changes():
+        found.append(
+            f"**Mixed sessions**: the run was resumed elsewhere ({escape('; '.join(changes))}). "
+            "Speeds of different sessions are not compared with each other."
+        )
     if str(recorded.get("git_commit")).endswith("-dirty"):
         found.append(
             "The harness had changes that were not committed, so its commit does not tell which "
