@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from harness.measure import variables
 from harness.measure.cpu import caches
 
 # Instruction sets that decide how fast a convolution can be; the full list is noise.
@@ -50,6 +51,7 @@ def collect(versions: Mapping[str, str]) -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": _versions(_LIBRARIES) | dict(versions),
+        **variables.recorded(os.environ),
         "numpy_blas": _numpy_blas(),
         "git_commit": _git_commit(),
     }

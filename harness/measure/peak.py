@@ -20,6 +20,7 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 
 from harness.errors import ProbeError
+from harness.measure.variables import for_worker
 from harness.processes import follow_parent, kill, start, time_limit
 
 Precision = Literal["float32", "float64"]
@@ -115,7 +116,11 @@ class Gauge:
         return start(
             "harness.measure.peak",
             # OpenBLAS's threads would go on spinning for a while, into what is timed next.
-            env={**os.environ, **thread_settings(self._threads), "OPENBLAS_THREAD_TIMEOUT": "4"},
+            env={
+                **for_worker(os.environ),
+                **thread_settings(self._threads),
+                "OPENBLAS_THREAD_TIMEOUT": "4",
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.measure.variables import for_worker
 from harness.worker import thread_settings
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def in_child(script: Path, arguments: Mapping[str, Any], *, threads: int) -> Any
     """
     done = subprocess.run(
         [sys.executable, str(script), json.dumps(dict(arguments))],
-        env={**os.environ, **thread_settings(threads)},
+        env={**for_worker(os.environ), **thread_settings(threads)},
         capture_output=True,
         text=True,
         check=False,

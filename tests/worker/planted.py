@@ -61,6 +61,11 @@ class Sound(Backend):
         }
 
 
+class TellsEnvironment(Sound):
+    def facts(self):
+        return dict(os.environ)
+
+
 class CountsSteps(Sound):
     """Adds 1 to the first bias with every step."""
 
