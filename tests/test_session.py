@@ -220,6 +220,25 @@ def test_a_turn_that_stays_disturbed_keeps_its_quietest_attempt(compare, loads):
     assert [(epoch.repeats, epoch.disturbed) for epoch in others] == [(0, False)] * 2
 
 
+def test_the_record_of_the_machine_keeps_the_best_of_the_run(compare, monkeypatch):
+    speeds = iter([50.0, 40.0, 90.0, 200.0, 70.0, 60.0])
+    copies = iter([20.0, 30.0])
+    monkeypatch.setattr(Gauge, "bandwidth_gb_s", lambda self: next(copies))
+    ask = Gauge._ask
+
+    def gemm(self, *question):
+        if question[0] != "gemm":
+            return ask(self, *question)
+        speed = next(speeds)
+        return {"best": speed, "mean": speed / 2}
+
+    monkeypatch.setattr(Gauge, "_ask", gemm)
+    comparison = compare("sound", epochs=2)  # two products before, one a round, two afterwards
+    train(comparison)
+    assert comparison.folder.machine.gemm_gflops == {"float32": 200.0, "float64": 60.0}
+    assert comparison.folder.machine.bandwidth_gb_s == 30.0
+
+
 def test_repeats_are_limited_to_as_many_as_there_are_turns(compare, loads):
     loads += [0.9] * 100
     (result,) = train(compare("sound", epochs=2, rounds=5)).values()

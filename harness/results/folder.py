@@ -194,6 +194,12 @@ class RunFolder:
         first, *later = [recorded[name] for name in recorded if name in used] or [{}]
         return list(dict.fromkeys(found for other in later for found in differences(first, other)))
 
+    @property
+    def on_another_cpu(self) -> bool:
+        """Whether this invocation resumes a run that was started on other processors."""
+        here = self.environments.get(self._invocation, self.environment)
+        return bool(here.get("cpu") != self.environment.get("cpu"))
+
     def changes_since_start(self) -> list[str]:
         """What this invocation has otherwise than the run's first."""
         return differences(self.environment, self.environments.get(self._invocation, {}))

@@ -142,7 +142,10 @@ class Identity(Record):
 
 
 class MachinePeak(Record):
-    """What the machine can do at most, measured in the run itself (``machine.json``)."""
+    """What the machine can do at most, measured in the run itself (``machine.json``).
+
+    The best of what was seen before, between and after the trainings.
+    """
 
     threads: AtLeastOne
     gemm_gflops: dict[Literal["float32", "float64"], Positive]
