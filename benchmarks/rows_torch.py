@@ -53,7 +53,7 @@ def bare(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callabl
         for batch, rate in zip(batches, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()
-            loss = backend.loss(images[batch], labels[batch])
+            loss = backend.compute_loss(images[batch], labels[batch])
             loss.backward()
             optimizer.step()
 

@@ -19,10 +19,11 @@ _PR_SET_PDEATHSIG = 1
 def start(
     module: str, *arguments: str, fds: Sequence[int] = (), **options: Any
 ) -> subprocess.Popen[Any]:
-    """Start ``python -m module ARGUMENTS PARENT``; it must hand PARENT to :func:`follow_parent`.
+    """Start ``python -P -m module ARGUMENTS PARENT``; it must hand PARENT to :func:`follow_parent`.
 
-    The child leads a process group of its own: Ctrl-C reaches a whole group, and the parent
-    decides when a child ends. ``fds`` are passed on; ``options`` are those of ``Popen``.
+    Nothing in the current folder takes the place of a module. The child leads a process group of
+    its own: Ctrl-C reaches a whole group, and the parent decides when a child ends. ``fds`` are
+    passed on; ``options`` are those of ``Popen``.
     """
     if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
         return _start(module, arguments, f"{os.getpid()}", fds, options)
@@ -44,7 +45,7 @@ def _start(
     module: str, arguments: Sequence[str], parent: str, fds: Sequence[int], options: dict[str, Any]
 ) -> subprocess.Popen[Any]:
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments, parent],
+        [sys.executable, "-P", "-m", module, *arguments, parent],
         pass_fds=fds,
         start_new_session=True,
         **options,

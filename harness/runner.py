@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -145,12 +146,14 @@ def prepare(
         initial_weights_sha256=_sha256(experiment.training.initial_weights),
         cells=cells,
     )
+    versions = {name: found for spec in specs for name, found in spec.versions().items()}
+    environment = collect(versions)
     if resume:
         folder = RunFolder.resume(out, manifest)
     else:
-        versions = {name: found for spec in specs for name, found in spec.versions().items()}
-        folder = RunFolder.create(out, manifest, collect(versions))
+        folder = RunFolder.create(out, manifest, environment)
     folder.lock()
+    folder.begin(f"{now()}-{secrets.token_hex(2)}", environment)
     return Comparison(
         folder=folder,
         backends={spec.name: spec for spec in specs},

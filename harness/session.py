@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from uuid import uuid4
 
 from harness.backends.registry import BackendSpec
 from harness.config import available_cpus
@@ -15,7 +14,8 @@ from harness.execution.cell import CellRun
 from harness.execution.extras import Showcase, measure_all, planned
 from harness.execution.inputs import Course, adapted_weights, first_weights
 from harness.execution.observer import Observer
-from harness.measure.peak import Gauge
+from harness.measure.peak import PRECISIONS, Gauge
+from harness.measure.turns import rotated
 from harness.models import find_model
 from harness.plan import Group
 from harness.results.folder import RunFolder
@@ -43,12 +43,10 @@ def run_group(
     weights = first_weights(card, entry, training, group[0].seed)
     course = Course.make(weights, training, entry.train, group[0].seed)
     cpus = available_cpus()
-    session = uuid4().hex
+    session = folder.new_session()
     with ExitStack() as stack:
         gauge = stack.enter_context(Gauge(threads=experiment.threads, cpus=cpus))
-        if folder.machine is None:
-            with contextlib.suppress(ProbeError):
-                folder.write_machine(measure_machine(gauge, experiment.threads))
+        _update_machine(folder, gauge)
         runs = [
             stack.enter_context(
                 CellRun(
@@ -69,7 +67,9 @@ def run_group(
         ]
         train_all(runs, training.epochs)
         measure_all(runs, experiment, Showcase.of(folder, group))
-        return [run.finish() for run in runs]
+        results = [run.finish() for run in runs]
+        _update_machine(folder, gauge)
+        return results
 
 
 def train_all(runs: Sequence[CellRun], epochs: int) -> None:
@@ -77,19 +77,31 @@ def train_all(runs: Sequence[CellRun], epochs: int) -> None:
     for run in runs:
         run.attempt(run.open)
     for number in range(epochs):
-        for run in runs:
+        for run in rotated(runs, number):
             run.attempt(run.train_epoch, number)
     for run in runs:
         run.attempt(run.test)
 
 
-def measure_machine(gauge: Gauge, threads: int) -> MachinePeak:
-    """What the processors of this run can do at most; nothing else runs meanwhile."""
+def measure_machine(gauge: Gauge, threads: int, known: MachinePeak | None) -> MachinePeak:
+    """The best that the processors of this run have shown so far; nothing else runs meanwhile."""
+    for precision in PRECISIONS:
+        gauge.peak_gemm_gflops(precision)
+    seen = gauge.best_gemm_gflops
+    bandwidth = gauge.bandwidth_gb_s()
+    if known is None:
+        return MachinePeak(threads=threads, gemm_gflops=seen, bandwidth_gb_s=bandwidth)
     return MachinePeak(
         threads=threads,
-        gemm_gflops={
-            "float32": gauge.peak_gemm_gflops("float32"),
-            "float64": gauge.peak_gemm_gflops("float64"),
-        },
-        bandwidth_gb_s=gauge.bandwidth_gb_s(),
+        gemm_gflops={name: max(best, known.gemm_gflops[name]) for name, best in seen.items()},
+        bandwidth_gb_s=max(bandwidth, known.bandwidth_gb_s),
     )
+
+
+def _update_machine(folder: RunFolder, gauge: Gauge) -> None:
+    """Measure the machine again, and keep the best, unless the run was resumed on another one."""
+    if folder.on_another_cpu:
+        return
+    with contextlib.suppress(ProbeError):
+        threads = folder.manifest.experiment.threads
+        folder.write_machine(measure_machine(gauge, threads, folder.machine))

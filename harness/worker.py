@@ -33,6 +33,7 @@ from harness.backends.registry import BackendSpec
 from harness.data.hdf5 import file_sha256, open_dataset
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.measure.operations import Operation
+from harness.measure.variables import for_worker
 from harness.measure.warmup import InferenceBudget, timed_calls
 from harness.processes import follow_parent, kill, start, time_limit
 from harness.protocol.received import Digests, Received
@@ -68,8 +69,10 @@ class Worker:
         self.limit_s = limit_s
         self._expired = False
         settings = {
-            **os.environ,
+            **for_worker(os.environ),
             **thread_settings(threads),
+            # Nothing in the current folder is imported, by children of the worker neither.
+            "PYTHONSAFEPATH": "1",
             **spec.environment(threads),
             **(environment or {}),
         }
@@ -283,8 +286,10 @@ def thread_settings(threads: int) -> dict[str, str]:
     """Environment of a child process that is to use ``threads`` threads and this harness."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     # A worker imports the harness from wherever this process found it.
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    return dict.fromkeys(names, str(threads)) | {"PYTHONPATH": path.rstrip(os.pathsep)}
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    # An empty entry would stand for the current folder.
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, inherited)])
+    return dict.fromkeys(names, str(threads)) | {"PYTHONPATH": path}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -15,6 +16,8 @@ from harness.config import parse_experiment
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
 from harness.execution import cell as cell_module
+from harness.measure import conditions
+from harness.measure.conditions import Conditions, Watch
 from harness.measure.peak import Gauge
 from harness.models import find_model
 from harness.protocol.order import epoch_order
@@ -122,6 +125,7 @@ def compare(planted, small_file, tmp_path, monkeypatch):
             experiment, out=folder, data_dir=tmp_path, resume=resume, observer=Recorder(folder)
         )
 
+    compare.folder = tmp_path / "run"
     return compare
 
 
@@ -132,20 +136,114 @@ def train(comparison):
         comparison.folder.unlock()
 
 
-def test_frameworks_take_turns_and_rotate_with_the_seed(compare):
-    comparison = compare("sound", "allocates", "talks", seeds=(5, 6))
+def test_the_order_rotates_with_every_round_and_every_seed(compare):
+    comparison = compare("sound", "allocates", "talks", seeds=(5, 6), rounds=3)
     train(comparison)
-    first, second = ["sound", "allocates", "talks"], ["allocates", "talks", "sound"]
+    first, second, third = (
+        ["sound", "allocates", "talks"],
+        ["allocates", "talks", "sound"],
+        ["talks", "sound", "allocates"],
+    )
     assert comparison.observer.epochs == [
         (seed, number, name)
-        for seed, names in ((5, first), (6, second))
-        for number in (1, 2)
+        for seed, turns in ((5, (first, second)), (6, (second, third)))
+        for number, names in enumerate(turns, 1)
         for name in names
     ]
-    assert comparison.observer.ended == first + second
-    assert comparison.observer.phases[:3] == [
-        ("sound", phase) for phase in ("importing", "building", "compiling")
+    timing = [name for name, phase in comparison.observer.phases if phase == "timing"]
+    assert timing == third + first
+    assert comparison.observer.phases[:4] == [
+        ("sound", phase) for phase in ("importing", "building", "compiling", "warming up")
     ]
+
+
+def test_the_sessions_of_a_run_and_what_they_ran_on(compare, monkeypatch):
+    results = train(compare("sound", "talks", seeds=(0, 1)))
+    sessions = [result.session for result in results.values()]
+    assert sessions[0] == sessions[1] != sessions[2] == sessions[3]
+    folder = RunFolder.open(compare.folder)
+    (invocation,) = folder.environments
+    assert {session.partition("/")[0] for session in sessions} == {invocation}
+    assert folder.environments[invocation] == folder.environment
+
+    folder.path.joinpath("cells", "talks-lenet5-small-s1.json").unlink()
+    later = folder.environment | {"cpu": "another"}
+    monkeypatch.setattr("harness.runner.collect", lambda versions: later)
+    comparison = compare("sound", "talks", seeds=(0, 1), resume=True)
+    cpu = f"cpu: {folder.environment['cpu']} -> another"
+    assert comparison.folder.changes_since_start() == [cpu]
+    assert comparison.folder.environment_changes() == []  # nothing was measured there yet
+    resumed = [result.session for result in train(comparison).values()]
+    assert [resumed[0], resumed[1], resumed[3]] == [sessions[0], sessions[1], sessions[3]]
+    assert resumed[2] not in sessions
+    assert comparison.folder.environment_changes() == [cpu]
+    assert RunFolder.open(folder.path).environment == folder.environment
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Other load of each timed pass in the order of measurement; 0 when the list is used up."""
+    upcoming: list[float] = []
+
+    @contextlib.contextmanager
+    def watching(pid, cpus, gemm_gflops):
+        watch = Watch()
+        yield watch
+        load = upcoming.pop(0) if upcoming else 0.0
+        watch.conditions = Conditions(gemm_gflops=gemm_gflops, other_load=load)
+
+    monkeypatch.setattr(cell_module, "watching", watching)
+    monkeypatch.setattr(conditions, "COUNTED_S", 0.0)  # planted epochs take no time
+    return upcoming
+
+
+def test_a_disturbed_turn_is_measured_again_for_all(compare, loads):
+    loads += [0, 0, 0.9, 0, 0, 0]  # of three turns the second, of which 'countssteps' is first
+    comparison = compare("sound", "countssteps", epochs=3)
+    sound, counts = train(comparison).values()
+    for result in sound, counts:
+        assert [epoch.repeats for epoch in result.epochs] == [0, 1, 0]
+        assert not any(epoch.disturbed for epoch in result.epochs)
+        assert [epoch.conditions.other_load for epoch in result.epochs] == [0, 0, 0]
+    parameters = find_model("lenet5").parameters((1, 12, 12), 3)
+    kept = load_weights(comparison.folder.weights_path(counts.cell), parameters)
+    assert kept["conv1.bias"].tolist() == [3 * 5] * 6  # the repeated epoch has trained nothing
+    repeated = [name for name, phase in comparison.observer.phases if phase == "repeating"]
+    assert sorted(repeated) == ["countssteps", "sound"]
+
+
+def test_a_turn_that_stays_disturbed_keeps_its_quietest_attempt(compare, loads):
+    loads += [0.9, 0.0, 0.0, 0.5, 0.7, 0.8]
+    (result,) = train(compare("sound", epochs=3)).values()
+    first, *others = result.epochs
+    assert (first.repeats, first.disturbed, first.conditions.other_load) == (3, True, 0.5)
+    assert [(epoch.repeats, epoch.disturbed) for epoch in others] == [(0, False)] * 2
+
+
+def test_the_record_of_the_machine_keeps_the_best_of_the_run(compare, monkeypatch):
+    speeds = iter([50.0, 40.0, 90.0, 200.0, 70.0, 60.0])
+    copies = iter([20.0, 30.0])
+    monkeypatch.setattr(Gauge, "bandwidth_gb_s", lambda self: next(copies))
+    ask = Gauge._ask
+
+    def gemm(self, *question):
+        if question[0] != "gemm":
+            return ask(self, *question)
+        speed = next(speeds)
+        return {"best": speed, "mean": speed / 2}
+
+    monkeypatch.setattr(Gauge, "_ask", gemm)
+    comparison = compare("sound", epochs=2)  # two products before, one a round, two afterwards
+    train(comparison)
+    assert comparison.folder.machine.gemm_gflops == {"float32": 200.0, "float64": 60.0}
+    assert comparison.folder.machine.bandwidth_gb_s == 30.0
+
+
+def test_repeats_are_limited_to_as_many_as_there_are_turns(compare, loads):
+    loads += [0.9] * 100
+    (result,) = train(compare("sound", epochs=2, rounds=5)).values()
+    assert sum(each.repeats for each in result.rounds) == 5
+    assert all(each.disturbed for each in result.rounds)
 
 
 def test_a_result_holds_what_was_measured(compare, small_file):
@@ -204,6 +302,9 @@ def test_the_same_numbers_reach_every_framework(compare):
         ("losesweights", "losesweights did not take over the weights of conv1.weight", 0),
         ("wronglogits", r"wronglogits returned logits of shape (9, 2), not (9, 3)", 0),
         ("wronglosses", "wronglosses returned losses of shape (1,) for 5 steps", 0),
+        ("reversesorder", "what reached reversesorder is not the batch order that was sent", 2),
+        ("tellsotherrates", "what reached tellsotherrates is not the batch order that", 2),
+        ("compilesintest", "1 programs were compiled while evaluation on test was timed", 2),
     ],
 )
 def test_a_framework_that_fails_leaves_the_others_alone(compare, name, message, epochs):

@@ -146,6 +146,8 @@ def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool)
     comparison = prepare(experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume)
     for name, reason in comparison.folder.manifest.skipped.items():
         terminal.warn(f"going on without '{name}': {reason}")
+    if resume and (changes := comparison.folder.changes_since_start()):
+        terminal.warn(f"resuming in another environment: {'; '.join(changes)}")
     observer = observer_for_terminal(len(comparison.cells), experiment.training.epochs)
     comparison.observer = observer
     with observer.display():

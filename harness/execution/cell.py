@@ -20,7 +20,7 @@ from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeout
 from harness.execution.caches import compile_cache
 from harness.execution.inputs import Course
 from harness.execution.observer import Observer
-from harness.measure.conditions import Conditions, watching
+from harness.measure.conditions import Conditions, is_disturbed, watching
 from harness.measure.metrics import evaluate
 from harness.measure.peak import Gauge
 from harness.measure.warmup import WarmUp, until_steady
@@ -300,6 +300,7 @@ class CellRun:
             val_auroc=validation.mean_auroc,
             evaluate_s=evaluate_s,
             conditions=conditions,
+            disturbed=is_disturbed(seconds, conditions, self._threads),
         )
         self.losses.append(losses)
         self.epochs.append(epoch)
@@ -308,8 +309,47 @@ class CellRun:
     def time_round(self, number: int) -> Round:
         """Train as in epoch ``number``, for the clock alone."""
         seconds, _, conditions = self._timed_pass(number)
-        images = self.course.orders[number].size
-        return Round(seconds=seconds, images=images, conditions=conditions)
+        return Round(
+            seconds=seconds,
+            images=self.course.orders[number].size,
+            conditions=conditions,
+            disturbed=is_disturbed(seconds, conditions, self._threads),
+        )
+
+    def timed_here(self, turn: int) -> Epoch | Round | None:
+        """Round ``turn`` of the result, if this session measured it."""
+        if self.result is None or turn >= len(self.result.rounds):
+            return None
+        extra = turn >= len(self.result.epochs)
+        rounds = self.result.extras.get("rounds", Extra())
+        session = rounds.session if extra else self.result.session
+        return self.result.rounds[turn] if session == self.session else None
+
+    def time_again(self, turn: int) -> Round | None:
+        """Measure round ``turn`` of the result once more; None where the worker fails."""
+        self.observer.phase_started(self.cell, "repeating")
+        try:
+            self._ensure_worker()
+            self.worker.load_weights(self.course.weights)
+            return self.time_round(turn % self.epoch_count)
+        except WorkerError as error:
+            self._close(error)
+            return None
+
+    def note_repeat(self, turn: int, again: Round | None) -> None:
+        """Count that round ``turn`` was measured again; ``again`` takes its place, if given."""
+        assert self.result is not None
+        old = self.result.rounds[turn]
+        changes: dict[str, Any] = {"repeats": old.repeats + 1}
+        if again is not None:
+            names = ("seconds", "conditions", "disturbed")
+            changes |= {name: getattr(again, name) for name in names}
+        field = "epochs" if turn < len(self.result.epochs) else "extra_rounds"
+        index = turn if field == "epochs" else turn - len(self.result.epochs)
+        rounds = list(getattr(self.result, field))
+        rounds[index] = rounds[index].model_copy(update=changes)
+        fields: dict[str, Any] = {field: tuple(rounds)}
+        self.update(**fields)
 
     def _timed_pass(self, number: int) -> tuple[float, NDArray[np.float64], Conditions | None]:
         """Train on the batches of epoch ``number``; seconds, losses, and the machine meanwhile."""

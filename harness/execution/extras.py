@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 from harness.config import Experiment
 from harness.data.hdf5 import open_dataset
 from harness.errors import WorkerError
 from harness.execution.cell import CellRun, now
+from harness.execution.repeats import repeat_disturbed
 from harness.measure.examples import Examples, choose
+from harness.measure.turns import rotated
 from harness.measure.warmup import InferenceBudget
 from harness.plan import Cell, Group
 from harness.results.folder import RunFolder
@@ -70,23 +71,25 @@ def measure_all(runs: Sequence[CellRun], experiment: Experiment, showcase: Showc
         "profile": [profile],
     }
     for name, actions in steps.items():
-        for action in actions:
-            for run in runs:
+        first = rounds.start if name == "rounds" else 0
+        for turn, action in enumerate(actions, first):
+            for run in rotated(runs, turn):
                 run.attempt_extra(name, action)
         for run in runs:
             run.end_extra(name, "done")
+        if name == "rounds":
+            repeat_disturbed(runs)
     restart_all(runs, experiment.sessions - 1)
 
 
 def restart_all(runs: Sequence[CellRun], count: int) -> None:
     """Start every framework anew ``count`` times, and time interleaved rounds in each session."""
     for index in range(count):
-        start = partial(start_anew, session=uuid4().hex, first=index == 0)
+        start = partial(start_anew, session=runs[0].folder.new_session(), first=index == 0)
         for run in runs:
             run.attempt_extra("restarts", start)
         for number in range(RESTART_ROUNDS):
-            turn = number % len(runs)
-            for run in (*runs[turn:], *runs[:turn]):
+            for run in rotated(runs, number):
                 run.attempt_extra("restarts", partial(time_restart, number=number))
     for run in runs:
         run.end_extra("restarts", "done")

@@ -13,6 +13,10 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 SYSTEM = Path("/")
+DISTURBED_SHARE = 0.25
+"""A timed pass is disturbed when other work kept more than this share of its processors busy."""
+COUNTED_S = 0.05
+"""Less than this many seconds of other work are below what the kernel's counters resolve."""
 
 
 class Conditions(BaseModel):
@@ -31,6 +35,17 @@ class Conditions(BaseModel):
     swapped_bytes: int | None = None
     energy_j: float | None = None
     """Of the processor packages, by the kernel's RAPL counters."""
+
+
+def is_disturbed(seconds: float, conditions: Conditions | None, threads: int) -> bool:
+    """Whether other work kept more than ``DISTURBED_SHARE`` of ``threads`` processors busy.
+
+    The measured load alone decides, never the speed. False where the system does not tell.
+    """
+    if conditions is None or conditions.other_load is None:
+        return False
+    other_s = conditions.other_load * seconds
+    return other_s > COUNTED_S and other_s > DISTURBED_SHARE * threads * seconds
 
 
 @dataclass(frozen=True)
@@ -115,10 +130,21 @@ def _busy(cpus: tuple[int, ...]) -> float:
 
 
 def _own(pid: int | None) -> float:
-    with contextlib.suppress(psutil.Error):
-        times = psutil.Process(pid).cpu_times()
+    """Of this process, or of a worker and its descendants: a compiler that it started, say.
+
+    A descendant that has ended counts from then on in its parent's ``children_*``.
+    """
+    if pid is None:
+        times = psutil.Process().cpu_times()
         return float(times.user + times.system)
-    return 0.0
+    spent = 0.0
+    with contextlib.suppress(psutil.Error):
+        worker = psutil.Process(pid)
+        for process in (worker, *worker.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                spent += times.user + times.system + times.children_user + times.children_system
+    return spent
 
 
 def clock_mhz(cpus: tuple[int, ...]) -> float | None:

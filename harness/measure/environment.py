@@ -12,12 +12,17 @@ from typing import Any
 
 import psutil
 
+from harness.measure import variables
 from harness.measure.cpu import caches
 
 # Instruction sets that decide how fast a convolution can be; the full list is noise.
 _TELLING_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni",
     "amx_tile", "amx_bf16", "asimd", "sve", "sve2", "bf16",
+)  # fmt: skip
+_DECISIVE = (
+    "cpu", "cpu_flags", "cores_physical", "cores_logical", "governor", "memory_bytes",
+    "system", "kernel", "machine", "python", "numpy_blas", "git_commit",
 )  # fmt: skip
 _LIBRARIES = ("numpy", "scipy", "h5py", "pytest-benchmark")
 
@@ -46,9 +51,29 @@ def collect(versions: Mapping[str, str]) -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": _versions(_LIBRARIES) | dict(versions),
+        **variables.recorded(os.environ),
         "numpy_blas": _numpy_blas(),
         "git_commit": _git_commit(),
     }
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What of two environments differs and bears on speed, each as 'name: before -> now'."""
+    named = [(name, one.get(name), other.get(name)) for name in _DECISIVE]
+    for group in ("versions", "variables"):
+        before, after = (each.get(group) or {} for each in (one, other))
+        named += [(name, before.get(name), after.get(name)) for name in {**before, **after}]
+    return [
+        f"{name}: {_shown(before)} -> {_shown(after)}"
+        for name, before, after in named
+        if before != after
+    ]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "none" if value is None else str(value)
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -7,11 +7,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from harness.measure.variables import for_worker
 from harness.worker import thread_settings
+
+T = TypeVar("T")
+
+
+def rotated(items: Sequence[T], turn: int) -> list[T]:
+    """``items`` from another one on in every turn, so that none is always first or always last."""
+    first = turn % max(1, len(items))
+    return [*items[first:], *items[:first]]
 
 
 def take_turns(rows: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
@@ -23,9 +32,7 @@ def take_turns(rows: Mapping[str, Callable[[], object]], *, rounds: int) -> dict
         work()
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     for turn in range(rounds):
-        # Rotated, so that nobody always follows the same neighbour's heat.
-        names = list(rows)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in rotated(list(rows), turn):
             start = time.perf_counter()
             rows[name]()
             seconds[name].append(time.perf_counter() - start)
@@ -40,7 +47,7 @@ def in_child(script: Path, arguments: Mapping[str, Any], *, threads: int) -> Any
     """
     done = subprocess.run(
         [sys.executable, str(script), json.dumps(dict(arguments))],
-        env={**os.environ, **thread_settings(threads)},
+        env={**for_worker(os.environ), **thread_settings(threads)},
         capture_output=True,
         text=True,
         check=False,

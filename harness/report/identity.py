@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.backends.registry import BACKENDS
 from harness.measure import metrics
+from harness.measure.variables import decisive
 from harness.report import noise
 from harness.report.comparison import Closeness, Group, Run, title_of, took_turns
 from harness.report.text import capitalised, code, escape, join, number, plural, shorten
@@ -99,6 +100,17 @@ def _circumstances(run: Run) -> list[str]:
         found.append(
             f"The machine was busy when the run began (load average {load[0]:.2f} on "
             f"{plural(cores, 'hardware thread')}): speeds may be too low and spread too far."
+        )
+    if named := decisive(recorded.get("variables") or {}):
+        listed = ", ".join(code(f"{name}={value}") for name, value in named.items())
+        found.append(
+            f"**Environment variables** that may change speeds were set, and reached the "
+            f"frameworks: {listed}."
+        )
+    if changes := run.folder.environment_changes():
+        found.append(
+            f"**Mixed sessions**: the run was resumed elsewhere ({escape('; '.join(changes))}). "
+            "Speeds of different sessions are not compared with each other."
         )
     if str(recorded.get("git_commit")).endswith("-dirty"):
         found.append(

@@ -19,6 +19,7 @@ from harness.config import Experiment, TimeLimits
 from harness.errors import BenchError
 from harness.files import first_line, new_hdf5, read_bytes
 from harness.files import write_atomically as write_atomically
+from harness.measure.environment import differences
 from harness.plan import Cell
 from harness.results.records import AtLeastOne, CellResult, MachinePeak, Record
 from harness.untrusted import examine
@@ -124,6 +125,8 @@ class RunFolder:
         self.manifest = manifest
         self.environment = environment
         self._unlock: weakref.finalize[..., RunFolder] | None = None
+        self._invocation = ""
+        self._sessions = 0
 
     def lock(self) -> None:
         """Keep other processes from running cells in this folder, until :meth:`unlock` or the end.
@@ -154,6 +157,52 @@ class RunFolder:
         """Let other processes run cells in this folder."""
         if self._unlock is not None:
             self._unlock()
+
+    @property
+    def environments(self) -> dict[str, dict[str, Any]]:
+        """Machine, versions and variables of every invocation that worked on this run, by its name.
+
+        :attr:`environment` is that of the first. Empty in runs from before it was recorded.
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        path = self.path / "environments.json"
+        try:
+            recorded: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise BenchError(f"{path}: cannot read the run's environments: {error}") from error
+        return recorded
+
+    def begin(self, name: str, environment: dict[str, Any]) -> None:
+        """Record the invocation ``name`` that is about to work on this run."""
+        recorded = self.environments | {name: environment}
+        write_atomically(self.path / "environments.json", json.dumps(recorded, indent=2) + "\n")
+        self._invocation = name
+
+    def new_session(self) -> str:
+        """A name for worker processes that are started together; unique within the run."""
+        self._sessions += 1
+        return f"{self._invocation}/{self._sessions}"
+
+    def environment_changes(self) -> list[str]:
+        """What later invocations that have left results had otherwise than the first of these."""
+        recorded = self.environments
+        used = dict.fromkeys(result.session.partition("/")[0] for result in self.results())
+        first, *later = [recorded[name] for name in recorded if name in used] or [{}]
+        return list(dict.fromkeys(found for other in later for found in differences(first, other)))
+
+    @property
+    def on_another_cpu(self) -> bool:
+        """Whether this invocation resumes a run that was started on other processors."""
+        here = self.environments.get(self._invocation, self.environment)
+        return bool(here.get("cpu") != self.environment.get("cpu"))
+
+    def changes_since_start(self) -> list[str]:
+        """What this invocation has otherwise than the run's first."""
+        return differences(self.environment, self.environments.get(self._invocation, {}))
 
     @classmethod
     def check_free(cls, path: Path) -> None:

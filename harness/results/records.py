@@ -60,9 +60,9 @@ class Round(Record):
     images: AtLeastOne
     conditions: Around | None = None
     repeats: Count = 0
-    """How often it was measured again because of other work on the machine."""
+    """How often it was measured again because its turn was disturbed."""
     disturbed: bool = False
-    """Whether other work went on during the measurement that was kept, too."""
+    """Whether other work disturbed what is recorded; see ``harness.measure.conditions``."""
 
 
 class Restart(Record):
@@ -107,7 +107,7 @@ class Epoch(Record):
     evaluate_s: NotNegative
     conditions: Around | None = None
     repeats: Count = 0
-    """See :class:`Round`; the seconds are those of the last measurement."""
+    """See :class:`Round`; ``seconds`` and ``conditions`` are of the quietest attempt."""
     disturbed: bool = False
 
 
@@ -142,7 +142,10 @@ class Identity(Record):
 
 
 class MachinePeak(Record):
-    """What the machine can do at most, measured in the run itself (``machine.json``)."""
+    """What the machine can do at most, measured in the run itself (``machine.json``).
+
+    The best of what was seen before, between and after the trainings.
+    """
 
     threads: AtLeastOne
     gemm_gflops: dict[Literal["float32", "float64"], Positive]
@@ -174,6 +177,10 @@ class CellResult(Record):
     error: str | None = None
     started: str
     """ISO 8601, UTC."""
+    session: str = ""
+    """Of the worker processes that were started together and interleaved: only their rounds make
+    pairs. Before the ``/`` the invocation of the harness; see ``RunFolder.environments``. Empty in
+    results from before it was recorded."""
     phases: Phases | None = None
     warm_up: WarmUp | None = None
     """Between the cold start and the first epoch; None in results from before it was recorded."""
@@ -188,9 +195,6 @@ class CellResult(Record):
     """Largest resident set of the worker process."""
     facts: dict[str, str] = {}
     """Versions and settings as the framework itself reports them, in its own process."""
-    session: str = ""
-    """Shared by the cells that were started together and interleaved; empty in runs of versions
-    that did not record it."""
     restarts: tuple[Restart, ...] = ()
     extra_rounds: tuple[Round, ...] = ()
     """Timed after training, where more rounds were asked for than there are epochs."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from harness.measure import conditions
-from harness.measure.conditions import watching
+from harness.measure.conditions import Conditions, is_disturbed, watching
 from harness.measure.peak import Gauge
 
 CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
@@ -66,22 +68,65 @@ def test_a_system_that_tells_nothing_is_no_error(system):
     assert (found.clock_mhz, found.throttled, found.swapped_bytes, found.energy_j) == (None,) * 4
 
 
+SPIN = f"""
+import os
+os.sched_setaffinity(0, [{CPUS[0]}])
+print(os.getpid(), flush=True)
+while True:
+    pass
+"""
+PARENT = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {SPIN!r}])
+try:
+    child.wait()
+except KeyboardInterrupt:
+    child.kill()
+    child.wait()
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity")
-def test_other_work_is_seen_and_that_of_the_worker_is_not():
-    spin = f"import os\nos.sched_setaffinity(0, [{CPUS[0]}])\nprint(flush=True)\nwhile True: pass"
-    child = subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE)
+@pytest.mark.parametrize("code", [SPIN, PARENT], ids=["itself", "its child"])
+def test_other_work_is_seen_and_that_of_the_worker_is_not(code):
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        child.stdout.readline()
-        with watching(child.pid, CPUS[:1], 1.0) as as_worker:
-            time.sleep(0.5)
-        with watching(os.getpid(), CPUS[:1], 1.0) as as_stranger:
-            time.sleep(0.5)
+        spinning = psutil.Process(int(child.stdout.readline()))
+        enough = spinning.cpu_times().user + 0.2
+        with (
+            watching(child.pid, CPUS[:1], 1.0) as as_worker,
+            watching(sleeper.pid, CPUS[:1], 1.0) as as_stranger,
+        ):
+            start = time.perf_counter()
+            while spinning.cpu_times().user < enough:
+                time.sleep(0.05)
+            seconds = time.perf_counter() - start
     finally:
-        child.kill()
+        child.send_signal(signal.SIGINT)
         child.communicate()
+        sleeper.communicate(b"\n")
+    # At the same time, so that whatever else runs counts in both.
     seen = as_stranger.conditions.other_load - as_worker.conditions.other_load
-    assert as_stranger.conditions.other_load > 0.5
-    assert seen > 0.1  # whatever else runs beside it, here both times
+    assert seen * seconds > 0.1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "load", "threads", "disturbed"),
+    [
+        (10.0, 0.6, 2, True),
+        (10.0, 0.4, 2, False),
+        (10.0, 0.6, 4, False),
+        (0.06, 0.8, 1, False),  # one tick of the kernel's counters makes as much
+        (10.0, None, 1, False),
+    ],
+)
+def test_the_load_alone_decides_whether_a_round_is_disturbed(seconds, load, threads, disturbed):
+    found = Conditions(gemm_gflops=1.0, other_load=load)
+    assert is_disturbed(seconds, found, threads) == disturbed
+    assert not is_disturbed(seconds, None, threads)
 
 
 def test_the_gauge_measures_on_the_processors_it_was_given():

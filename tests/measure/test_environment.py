@@ -4,7 +4,7 @@ import json
 import sys
 from importlib import metadata
 
-from harness.measure.environment import collect
+from harness.measure.environment import collect, differences
 
 
 def test_the_machine_is_described_in_plain_json():
@@ -15,3 +15,11 @@ def test_the_machine_is_described_in_plain_json():
     assert got["python"] == ".".join(map(str, sys.version_info[:3]))
     assert got["cores_logical"] >= 1
     assert got["memory_bytes"] > 2**20
+
+
+def test_differences_that_bear_on_speed():
+    one = {"cpu": "A", "load_average": [1], "versions": {"torch": "2.1", "jax": "0.4"}}
+    other = {"cpu": "B", "load_average": [2], "versions": {"torch": "2.2", "jax": "0.4"}}
+    assert differences(one, one) == []
+    assert differences(one, other) == ["cpu: A -> B", "torch: 2.1 -> 2.2"]
+    assert differences(one, one | {"variables": {"X": "1"}}) == ["X: none -> 1"]

@@ -61,6 +61,11 @@ class Sound(Backend):
         }
 
 
+class TellsEnvironment(Sound):
+    def facts(self):
+        return dict(os.environ)
+
+
 class CountsSteps(Sound):
     """Adds 1 to the first bias with every step."""
 
@@ -123,7 +128,7 @@ class Killed(Sound):
 
 class Allocates(Sound):
     def train_epoch(self, order, rates, moves=None):
-        self.kept.append(np.ones(64 * 2**20, np.uint8))
+        self.kept = self.kept or [np.ones(64 * 2**20, np.uint8)]
         return super().train_epoch(order, rates, moves)
 
 

@@ -14,6 +14,8 @@ import harness.worker
 from harness.backends.base import Task
 from harness.config import Optimizer, available_cpus
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
+from harness.measure import variables
+from harness.measure.peak import Gauge
 from harness.worker import Worker
 
 ORDER = np.arange(6).reshape(2, 3)
@@ -87,6 +89,45 @@ def test_as_many_processors_as_threads(start):
     assert facts["CPUs at import"] == ",".join(map(str, available_cpus()[:2]))
     assert facts["OMP_NUM_THREADS"] == "2"
     assert facts["MKL_NUM_THREADS"] == "9"  # what the caller sets wins
+
+
+def test_what_changes_how_frameworks_compute_is_not_inherited(start, monkeypatch):
+    given = {
+        "JAX_DISABLE_JIT": "1",
+        "XLA_FLAGS": "--xla_cpu_use_thunk_runtime=false",
+        "TORCHDYNAMO_DISABLE": "1",
+        "OMP_WAIT_POLICY": "passive",
+        "JULIA_NUM_THREADS": "7",
+        "JULIA_DEPOT_PATH": "/depot",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "MALLOC_ARENA_MAX": "1",
+        "EDITOR": "ed",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found = start("tellsenvironment").facts()
+    passed = ["JULIA_DEPOT_PATH", "OPENBLAS_CORETYPE", "MALLOC_ARENA_MAX", "EDITOR"]
+    assert [name for name in given if name in found] == passed
+
+    told = variables.recorded(os.environ)
+    assert {"JAX_DISABLE_JIT", "XLA_FLAGS", "JULIA_NUM_THREADS"} <= set(told["variables_removed"])
+    assert set(passed[:3]) <= set(told["variables"])
+    assert "EDITOR" not in told["variables"]
+    assert set(passed[1:3]) <= set(variables.decisive(told["variables"]))
+    assert "JULIA_DEPOT_PATH" not in variables.decisive(told["variables"])
+
+
+@pytest.mark.parametrize("path", [None, os.pathsep])
+def test_modules_in_the_current_folder_are_not_imported(start, tmp_path, monkeypatch, path):
+    (tmp_path / "random.py").write_text("raise SystemExit('the wrong module')")
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    monkeypatch.chdir(tmp_path)
+    if path is not None:
+        monkeypatch.setenv("PYTHONPATH", path + os.environ["PYTHONPATH"])
+    with Gauge(threads=1, cpus=available_cpus()) as gauge:
+        assert gauge.gemm_gflops("float32") > 0
+    assert start("sound").facts()["OMP_NUM_THREADS"] == "1"
 
 
 def test_peak_memory_is_the_childs_own(start):
