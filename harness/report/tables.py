@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.backends.registry import BACKENDS, canonical, role_of
 from harness.config import Augmentation
+from harness.data.cards import load_cards
 from harness.measure.statistics import CONFIDENCE
 from harness.models.card import Layer, Parameter
 from harness.report import labels
@@ -136,6 +137,17 @@ def tuned(run: Run, group: Group) -> str:
         if role_of(name) == "tuned"
     ]
     return table(header, rows, align="ll" + "r" * (len(header) - 2)) if rows else ""
+
+
+def published(group: Group) -> str:
+    """One row a result that others published on the group's data set; or nothing."""
+    card = load_cards().get(group.dataset)
+    header = ["Published elsewhere", "Measure", "Value", "Source"]
+    rows = [
+        [escape(each.model), escape(each.metric), escape(each.value), escape(each.where)]
+        for each in (card.references if card else ())
+    ]
+    return table(header, rows, align="llrl") if rows else ""
 
 
 def bounds(run: Run, group: Group) -> str:

@@ -5,7 +5,7 @@ protocol fixes step by step (the order of the images, the update rule) is Knet's
 """
 module Idiom
 
-using Knet: Knet, adam, minibatch, momentum, progress, sgd
+using Knet: Knet, adam, minibatch, momentum, progress, sgd, value
 using PipelineBench: Batch, Received
 using Random: Random
 using ..PipelineBenchKnet:
@@ -32,11 +32,11 @@ end
 
 "The loss that is minimised; Knet's optimisers know no weight decay, so it stands here."
 function objective(now)
-    decay = now.settings.weight_decay / 2
     weights, positive = now.parameters, now.splits["train"].positive_weights
+    half_decay = convert(eltype(value(weights[1])), now.settings.weight_decay / 2)
     plain(x, y) = cross_entropy(now.network(x), y, positive)
-    decayed(x, y) = plain(x, y) + oftype(plain(x, y), decay) * sum(sum(abs2, w) for w in weights)
-    return decay == 0 ? plain : decayed
+    decayed(x, y) = plain(x, y) + half_decay * sum(sum(abs2, w) for w in weights)
+    return half_decay == 0 ? plain : decayed
 end
 
 "Knet's optimiser for the task's settings: an iterator that trains as it is iterated."
