@@ -31,8 +31,8 @@ def start(digits):
         pytest.skip(f"knet-idiom {reason}")
     workers = []
 
-    def start(name, **optimizer):
-        worker = Worker(BACKENDS[name], threads=1, cpus=(0,))
+    def start(**optimizer):
+        worker = Worker(BACKENDS["knet-idiom"], threads=1, cpus=(0,))
         workers.append(worker)
         worker.import_framework()
         with open_dataset(digits) as data:
@@ -51,7 +51,7 @@ def start(digits):
 
 
 def test_it_learns_by_its_own_steps_and_says_what_it_received(start):
-    worker, weights = start("knet-idiom", learning_rate=0.05)
+    worker, weights = start(learning_rate=0.05)
     received = Received()
     means = []
     for epoch in range(3):
@@ -80,7 +80,7 @@ def test_it_learns_by_its_own_steps_and_says_what_it_received(start):
     ],
 )
 def test_knets_own_optimisers(start, optimizer):
-    worker, _ = start("knet-idiom", **optimizer)
+    worker, _ = start(**optimizer)
     order = epoch_order(1258, 64, seed=0, epoch=0)
     rates = np.full(len(order), optimizer["learning_rate"])
     first, second = (worker.train_epoch(order, rates)[1].mean() for _ in range(2))
@@ -88,11 +88,11 @@ def test_knets_own_optimisers(start, optimizer):
 
 
 def test_what_its_tutorial_has_not_is_refused(start):
-    worker, _ = start("knet-idiom")
+    worker, _ = start()
     order = epoch_order(1258, 64, seed=0, epoch=0)[:1]
     moves = epoch_moves(*order.shape, 0, 0, flip=True, shift=1)
     with pytest.raises(WorkerError, match="augments no images"):
         worker.train_epoch(order, np.full(1, 0.05), moves)
-    worker, _ = start("knet-idiom", name="adamw")
+    worker, _ = start(name="adamw")
     with pytest.raises(WorkerError, match="Knet has no optimiser adamw"):
         worker.train_epoch(order, np.full(1, 0.05))

@@ -128,9 +128,11 @@ sys.modules["juliacall"] = named(Main=main)
 bridge = JuliaCallBridge(find_julia(), [julia_dir(), Path(sys.argv[1])])
 print(bridge.evaluate("PythonCall.SEEN[]"), [name for name in os.environ if "LIBPTR" in name])
 """
+    # As the project, so that it comes before a real PythonCall.
+    project = dict.fromkeys(("JULIA_PROJECT", "PYTHON_JULIACALL_PROJECT"), str(package))
     done = subprocess.run(
         [sys.executable, "-c", code, str(package)],
-        env=os.environ | installation.environment(found, 1),
+        env=os.environ | installation.environment(found, 1) | project,
         capture_output=True,
         text=True,
         check=False,
