@@ -168,6 +168,9 @@ KINDS: Mapping[str, Kind] = {
     "largest for average": Kind("pooling", "max pooling where the average belongs"),
     "padding of zeros": Kind("pooling", "padded with zeros, which win over negative values"),
     "pooling SAME": Kind("pooling", 'last odd row and column kept ("SAME" or ceiling mode)'),
+    "nearly largest": Kind(
+        "pooling", "its gradient goes to the first value nearly equal to the largest"
+    ),
     "sums": Kind("pooling", "sums where averages belong"),
     "every other pixel": Kind("pooling", "takes the first pixel of each window"),
     "pooling left out": Kind("pooling", "missing"),

@@ -51,3 +51,28 @@ def test_a_mistake_is_told_with_its_layer() -> None:
     assert describe(Mistake("no dense bias", ("fc",))) == "fc: bias missing"
     four = ("a", "b", "c", "d")
     assert describe(Mistake("no dense bias", four)) == "a, b, c and 1 more: bias missing"
+
+
+def test_the_gradient_of_nnlib_goes_to_the_first_value_nearly_equal_to_the_largest() -> None:
+    """Exact but for near ties: in [1, 1 + 1e-12] Julia's NNlib chooses the first."""
+    torch = pytest.importorskip("torch")
+    pool, exact = mistakes.POOLING["nearly largest"], torch.nn.functional.max_pool2d
+    x = torch.randn(2, 3, 7, 6, dtype=torch.float64, generator=torch.manual_seed(0))
+
+    def gradient(function, x, *window):
+        leaf = x.clone().requires_grad_()
+        y = function(leaf, *window)
+        (y * torch.arange(y.numel()).reshape(y.shape)).sum().backward()
+        return y.detach(), leaf.grad
+
+    for window in ((2, 2, 0), (3, 2, 1)):
+        for ours, theirs in zip(
+            gradient(pool, x, *window), gradient(exact, x, *window), strict=True
+        ):
+            assert torch.equal(ours, theirs)
+    near = torch.tensor([[[[1.0, 1.0 + 1e-12], [0.5, 0.0]]]], dtype=torch.float64)
+    assert pool(near, 2, 2, 0).item() == 1.0 + 1e-12
+    first = torch.autograd.functional.jacobian(lambda x: pool(x, 2, 2, 0).sum(), near)
+    assert first.flatten().tolist() == [1, 0, 0, 0]
+    last = torch.autograd.functional.jacobian(lambda x: exact(x, 2, 2, 0).sum(), near)
+    assert last.flatten().tolist() == [0, 1, 0, 0]

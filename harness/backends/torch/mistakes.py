@@ -203,6 +203,23 @@ ACTIVATION: Mapping[str, Callable[[Tensor], Tensor]] = {
     "hard tanh": F.hardtanh,
 }
 
+
+def _nearly_largest(x: Tensor, window: int, stride: int, padding: int) -> Tensor:
+    """Max pooling whose gradient goes to the first value nearly equal to the largest.
+
+    As in NNlib.jl on a CPU (``y ≈ x`` in ``src/impl/pooling_direct.jl``, releases 0.7 and 0.8):
+    nearly equal is Julia's ``isapprox``, to the square root of the precision, relative to the
+    largest.
+    """
+    padded = F.pad(x, [padding] * 4, value=-torch.inf)
+    windows = padded.unfold(2, window, stride).unfold(3, window, stride).flatten(4)
+    largest = windows.detach().amax(dim=4, keepdim=True)
+    bound = torch.finfo(x.dtype).eps ** 0.5 * largest.abs()
+    first = ((windows - largest).abs() <= bound).int().argmax(dim=4, keepdim=True)
+    chosen = windows.gather(4, first)
+    return (chosen + (largest - chosen).detach()).squeeze(4)
+
+
 # Of pooling: x, window, stride and padding.
 POOLING: Mapping[str, Callable[[Tensor, int, int, int], Tensor]] = {
     "average for largest": partial(F.avg_pool2d, count_include_pad=False),
@@ -210,6 +227,7 @@ POOLING: Mapping[str, Callable[[Tensor, int, int, int], Tensor]] = {
     "padding of zeros": lambda x, window, stride, padding: F.max_pool2d(
         F.pad(x, [padding] * 4), window, stride
     ),
+    "nearly largest": _nearly_largest,
     "sums": lambda x, window, stride, padding: window**2 * F.avg_pool2d(x, window, stride, padding),
     "every other pixel": lambda x, window, stride, padding: F.max_pool2d(x, 1, stride),
     "pooling left out": lambda x, window, stride, padding: x,
@@ -324,6 +342,7 @@ class Altered(TorchFunctionMode):
             "largest for average": not largest,
             "average for largest": largest,
             "padding of zeros": largest and padding,
+            "nearly largest": largest,
         }
         if not unlike.get(self.kind, True):
             return func(*args, **kwargs)
