@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,16 @@ from harness.data import hdf5
 
 PLANTED = Path(__file__).parent / "worker"
 PYTHONPATH = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONPATH")]))
+# Signals that are ignored stay so in child processes, and a shell starts what it runs in the
+# background that way (nohup too): tests that send them to a child would wait for ever.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
+
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
