@@ -28,6 +28,10 @@ for number, usual in (
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, usual)
 
+# In a process that pytest-xdist started, the pytest-benchmark of a run would be disabled.
+for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+    del os.environ[name]
+
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -46,13 +50,7 @@ def pytest_report_header() -> list[str]:
 
 def _environment(**more: str) -> dict[str, str]:
     unwanted = ("FORCE_COLOR", "TTY_COMPATIBLE", "BENCH_DATA_DIR", "PYTEST_ADDOPTS")
-    # In a process that pytest-xdist started, pytest-benchmark would write no file.
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in unwanted and not key.startswith("PYTEST_XDIST")
-    }
-    return kept | more
+    return {key: value for key, value in os.environ.items() if key not in unwanted} | more
 
 
 def _runner(*command: str) -> Bench:
