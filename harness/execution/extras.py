@@ -162,7 +162,7 @@ def time_inference(run: CellRun, *, batch_size: int) -> None:
     assert run.result is not None
     if any(latency.batch_size == batch_size for latency in run.result.inference):
         return
-    run.observer.phase_started(run.cell, f"answering {batch_size}")
+    run.observer.phase_started(run.cell, f"inference {batch_size}")
     run.worker.limit_s = run.limits.compile
     first, *later = run.worker.infer("test", batch_size, InferenceBudget())
     latency = Latency(batch_size=batch_size, first_s=first, seconds=tuple(later))

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 
 _REMOVED = (
     # the frameworks and their compilers
-    "ATEN_", "PYTORCH_", "TORCH", "TRITON_", "JAX_", "FLAX_", "XLA_", "TF_", "LIBTPU_", "JULIA_",
+    "ATEN_", "PYTORCH_", "TORCH", "TRITON_", "JAX_", "FLAX_", "XLA_", "LIBTPU_", "JULIA_",
     "KNET_", "PYTHON_JULIA",
+    # TensorFlow's that XLA reads; Terraform's begin with TF_ too
+    "TF_CPP_", "TF_CUDNN_", "TF_ENABLE_", "TF_GPU_", "TF_NUM_", "TF_XLA_",
     # their libraries
     "OMP_", "GOMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_", "GOTO_", "BLIS_", "VECLIB_",
     "NUMEXPR_", "NPY_", "CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_", "LD_PRELOAD", "GLIBC_TUNABLES",
