@@ -60,7 +60,7 @@ class Augmentation(Frozen):
     """How training images are moved; see ``harness.protocol.augmentation``."""
 
     flip: bool = False
-    """Mirror every other image left to right, by lot."""
+    """Mirror every other image left to right, at random."""
     shift: Annotated[int, Field(ge=0)] = 0
     """Up to so many pixels in each direction."""
 

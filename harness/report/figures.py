@@ -317,7 +317,7 @@ def speed(group: Group) -> Figure:
 
 
 def startup(group: Group) -> Figure:
-    """What is paid once, phase by phase; medians over the seeds."""
+    """Start-up cost, phase by phase; medians over the seeds."""
     outcomes = group.finished
     figure = Figure(figsize=(WIDTH, 1.6 + 0.55 * len(outcomes)), layout="constrained")
     axes = figure.subplots()

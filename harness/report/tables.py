@@ -436,7 +436,7 @@ def hyperparameters(run: Run) -> str:
 
 def moves(augmentation: Augmentation) -> str:
     """What happens to training images, in words."""
-    found = ["half of them mirrored left to right, by lot"] if augmentation.flip else []
+    found = ["half of them mirrored left to right, at random"] if augmentation.flip else []
     if augmentation.shift:
         pixels = plural(augmentation.shift, "pixel")
         found.append(f"shifted by up to {pixels} in each direction, black comes in")

@@ -86,7 +86,7 @@ def sentence(target: Target, group: Group) -> str:
 
 def times(run: Run, group: Group, target: Target) -> str:
     """One row a framework: medians over the seeds that reached it."""
-    header = ["Framework", "Time to target, s", "Epochs", "Of it paid once, s", "Seeds"]
+    header = ["Framework", "Time to accuracy, s", "Epochs", "Start-up cost in it, s", "Seeds"]
     rows = []
     for outcome in group.finished:
         found = [(cell, time_to(cell, target)) for cell in outcome.trained.values()]

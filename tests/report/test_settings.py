@@ -61,7 +61,7 @@ def test_every_setting_that_is_not_usual(make_run: MakeRun) -> None:
     assert setting(report, "optimiser") == "AdamW"
     assert setting(report, "weight decay (decoupled, times the rate)") == "0.05"
     assert setting(report, "training images") == (
-        "half of them mirrored left to right, by lot; "
+        "half of them mirrored left to right, at random; "
         "shifted by up to 3 pixels in each direction, black comes in"
     )
     assert setting(report, "weight of a positive in the loss").startswith("balanced: negatives")
