@@ -54,7 +54,7 @@ test: $(STAMP) compiler julia lint types
 # No Julia and no compiler is set up for these.
 check: lint types
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/data tests/protocol tests/models tests/measure tests/results \
-		tests/julia_setup tests/test_config.py tests/test_plan.py tests/test_registry.py
+		tests/julia_setup tests/test_config.py tests/test_plan.py tests/test_plugins.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.backends.registry import BACKENDS
 from harness.measure.clocks import RoundClock
+from harness.plugins import backends
 
 CLOCK = RoundClock()
 
@@ -20,6 +20,6 @@ CLOCK = RoundClock()
 def test_peers(
     row: str, in_turns: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
 ) -> None:
-    seconds = in_turns("peers", row, against=f"{BACKENDS[row].family}, public style")
+    seconds = in_turns("peers", row, against=f"{backends()[row].family.name}, public style")
     CLOCK.load(seconds[row])
     benchmark.pedantic(CLOCK.play_round, rounds=len(seconds[row]), iterations=1)

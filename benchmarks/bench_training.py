@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from harness.execution.runner import Comparison
 from harness.measure.clocks import RoundClock
-from harness.measure.metrics import mean_auroc
 from harness.plan import Cell
 from harness.results.load import auroc_labels
-from harness.runner import Comparison
+from harness.stats.metrics import mean_auroc
 
 CLOCK = RoundClock()
 

@@ -18,10 +18,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.config import Experiment, load_experiment
 from harness.errors import BenchError
-from harness.measure.statistics import exponential, over_rounds
+from harness.execution.runner import Comparison, prepare
 from harness.measure.turns import in_child
 from harness.paths import data_dir
-from harness.runner import Comparison, prepare
+from harness.stats.statistics import exponential, over_rounds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,7 +91,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = [
             n
             for n, spec in comparison.backends.items()
-            if spec.by_default and _rows_script(spec.family).exists()
+            if spec.by_default and _rows_script(spec.family.name).exists()
         ]
         # Nobody else writes for an engine of our own: it has no public style.
         kind = metafunc.function.__name__
@@ -124,7 +124,7 @@ def in_turns(
     model = manifest.experiment.models[0]
 
     def measure(kind: str, row: str, *, against: str) -> dict[str, list[float]]:
-        family = comparison.backends[row].family
+        family = comparison.backends[row].family.name
         if (kind, family) not in _rounds:
             _rounds[kind, family] = in_child(
                 _rows_script(family),

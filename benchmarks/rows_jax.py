@@ -5,6 +5,7 @@ Run as a script, with JSON arguments; prints the seconds of every round, by row,
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -18,12 +19,11 @@ from flax import nnx
 
 from harness.backends.base import Task
 from harness.backends.jax.data import normalize
-from harness.backends.jax.models import NETWORKS
 from harness.backends.jax.train import JaxBackend, SpaceToDepthJaxBackend
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
 from harness.measure.turns import take_turns
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 
@@ -121,7 +121,9 @@ def public(backend: JaxBackend, model: str, batch_size: int) -> Callable[[], obj
         network = PublicDenseNet121(shape[0], classes, nnx.Rngs(0))
     else:
         card = find_model(model)
-        network = NETWORKS[card.module](card, shape, classes, dtype=jnp.dtype("float32"))
+        network = importlib.import_module(f"{card.package}.jax").NETWORK(
+            card, shape, classes, dtype=jnp.dtype("float32")
+        )
     optimizer = nnx.Optimizer(network, optax.sgd(0.01, 0.9), wrt=nnx.Param)
     several = backend.data.task == "multilabel"
     accuracy = nnx.metrics.Accuracy(threshold=0.5 if several else None)

@@ -18,7 +18,7 @@ from harness.backends.julia.installation import environment, find_julia, need_fo
 from harness.backends.julia.train import JuliaBackend, KnetBackend
 from harness.config import Optimizer
 from harness.measure.turns import take_turns
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 

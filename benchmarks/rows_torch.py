@@ -5,6 +5,7 @@ Run as a script, with JSON arguments; prints the seconds of every round, by row,
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -18,12 +19,11 @@ from torchvision_style import DenseNet121
 
 from harness.backends.base import Task
 from harness.backends.torch.data import normalize
-from harness.backends.torch.models import NETWORKS
 from harness.backends.torch.train import CompiledTorchBackend, TorchBackend
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
 from harness.measure.turns import take_turns
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 
@@ -76,7 +76,7 @@ def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], o
         model: nn.Module = DenseNet121(shape[0], classes)
     else:
         card = find_model(task.model)
-        model = NETWORKS[card.module](card, shape, classes)
+        model = importlib.import_module(f"{card.package}.torch").NETWORK(card, shape, classes)
     criterion = nn.CrossEntropyLoss()
     if backend.data.task == "multilabel":
         criterion = nn.BCEWithLogitsLoss()

@@ -17,7 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Training
-from harness.measure.statistics import (
+from harness.plan import Cell
+from harness.results.baseline import MAX_SLOWDOWN, UNSTEADY, Baseline, departure
+from harness.results.records import CellResult, Score
+from harness.results.speed import Speed, ratio, ratio_to_runs
+from harness.stats.statistics import (
     Estimate,
     Ranking,
     centre_of,
@@ -25,10 +29,6 @@ from harness.measure.statistics import (
     mcnemar,
     mean_accuracy,
 )
-from harness.plan import Cell
-from harness.results.baseline import MAX_SLOWDOWN, UNSTEADY, Baseline, departure
-from harness.results.records import CellResult, Score
-from harness.results.speed import Speed, ratio, ratio_to_runs
 
 ROUNDS = (6, 12, 20)
 STARTS = (1, 2, 3, 5)

@@ -17,10 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from harness.backends.registry import FrameworkName
 from harness.cpus import available_cpus as available_cpus
 from harness.errors import BenchError
 from harness.files import first_line, read_bytes
+from harness.plugins import FrameworkName
 
 _MAX_BYTES = 2**20
 """Of an experiment file."""

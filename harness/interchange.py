@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from harness.data.npz_archive import read_arrays
 from harness.errors import BenchError, unknown
 from harness.files import check_regular, first_line
-from harness.models import find_model
-from harness.models.torchvision import CANONICAL_NAME, is_counter
+from harness.models.torchvision_names import CANONICAL_NAME, is_counter
+from harness.plugins import find_model
+from harness.processes import thread_settings
 from harness.protocol.weights import WeightFile, Weights, save_weights
-from harness.worker import thread_settings
 
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",

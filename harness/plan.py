@@ -7,7 +7,7 @@ from itertools import product
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.backends.registry import ALIASES, FrameworkName
+from harness.plugins import FrameworkName, aliases
 
 
 class Cell(BaseModel):
@@ -28,7 +28,7 @@ class Cell(BaseModel):
     @property
     def former_ids(self) -> tuple[str, ...]:
         """What earlier versions, which gave the framework another name, called its files."""
-        formerly = [name for name, present in ALIASES.items() if present == self.framework]
+        formerly = [name for name, present in aliases().items() if present == self.framework]
         return tuple(f"{name}{self.id.removeprefix(self.framework)}" for name in formerly)
 
     def __str__(self) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -91,3 +93,28 @@ def time_limit(seconds: float, expire: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def thread_settings(threads: int) -> dict[str, str]:
+    """Environment of a child process that is to use ``threads`` threads and this harness."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    # A worker imports the harness from wherever this process found it.
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    # An empty entry would stand for the current folder.
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, inherited)])
+    return dict.fromkeys(names, str(threads)) | {"PYTHONPATH": path}
+
+
+# These follow the cause, or stand around it.
+_CONSEQUENCE = re.compile(r"[Ff]ailed to precompile|failed process")
+
+
+def cause(lines: Iterable[str]) -> str:
+    """The line in which a failed program says why; empty where it says nothing.
+
+    Julia and apt mark errors; of several, the first that is not a consequence of another.
+    """
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if line.upper().startswith(("E:", "ERROR"))]
+    causes = [line for line in errors if not _CONSEQUENCE.search(line)]
+    return [*causes, *errors, *said[-1:], ""][0]

@@ -6,17 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.backends import registry
-from harness.backends.registry import BackendSpec
+from harness import plugins
+from harness.backends.spec import BackendSpec
 from harness.data import hdf5
 
-PLANTED = Path(__file__).parent / "worker"
+PLANTED = Path(__file__).parent / "execution"
 PYTHONPATH = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONPATH")]))
 # Signals that are ignored stay so in child processes, and a shell starts what it runs in the
 # background that way (nohup too): tests that send them to a child would wait for ever.
@@ -39,7 +39,7 @@ def pytest_report_header() -> list[str]:
     """Which Julia rows the tests below run, and which they skip and why."""
     lines = []
     for name in ("knet", "julia-reference"):
-        spec = registry.BACKENDS[name]
+        spec = plugins.backends()[name]
         versions = ", ".join(f"{package} {version}" for package, version in spec.versions().items())
         missing = spec.missing()
         lines.append(
@@ -92,14 +92,19 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch) -> dict[str, BackendSpec]:
+def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, BackendSpec]]:
     """The planted backends, by name; the registry knows no others."""
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     monkeypatch.syspath_prepend(PLANTED)
     from planted import SPECS
 
-    monkeypatch.setattr(registry, "BACKENDS", SPECS)
-    return SPECS
+    known = plugins.backends()
+    before = dict(known)
+    known.clear()
+    known.update(SPECS)
+    yield known
+    known.clear()
+    known.update(before)
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +137,7 @@ def ready() -> Callable[..., str]:
     """Those of the frameworks named that can run here, joined by commas; skips without any."""
 
     def choose(*names: str) -> str:
-        found = [name for name in names if registry.BACKENDS[name].missing() is None]
+        found = [name for name in names if plugins.backends()[name].missing() is None]
         if not found:
             pytest.skip(f"none of {', '.join(names)} can run here")
         return ",".join(found)

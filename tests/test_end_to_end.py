@@ -18,7 +18,7 @@ from harness.cli import main
 from harness.cli.run import _settings
 from harness.cli.run import run as run_command
 from harness.config import load_experiment
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.weights import load_weights
 from harness.results.folder import RunFolder
 

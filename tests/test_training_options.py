@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness.backends.registry import BACKENDS
 from harness.cli import main
 from harness.config import Experiment, load_experiment
 from harness.data import hdf5
-from harness.models import find_model
+from harness.plugins import backends, find_model
 from harness.protocol.weights import initial_weights, load_weights, save_weights
 from harness.results.folder import RunFolder
 
 DOCS = Path(__file__).parents[1] / "docs"
 PARAMETERS = find_model("xraynet").parameters((1, 32, 32), 2)
 
-pytestmark = pytest.mark.skipif(BACKENDS["torch"].missing() is not None, reason="needs PyTorch")
+pytestmark = pytest.mark.skipif(backends()["torch"].missing() is not None, reason="needs PyTorch")
 
 
 @pytest.fixture(scope="module")

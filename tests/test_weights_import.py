@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import pickle
@@ -18,7 +19,7 @@ from harness import interchange
 from harness.cli import main
 from harness.errors import BenchError
 from harness.interchange import import_weights
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.transfer import starting_weights
 from harness.protocol.weights import initial_weights, load_weights, read_weights, save_weights
 
@@ -48,10 +49,9 @@ def densenet():
 
 
 def our_network(name, shape, classes, weights):
-    from harness.backends.torch.models import NETWORKS
 
     card = find_model(name)
-    network = NETWORKS[card.module](card, shape, classes).eval()
+    network = importlib.import_module(f"{card.package}.torch").NETWORK(card, shape, classes).eval()
     held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     with torch.no_grad():
         for key, tensor in held.items():

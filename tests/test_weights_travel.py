@@ -12,15 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 from harness.backends.base import Task
-from harness.backends.registry import BACKENDS
 from harness.cli import main
 from harness.config import Training, parse_experiment
 from harness.data import hdf5
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
-from harness.evaluation import Evaluator, largest_difference, prepare
+from harness.execution.evaluation import Evaluator, largest_difference, prepare
 from harness.execution.inputs import Course
-from harness.models import find_model
+from harness.execution.runner import prepare as prepare_run
+from harness.plugins import backends, find_model
 from harness.protocol.weights import (
     Origin,
     digest,
@@ -28,11 +28,12 @@ from harness.protocol.weights import (
     read_weights,
     save_weights,
 )
-from harness.runner import prepare as prepare_run
 
 # torch-compile would compile from cold, for a minute; its layers are those of torch.
 NAMES = [
-    name for name in ("torch", "jax", "knet", "julia-reference") if BACKENDS[name].missing() is None
+    name
+    for name in ("torch", "jax", "knet", "julia-reference")
+    if backends()[name].missing() is None
 ]
 PAIRS = [(trained, judge) for trained in NAMES for judge in NAMES if trained != judge]
 ROUNDING = 1e-5  # of the largest logit, in float32
@@ -101,7 +102,8 @@ def judged(run, folder):
         assert done.exit_code == 0, done.output
     with ExitStack() as stack:
         evaluators = {
-            name: stack.enter_context(Evaluator.start(BACKENDS[name], threads=1)) for name in NAMES
+            name: stack.enter_context(Evaluator.start(backends()[name], threads=1))
+            for name in NAMES
         }
         for name, evaluator in evaluators.items():
             files["digit-bits", name] = file = folder / f"{name}-bits.h5"

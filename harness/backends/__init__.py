@@ -1,1 +1,1 @@
-"""One folder a framework; only that folder imports it. ``registry`` tells what there is."""
+"""One folder a framework; only that folder imports it. ``harness.plugins`` tells what there is."""

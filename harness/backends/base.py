@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ class Task:
 
     model: str
     """Name of a model card."""
+    network: str = ""
+    """Where the backend's network is (``BackendSpec.find_network``); the worker fills it in."""
     dataset: Path
     """HDF5 file of schema version 1."""
     optimizer: Optimizer
@@ -46,6 +49,11 @@ class Task:
     device: Literal["cpu", "gpu"] = "cpu"
     positive_weights: tuple[float, ...] = ()
     """Multi-label tasks: what the positives of each label count; none means 1."""
+
+
+def load_network(task: Task) -> Any:
+    """``NETWORK`` of the module that ``task`` names: the network in the form of its framework."""
+    return importlib.import_module(task.network).NETWORK
 
 
 class Backend(ABC):

@@ -12,7 +12,7 @@ from harness.cli.run import _LIST
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.compare import Against, Compared
+    from harness.analysis.compare import Against, Compared
 
 
 @click.command(
@@ -47,7 +47,7 @@ def compare(
 
     from rich.text import Text
 
-    from harness.compare import compare as compare_runs
+    from harness.analysis.compare import compare as compare_runs
     from harness.console import terminal
 
     compared = compare_runs([base, *others], rows=rows or (), raw=raw)
@@ -95,7 +95,7 @@ def _heading(compared: Compared) -> str:
 
 
 def _named(compared: Compared) -> list[tuple[str, str]]:
-    from harness.compare import letter
+    from harness.analysis.compare import letter
 
     return [
         (letter(place), f"{run.folder.path} ({run.manifest.created})")
@@ -105,7 +105,7 @@ def _named(compared: Compared) -> list[tuple[str, str]]:
 
 def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
     """Header and rows, the last of which is the mean where there are several."""
-    from harness.compare import judge, letter
+    from harness.analysis.compare import judge, letter
     from harness.report.text import percent_places, ratio, speed
 
     with_auroc = any(each.auroc for row in compared.rows for each in row.against)
@@ -160,7 +160,7 @@ def _auroc(against: Against) -> str:
 
 def _plain(compared: Compared) -> dict[str, Any]:
     """As JSON data; what is not known is null."""
-    from harness.compare import letter
+    from harness.analysis.compare import letter
 
     def known(values: Sequence[float] | None) -> dict[str, float | None] | None:
         import math

@@ -12,7 +12,7 @@ import click
 
 from harness import paths
 from harness.console import terminal
-from harness.data import sources
+from harness.data import importers
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: P
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(sources.importable()),
+    type=click.Choice(importers.importable()),
     help="What PATH is (default: recognised by the names in it).",
 )
 @click.option(
@@ -338,8 +338,8 @@ def import_(
     data set is invalid (`bench data validate`), and no file was written.
     """
     from harness.data.hdf5 import open_dataset
+    from harness.data.importers.base import ImportOptions
     from harness.data.importing import InvalidDatasetError, import_path
-    from harness.data.sources._base import ImportOptions
     from harness.data.split import Fractions
 
     out = out or data_dir / f"{name}.h5"

@@ -19,24 +19,25 @@ def doctor(frameworks: list[str] | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.backends.loading import need_to_load
-    from harness.backends.registry import BACKENDS, Need, find_backend
+    from harness.backends.spec import MissingRequirement
+    from harness.execution.loading import requirement_to_load
+    from harness.plugins import backends, find_backend
 
-    specs = [find_backend(name) for name in frameworks] if frameworks else list(BACKENDS.values())
+    specs = [find_backend(name) for name in frameworks or ()] or list(backends().values())
     table = Table(box=None, pad_edge=False)
     for heading in ("framework", "ready", "versions", "where", "why not", "to fix"):
         table.add_column(heading, overflow="fold")
     needs = []
-    loaded: dict[str, Need | None] = {}  # variants of one framework load the same
+    loaded: dict[str, MissingRequirement | None] = {}  # variants of one framework load the same
     for spec in specs:
-        need = spec.need()
+        need = spec.missing_requirement()
         if need is None:
             if spec.install not in loaded:
                 terminal.note(f"loading {spec.name} ...")
-                loaded[spec.install] = need_to_load(spec)
+                loaded[spec.install] = requirement_to_load(spec)
             need = loaded[spec.install]
         versions = ", ".join(f"{name} {version}" for name, version in spec.versions().items())
-        why, mend = (need.why, need.mend) if need else ("", "")
+        why, mend = (need.why, need.fix) if need else ("", "")
         cells = [versions, spec.location(), why, mend]
         table.add_row(spec.name, "no" if need else "yes", *map(escape, cells))
         needs.append(need)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from harness.evaluation import Request, Score
+    from harness.execution.evaluation import Request, Score
 
 
 @click.command(epilog="Weights out of a run: `bench weights export --help`.")
@@ -44,7 +44,7 @@ def evaluate(
     from harness import paths
     from harness.console import terminal
     from harness.errors import BenchError, WorkerError
-    from harness.evaluation import check_out, prepare, scores, write_logits
+    from harness.execution.evaluation import check_out, prepare, scores, write_logits
 
     if out is not None:
         if out.exists() and weights.exists() and out.samefile(weights):
@@ -70,7 +70,7 @@ def _tables(request: Request, found: list[Score]) -> Iterator[Table]:
     """One row a framework; then the AUROC of each label, where there are several."""
     from rich.markup import escape
 
-    from harness.evaluation import largest_difference
+    from harness.execution.evaluation import largest_difference
 
     several, areas = len(found) > 1, found[0].evaluation.auroc
     headings = ["framework", "model", "loss", "correct", "accuracy"]

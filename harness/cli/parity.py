@@ -87,7 +87,6 @@ def parity(
     those of its first seed; parity.json is written into its folder, and its report anew.
     """
     from harness import paths
-    from harness.backends.registry import BACKENDS, choose_backends
     from harness.config import parse_experiment
     from harness.console import terminal
     from harness.errors import BenchError
@@ -95,10 +94,11 @@ def parity(
     from harness.parity.deviations import REFERENCE
     from harness.parity.proof import prove
     from harness.parity.trace import make_plan
+    from harness.plugins import backends, choose_backends
 
     if steps < 1:
         raise BenchError(f"--steps is {steps}: at least one is needed")
-    if (reason := BACKENDS[REFERENCE].missing()) is not None:
+    if (reason := backends()[REFERENCE].missing()) is not None:
         raise BenchError(f"'{REFERENCE}' is what all are held against, and it {reason}")
     if run is not None:
         _of_the_run(context, run, frameworks or [], steps, each)
@@ -131,10 +131,10 @@ def parity(
 def _of_the_run(
     context: click.Context, run: Path, frameworks: list[str], steps: int, each: bool
 ) -> None:
-    from harness.backends.registry import choose_backends
     from harness.console import terminal
     from harness.errors import BenchError
     from harness.parity.certificate import asked, certify, write_certificate
+    from harness.plugins import choose_backends
     from harness.report.render import render
     from harness.results.folder import RunFolder
 

@@ -16,9 +16,9 @@ from rich.progress import (
 )
 
 from harness.console import terminal
-from harness.measure.metrics import mean_auroc
 from harness.plan import Cell
 from harness.results.records import CellResult, Epoch, Score
+from harness.stats.metrics import mean_auroc
 
 
 def summary(result: CellResult) -> str:

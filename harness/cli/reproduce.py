@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.reproduce import CellReproduction, Closeness
+    from harness.analysis.reproduce import CellReproduction, Closeness
 
 
 @click.command(
@@ -31,7 +31,7 @@ def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: 
     """
     from harness.cli.stopping import reporting_early
     from harness.errors import BenchError
-    from harness.suite import default_run_folder
+    from harness.execution.suite import default_run_folder
 
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
@@ -44,13 +44,13 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
     from rich.text import Text
 
     from harness import paths
+    from harness.analysis.reproduce import experiment_of, hold, write
     from harness.cli.progress import observer_for_terminal
     from harness.console import terminal
+    from harness.execution.runner import prepare
+    from harness.execution.suite import run_suite
     from harness.report.render import render
-    from harness.reproduce import experiment_of, hold, write
     from harness.results.folder import RunFolder
-    from harness.runner import prepare
-    from harness.suite import run_suite
 
     original, data = RunFolder.open(directory), paths.data_dir(data_dir)
     experiment = experiment_of(original, data)
@@ -82,8 +82,8 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
 
 def _line(found: CellReproduction) -> str:
     """The verdict on one cell."""
-    from harness.measure.statistics import Estimate
     from harness.report.text import ratio
+    from harness.stats.statistics import Estimate
 
     word = "NOT reproduced" if found.reasons else "reproduced"
     said = list(found.reasons)

@@ -125,7 +125,7 @@ def run(
     """Train the same networks, from the same numbers, in several frameworks; write a report."""
     from harness.cli.stopping import reporting_early
     from harness.config import load_experiment
-    from harness.suite import default_run_folder
+    from harness.execution.suite import default_run_folder
 
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
@@ -138,10 +138,10 @@ def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool)
     from harness import paths
     from harness.cli.progress import observer_for_terminal
     from harness.console import terminal
+    from harness.execution.runner import prepare
+    from harness.execution.suite import run_suite
     from harness.report.render import render
     from harness.report.terminal import headline_table
-    from harness.runner import prepare
-    from harness.suite import run_suite
 
     comparison = prepare(experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume)
     for name, reason in comparison.folder.manifest.skipped.items():

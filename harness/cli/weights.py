@@ -26,7 +26,7 @@ def export(run: Path, cell: str, out: Path | None, force: bool) -> None:
 
     A cell is called as its files are: bench weights export runs/mine torch-lenet5-digits-s0
     """
-    from harness.evaluation import check_out, export_weights
+    from harness.execution.evaluation import check_out, export_weights
     from harness.results.folder import RunFolder
 
     out = out or Path(f"{cell}.weights.h5")
@@ -51,7 +51,7 @@ def import_(source: Path, model: str, out: Path | None, force: bool) -> None:
     starts from the result with: bench run --initial-weights RESULT
     """
     from harness.console import terminal
-    from harness.evaluation import check_out
+    from harness.execution.evaluation import check_out
     from harness.interchange import import_weights
 
     out = out or Path(f"{source.stem}.weights.h5")

@@ -12,11 +12,11 @@ import zlib
 from pathlib import Path
 
 from harness.console import terminal
-from harness.data import sources
+from harness.data import importers
 from harness.data.cards import Card, CardFile, find_card
 from harness.data.hdf5 import file_sha256
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import assemble, import_path, store
-from harness.data.sources._base import ImportOptions
 from harness.errors import BenchError
 from harness.files import write_atomically
 
@@ -41,7 +41,7 @@ def local_files(card: Card, data_dir: Path) -> Path | None:
 
 def can_export(card: Card, data_dir: Path) -> bool:
     """Whether ``card`` can be exported without a network."""
-    return card.kind in sources.EMBEDDED or local_files(card, data_dir) is not None
+    return importers.is_embedded(card.kind) or local_files(card, data_dir) is not None
 
 
 def downloads(card: Card, data_dir: Path) -> Path:
@@ -56,7 +56,7 @@ def export(name: str, data_dir: Path) -> Path:
     them is not what its card says.
     """
     card = find_card(name)
-    if card.kind in sources.EMBEDDED:
+    if importers.is_embedded(card.kind):
         return _export(card, Path(), data_dir)
     folder = local_files(card, data_dir)
     if folder is None:
@@ -228,7 +228,7 @@ def _check(path: Path, file: CardFile) -> None:
 
 def _export(card: Card, folder: Path, data_dir: Path) -> Path:
     path = folder / card.files[0].name if len(card.files) == 1 else folder
-    raw = sources.get(card.kind).load(path, ImportOptions(classes=card.classes))
+    raw = importers.get(card.kind).load(path, ImportOptions(classes=card.classes))
     by_name = {file.name.removesuffix(".gz"): file.name for file in card.files}
     source = [
         _with(entry, _origin(card, folder, by_name[entry["file"]])) if by_name else entry

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.data import sources
+from harness.data import importers
 from harness.data.hdf5 import ImageDataset, name_fault, write
-from harness.data.sources._base import ImportOptions, RawDataset
+from harness.data.importers.base import ImportOptions, RawDataset
 from harness.data.split import Fractions, complete
 from harness.data.summary import printable
 from harness.data.validation import Problem, examine
@@ -102,7 +102,7 @@ def import_path(
     """
     if fault := name_fault(name):
         raise BenchError(fault)
-    source = sources.recognise(path) if format is None else sources.get(format)
+    source = importers.recognise(path) if format is None else importers.get(format)
     if not path.exists():
         raise BenchError(f"{path}: no such file or folder")
     options = options or ImportOptions()
@@ -127,7 +127,7 @@ def import_path(
         raise BenchError(f"{where}: cannot be read: {error.strerror or error}") from error
 
 
-def _load(source: sources.Source, path: Path, options: ImportOptions) -> RawDataset:
+def _load(source: importers.Importer, path: Path, options: ImportOptions) -> RawDataset:
     """What a source reads; warnings of the libraries become part of its summary."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

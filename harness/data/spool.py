@@ -30,8 +30,8 @@ import numpy.typing as npt
 
 from harness.cpus import available_cpus
 from harness.data.hdf5 import UInt8Array
+from harness.data.importers.images import BrokenImageError
 from harness.data.progress import bar
-from harness.data.sources._images import BrokenImageError
 from harness.errors import BenchError
 
 _RECORD = np.dtype([("sha256", "u1", 32), ("length", "<i8"), ("changed", "<i8"), ("done", "u1")])

@@ -13,23 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.base import Task
-from harness.backends.registry import BackendSpec
+from harness.backends.spec import BackendSpec
 from harness.config import Training
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeoutError
 from harness.execution.caches import compile_cache
 from harness.execution.inputs import Course
 from harness.execution.observer import Observer
+from harness.execution.worker import Worker
 from harness.measure.conditions import Conditions, is_disturbed, watching
-from harness.measure.metrics import evaluate
-from harness.measure.peak import Gauge
+from harness.measure.probe import Gauge
 from harness.measure.warmup import WarmUp, until_steady
 from harness.plan import Cell
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Origin, digest, read_weights, save_weights
 from harness.results.folder import CellArrays, RunFolder
 from harness.results.records import CellResult, Epoch, Extra, Identity, Phases, Round, Score
-from harness.worker import Worker
+from harness.stats.metrics import evaluate
 
 PASS_LIMIT_FACTOR = 10.0
 """A pass over a split may take so many times what the slowest before it suggests,"""

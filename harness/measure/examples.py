@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from harness.measure.metrics import binary
+from harness.stats.metrics import binary
 
 EACH = 2
 """Of positives scored highest, of negatives scored highest, of positives scored lowest."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.measure.variables import for_worker
-from harness.worker import thread_settings
+from harness.processes import thread_settings
 
 T = TypeVar("T")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 Initializer = Literal["glorot_uniform", "he_uniform", "zeros", "ones"]
@@ -57,8 +59,10 @@ class ModelCard:
     name: str
     title: str
     reference: str
-    module: str
-    """File under each backend's ``models`` folder."""
+    package: str
+    """Import path of the package that holds the card and its twins, one module a framework."""
+    order: int = 100
+    """Position in lists; models of equal position by name."""
     activation: Literal["tanh", "relu"] = "relu"
     pooling: Literal["average", "max"] = "max"
     stem: str = "conv1"
@@ -67,6 +71,19 @@ class ModelCard:
     """The layer whose outputs are the logits."""
     describe: Callable[[tuple[int, int, int], int], tuple[tuple[Parameter, ...], tuple[Layer, ...]]]
     """(image shape (C, H, W), number of classes) -> parameters and layers."""
+
+    @property
+    def architecture(self) -> str:
+        """What cards have in common that share their twins: the last part of their package."""
+        return self.package.rpartition(".")[2]
+
+    @property
+    def folder(self) -> Path:
+        """Where the package lies."""
+        spec = find_spec(self.package)
+        if spec is None or spec.origin is None:
+            raise ValueError(f"model {self.name}: there is no package {self.package}")
+        return Path(spec.origin).parent
 
     def parameters(self, image_shape: tuple[int, int, int], classes: int) -> tuple[Parameter, ...]:
         """In the order of the forward pass.

@@ -12,20 +12,14 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from harness import __version__
-from harness.backends.registry import (
-    BACKENDS,
-    BackendSpec,
-    FrameworkName,
-    canonical,
-    find_backend,
-)
+from harness.backends.spec import BackendSpec
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError, WorkerError
 from harness.execution.inputs import first_weights
-from harness.models import find_model
 from harness.parity.deviations import TOLERANCE, Deviation, compare
 from harness.parity.proof import Proof, Status, prove
 from harness.parity.trace import Plan, make_plan, started
+from harness.plugins import FrameworkName, backends, canonical, find_backend, find_model
 from harness.protocol.positives import balancing_weights
 from harness.results.folder import DatasetEntry, RunFolder, write_atomically
 from harness.results.records import Record
@@ -107,7 +101,7 @@ def certify(
     for model in experiment.models:
         for name, entry in folder.manifest.datasets.items():
             plan = _plan(folder, model, entry, steps)
-            exact = [spec for spec in specs if not spec.reduced]
+            exact = [spec for spec in specs if not spec.lower_precision]
             proof = prove(exact, plan, PRECISION, status)
             proofs.append(proof)
             sections.append(_section(folder, name, specs, proof, status))
@@ -215,7 +209,7 @@ def _held(spec: BackendSpec, proof: Proof, precision: str, status: Status) -> He
         arrays=arrays,
         diagnosis=next((str(d) for d in proof.diagnoses if d.framework == name), None),
         failure=failure,
-        reduced=spec.reduced or None,
+        reduced=spec.lower_precision or None,
         single_losses=losses,
         double_losses=tuple(trace.losses.tolist()) if trace else (),
     )
@@ -261,7 +255,7 @@ def asked(folder: RunFolder, names: Sequence[str]) -> list[str]:
             f"the run in {folder.path} trained no {missing[0]}: choose from {', '.join(trained)}"
         )
     check_certified([find_backend(name) for name in names])
-    return [name for name in names or trained if name in BACKENDS and BACKENDS[name].certified]
+    return [name for name in names or trained if name in backends() and backends()[name].certified]
 
 
 def check_certified(specs: Sequence[BackendSpec]) -> None:

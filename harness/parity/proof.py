@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
-from harness.backends.registry import BACKENDS, BackendSpec
+from harness.backends.spec import BackendSpec
 from harness.errors import BenchError, WorkerError
 from harness.parity.deviations import REFERENCE, Verdict, judge
 from harness.parity.diagnosis import FACTORY, Diagnosis, Reference, diagnose, evidence
 from harness.parity.mistakes import MistakenTask
 from harness.parity.trace import Plan, Remote, Trace, started, trace
+from harness.plugins import backends
 
 Status = Callable[[str], AbstractContextManager[object]]
 """Shows a person what is being computed, while the context lasts."""
@@ -44,7 +45,7 @@ def prove(specs: Sequence[BackendSpec], plan: Plan, precision: str, status: Stat
     """
     try:
         with status(f"{plan.model}: {REFERENCE} in float64"):
-            reference = trace(BACKENDS[REFERENCE], plan, "float64")
+            reference = trace(backends()[REFERENCE], plan, "float64")
     except WorkerError as error:
         raise BenchError(f"'{REFERENCE}', which all are held against, failed: {error}") from error
     proof = Proof(plan=plan, precision=precision, reference=reference)
@@ -69,7 +70,7 @@ def _name(proof: Proof, status: Status) -> None:
     wrong = [verdict for verdict in proof.verdicts if verdict.beyond]
     if not wrong:
         return
-    with started(replace(BACKENDS[REFERENCE], factory=FACTORY), proof.plan.threads) as worker:
+    with started(replace(backends()[REFERENCE], factory=FACTORY), proof.plan.threads) as worker:
         remote = Remote(worker)
 
         def build(task: MistakenTask) -> Reference:

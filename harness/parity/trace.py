@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.base import Task
-from harness.backends.registry import BackendSpec
+from harness.backends.spec import BackendSpec
 from harness.config import Optimizer, available_cpus
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.errors import BenchError
-from harness.models import find_model
+from harness.execution.worker import Worker
+from harness.plugins import find_model
 from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order, steps_per_epoch
 from harness.protocol.random import stream
 from harness.protocol.weights import Weights, initial_weights
-from harness.worker import Worker
 
 CHECKPOINTS = (1, 2, 3, 10, 100)
 """Steps after which parameters and running statistics are compared. Each is trained from the start

@@ -7,9 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measure import metrics, statistics
-from harness.measure.statistics import CONFIDENCE
-from harness.report.comparison import Group, Outcome, Trained
+from harness.analysis.comparison import Group, Outcome, Trained
 from harness.report.text import (
     NOTHING,
     escape,
@@ -19,6 +17,8 @@ from harness.report.text import (
     plural,
     table,
 )
+from harness.stats import metrics, statistics
+from harness.stats.statistics import CONFIDENCE
 
 INTERVAL = f"{100 * CONFIDENCE:.0f} %"
 

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from harness.analysis.comparison import title_of
 from harness.parity.certificate import Certificate, Held, Section, Worst
-from harness.report.comparison import title_of
 from harness.report.figures import COLORS, DASHES, STYLE, WIDTH
 from harness.report.text import NOTHING, escape, join, table
 

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from harness.analysis.comparison import Group, Outcome, Run, speed_estimate
 from harness.config import Training
-from harness.measure.statistics import Estimate
-from harness.report.comparison import Group, Outcome, Run, speed_estimate
 from harness.report.text import NOTHING, escape, number, percent, speed, table
 from harness.results.records import MachinePeak
+from harness.stats.statistics import Estimate
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from harness.report.comparison import Group, Outcome
+from harness.analysis.comparison import Group, Outcome
 from harness.report.labels import is_synthetic
 from harness.report.text import capitalised, escape, join, number, plural, table
 from harness.results.folder import CellArrays

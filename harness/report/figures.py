@@ -17,8 +17,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from harness.analysis.comparison import Group, Outcome, Run, Trained
 from harness.report import answers, closeness, examples, inference, pictures, target
-from harness.report.comparison import Group, Outcome, Run, Trained
 from harness.report.labels import name_of
 from harness.report.text import number
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.backends.registry import BACKENDS
-from harness.measure import metrics
+from harness.analysis.comparison import Closeness, Group, Run, title_of, took_turns
 from harness.measure.variables import decisive
+from harness.plugins import backends
 from harness.report import noise
-from harness.report.comparison import Closeness, Group, Run, title_of, took_turns
 from harness.report.text import capitalised, code, escape, join, number, plural, shorten
 from harness.results.records import Identity
+from harness.stats import metrics
 
 ITEMS = {
     "data": "data",
@@ -199,8 +199,8 @@ def _far_apart(run: Run, group: Group) -> Iterator[str]:
     reference = group.reference
     drifted: dict[str, list[Closeness]] = {}
     for close in group.closeness():
-        spec = BACKENDS.get(close.framework)
-        if spec is not None and spec.reduced:
+        spec = backends().get(close.framework)
+        if spec is not None and spec.lower_precision:
             continue  # another arithmetic, which the note on that row says
         where = f"{escape(title_of(close.framework))}, {escape(group.title)}, seed {close.seed}"
         if close.steps and math.isnan(close.largest_difference):

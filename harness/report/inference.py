@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from harness.report.comparison import Group, Outcome
+from harness.analysis.comparison import Group, Outcome
 from harness.report.text import NOTHING, escape, number, table
 from harness.results.records import Latency
 

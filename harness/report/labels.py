@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from harness.analysis.comparison import Group, Outcome, Trained
 from harness.config import Training
-from harness.measure.statistics import CONFIDENCE, MINIMUM_POSITIVES, Estimate, group_support
-from harness.report.comparison import Group, Outcome, Trained
 from harness.report.published import Study, studies
 from harness.report.text import (
     NOTHING,
@@ -24,6 +23,7 @@ from harness.report.text import (
     table,
 )
 from harness.results.folder import DatasetEntry
+from harness.stats.statistics import CONFIDENCE, MINIMUM_POSITIVES, Estimate, group_support
 
 INTERVAL = f"{100 * CONFIDENCE:.0f} %"
 UNDEFINED = "undefined"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from harness.measure import noise
+from harness.analysis.comparison import Group, Outcome, Run, Trained
 from harness.measure.conditions import Conditions, mean_other_load
-from harness.report.comparison import Group, Outcome, Run, Trained
 from harness.report.text import escape, join, number, plural
+from harness.stats import noise
 
 OTHER_LOAD = 0.1
 """Processors kept busy by something else, of each that the run uses, that a reader must know of."""

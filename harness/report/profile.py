@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.analysis.comparison import Group, Outcome
 from harness.measure.operations import OPERATIONS, Operation
-from harness.report.comparison import Group, Outcome
 from harness.report.text import NOTHING, escape, join, percent, table
 
 MEANT = 0.10

@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness import __version__
-from harness.backends.registry import BACKENDS, BackendSpec
+from harness.analysis.comparison import SIGNIFICANCE, Group, Run
+from harness.backends.spec import BackendSpec
 from harness.errors import BenchError
-from harness.measure.statistics import CONFIDENCE, MINIMUM_POSITIVES
 from harness.parity.certificate import Certificate, read_certificate
+from harness.plugins import backends
 from harness.report import (
     answers,
     certificate,
@@ -29,12 +30,11 @@ from harness.report import (
     text,
     verdict,
 )
-from harness.report.comparison import SIGNIFICANCE, Group, Run, title_of
-from harness.report.families import FAMILIES, NOTES
 from harness.report.identity import TOLERANCE, findings
 from harness.results.folder import RunFolder, write_atomically
 from harness.results.load import cells_frame, to_csv
 from harness.results.speed import BUSY, MINIMUM_ROUNDS
+from harness.stats.statistics import CONFIDENCE, MINIMUM_POSITIVES
 
 FIGURES = {
     "curves": "Training loss by step and validation {score} by epoch",
@@ -170,9 +170,9 @@ def _confused(group: Group) -> str:
 def _notes(run: Run) -> list[str]:
     """What a reader must know of a row to take it for what it is."""
     return [
-        f"{text.escape(title_of(name))} {NOTES[name]}"
+        f"{text.escape(spec.title)} {spec.note}"
         for name in run.manifest.experiment.frameworks
-        if name in NOTES
+        if (spec := backends().get(name)) is not None and spec.note
     ]
 
 
@@ -180,41 +180,38 @@ def _import_notes(run: Run) -> list[str]:
     """What importing is for families where it is more than that."""
     return [
         f"For {text.escape(text.join([spec.title for spec in specs]))}, "
-        f"{FAMILIES[family].import_note}"
+        f"{specs[0].family.import_note}"
         for family, specs in _families(run).items()
-        if FAMILIES[family].import_note
+        if specs[0].family.import_note
     ]
 
 
 def _families(run: Run) -> dict[str, list[BackendSpec]]:
-    """The rows of the run by family, those that this version knows."""
+    """The variants of the run by family, those that are installed."""
     found: dict[str, list[BackendSpec]] = {}
     for name in run.manifest.experiment.frameworks:
-        spec = BACKENDS.get(name)
-        if spec is not None and spec.family in FAMILIES:
-            found.setdefault(spec.family, []).append(spec)
+        spec = backends().get(name)
+        if spec is not None:
+            found.setdefault(spec.family.name, []).append(spec)
     return found
 
 
 def _code(run: Run) -> dict[str, Any]:
     """The families of the run, with what each one's files hold."""
     families = _families(run)
-    modules: dict[str, list[str]] = {}
-    for group in run.groups:
-        if group.card is not None and group.card.title not in modules.get(group.card.module, []):
-            modules.setdefault(group.card.module, []).append(group.card.title)
-    parts = sources.parts(families, {module: text.join(names) for module, names in modules.items()})
+    cards = list({group.card.name: group.card for group in run.groups if group.card}.values())
+    parts = sources.parts([specs[0] for specs in families.values()], cards)
     shown = [family for family in families if any(family in part.sources for part in parts)]
-    rows = {spec.name: spec for family in shown for spec in families[family]}
+    specs = {spec.name: spec for family in shown for spec in families[family]}
     return {
         "parts": parts,
-        "extras": sources.extras(rows, modules),
-        "families": {family: _column(family, families[family]) for family in shown},
-        "notes": [FAMILIES[family].idiom_note for family in shown],
+        "extras": sources.extras(specs, cards),
+        "families": {family: _column(families[family]) for family in shown},
+        "notes": [families[family][0].family.style_note for family in shown],
     }
 
 
-def _column(family: str, specs: list[BackendSpec]) -> str:
+def _column(specs: list[BackendSpec]) -> str:
     """What stands over the code of a family."""
-    idiom, titles = FAMILIES[family].idiom, text.join([spec.title for spec in specs])
+    idiom, titles = specs[0].family.style, text.join([spec.title for spec in specs])
     return f"{idiom}: {titles}" if idiom else titles

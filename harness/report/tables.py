@@ -7,14 +7,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.backends.registry import BACKENDS, canonical, role_of
+from harness.analysis.comparison import Group, Outcome, Run, doubt, paired_speed, title_of
 from harness.config import Augmentation
 from harness.data.cards import load_cards
-from harness.measure.statistics import CONFIDENCE
 from harness.models.card import Layer, Parameter
+from harness.plugins import backends, canonical, role_of
 from harness.report import labels
-from harness.report.comparison import Group, Outcome, Run, doubt, paired_speed, title_of
-from harness.report.families import FAMILIES
 from harness.report.identity import ITEMS, Check, checks
 from harness.report.sources import Part, whole
 from harness.report.text import (
@@ -37,6 +35,7 @@ from harness.report.text import (
 )
 from harness.results.folder import DatasetEntry
 from harness.results.records import Phases
+from harness.stats.statistics import CONFIDENCE
 
 INTERVAL = f"{100 * CONFIDENCE:.0f} %"
 DIGEST = 12
@@ -124,7 +123,7 @@ def tuned(run: Run, group: Group) -> str:
         rows.append(
             [
                 _name(outcome),
-                escape(BACKENDS[outcome.framework].deviation),
+                escape(backends()[outcome.framework].deviation),
                 *_scores(group, outcome),
                 _pace(outcome),
                 ratio_cell(outcome, group.base_of(outcome), comparisons=len(own)),
@@ -165,7 +164,7 @@ def bounds(run: Run, group: Group) -> str:
     rows = [
         [
             _name(outcome),
-            escape(BACKENDS[outcome.framework].deviation),
+            escape(backends()[outcome.framework].deviation),
             *_scores(group, outcome),
             _pace(outcome),
             ratio_cell(outcome, reference, comparisons=len(own)),
@@ -188,7 +187,7 @@ def idioms(run: Run, group: Group) -> str:
     rows = [
         [
             _name(outcome),
-            escape(BACKENDS[outcome.framework].deviation),
+            escape(backends()[outcome.framework].deviation),
             *_scores(group, outcome),
             number(outcome.speed.value) + (f" ({outcome.doubt})" if outcome.doubt else ""),
         ]
@@ -202,7 +201,7 @@ def idioms(run: Run, group: Group) -> str:
 
 def uncertified(run: Run) -> list[str]:
     """Variants of the run that follow a protocol of their own, and the reason."""
-    specs = [BACKENDS[name] for name in run.manifest.experiment.frameworks if name in BACKENDS]
+    specs = [backends()[name] for name in run.manifest.experiment.frameworks if name in backends()]
     return [
         f"{escape(spec.title)} ({escape(spec.deviation)})" for spec in specs if not spec.certified
     ]
@@ -339,8 +338,8 @@ def frameworks(run: Run) -> str:
     facts = _facts(run)
     found = []
     for name in run.manifest.experiment.frameworks:
-        spec = BACKENDS.get(canonical(name))
-        family = FAMILIES.get(spec.family) if spec else None
+        spec = backends().get(canonical(name))
+        family = spec.family if spec else None
         ran_on = [
             f"{fact} {' and '.join(facts[fact][name])}"
             for fact in (family.versions if family else ())

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from harness.report.comparison import Group, Run, Trained
+from harness.analysis.comparison import Group, Run, Trained
 from harness.report.labels import name_of
 from harness.report.text import NOTHING, escape, number, percent, table
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.report.comparison import Group, Outcome
+    from harness.analysis.comparison import Group, Outcome
 
 
 def headline_table(folder: RunFolder) -> Renderables:
@@ -30,7 +30,7 @@ def headline_table(folder: RunFolder) -> Renderables:
     from rich.console import Group as Renderables
     from rich.text import Text
 
-    from harness.report.comparison import Run, title_of
+    from harness.analysis.comparison import Run, title_of
     from harness.report.tables import ratio_cell, unfinished_reason
     from harness.report.text import shorten
 

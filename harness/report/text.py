@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from harness.measure.statistics import Estimate
+from harness.stats.statistics import Estimate
 
 NOTHING = "—"
 """Stands in a table where there is no number."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.measure.statistics import CONFIDENCE, Estimate
-from harness.report import labels
-from harness.report.comparison import (
+from harness.analysis.comparison import (
     SIGNIFICANCE,
     Group,
     Outcome,
@@ -15,6 +13,7 @@ from harness.report.comparison import (
     paired_speed,
     paired_starts,
 )
+from harness.report import labels
 from harness.report.identity import checks
 from harness.report.text import (
     auroc_interval,
@@ -31,6 +30,7 @@ from harness.report.text import (
     ratio_parts,
 )
 from harness.results.speed import MINIMUM_ROUNDS
+from harness.stats.statistics import CONFIDENCE, Estimate
 
 MOST_NAMED = 4
 """Pairs that a sentence names; a table has them all."""

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, model_validator
 from scipy import stats
 
-from harness.backends.registry import FrameworkName
 from harness.config import Training
 from harness.errors import BenchError
 from harness.files import read_bytes
-from harness.measure.metrics import binary, mean_auroc
-from harness.measure.statistics import Ranking, proportion
+from harness.plugins import FrameworkName
 from harness.results.folder import CellArrays, RunFolder, why, write_atomically
 from harness.results.records import (
     AtLeastOne,
@@ -38,6 +36,8 @@ from harness.results.speed import (
     ratio_to_runs,
     speed_of,
 )
+from harness.stats.metrics import binary, mean_auroc
+from harness.stats.statistics import Ranking, proportion
 
 CONFIDENCE = 0.999
 """Of each bound: about one false alarm in a thousand checks for either side."""

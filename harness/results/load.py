@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.measure.metrics import mean_auroc
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, RunFolder
 from harness.results.records import CellResult
 from harness.results.speed import counted
+from harness.stats.metrics import mean_auroc
 
 MIB = 2**20
 CELL_COLUMNS = {

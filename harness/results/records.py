@@ -119,7 +119,7 @@ class Score(Record):
     accuracy: Share
     loss: float
     auroc: tuple[Share | None, ...] = ()
-    """See ``harness.measure.metrics.Evaluation``; of every label, or of two classes."""
+    """See ``harness.stats.metrics.Evaluation``; of every label, or of two classes."""
     seconds: Positive
 
     @model_validator(mode="after")

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.measure.conditions import mean_other_load
-from harness.measure.statistics import (
+from harness.results.records import CellResult, Epoch, Round
+from harness.stats.statistics import (
     AUTOCORRELATION,
     MEDIAN_ERROR,
     Centre,
     Estimate,
     exponential,
 )
-from harness.results.records import CellResult, Epoch, Round
 
 MINIMUM_ROUNDS = 6
 """With fewer, a spread says too little to judge by."""

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from harness.backends.base import Task
-from harness.backends.registry import BACKENDS
 from harness.config import Optimizer, available_cpus
 from harness.data import hdf5
+from harness.execution.worker import Worker
 from harness.measure.operations import OPERATIONS
-from harness.models import find_model
+from harness.plugins import backends, find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
-from harness.worker import Worker
 
 PROFILED = ["torch", "torch-compile", "jax", "jax-scan", "knet", "julia-reference"]
 
@@ -25,7 +24,7 @@ PROFILED = ["torch", "torch-compile", "jax", "jax-scan", "knet", "julia-referenc
 def test_a_real_profile(
     name: str, small_dataset: Callable[..., hdf5.ImageDataset], tmp_path: Path
 ) -> None:
-    spec = BACKENDS[name]
+    spec = backends()[name]
     if (reason := spec.missing()) is not None:
         pytest.skip(f"{name} {reason}")
     if name in ("knet", "julia-reference") and not Path("/proc/self/task").is_dir():

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness.backends.base import Task
-from harness.backends.registry import BACKENDS
 from harness.config import Optimizer
 from harness.errors import BenchError
+from harness.plugins import backends
 
 
-@pytest.mark.parametrize("name", [name for name, spec in BACKENDS.items() if spec.reduced])
+@pytest.mark.parametrize("name", [name for name, spec in backends().items() if spec.reduced])
 def test_float64_is_refused_in_one_sentence(name: str, small_file: Path) -> None:
-    spec = BACKENDS[name]
+    spec = backends()[name]
     if (reason := spec.missing()) is not None:
         pytest.skip(f"{name} {reason}")
     module, _, attribute = spec.factory.partition(":")

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from harness.backends.base import Task
-from harness.backends.registry import BACKENDS
 from harness.config import Optimizer, available_cpus
 from harness.data import hdf5
 from harness.errors import WorkerError
+from harness.execution.worker import Worker
 from harness.measure.warmup import InferenceBudget
-from harness.models import find_model
+from harness.plugins import backends, find_model
 from harness.protocol.weights import initial_weights
-from harness.worker import Worker
 
 ORDER = np.arange(40 * 8).reshape(-1, 4) % 40
 """80 steps: more than one block of those variants that train by blocks."""
@@ -39,7 +38,7 @@ def test_what_is_timed_was_compiled_before(name, moved, dataset, ready):
     weights = initial_weights(find_model("lenet5").parameters((1, 12, 12), 3), seed=0)
     rates = np.full(len(ORDER), 0.01)
     moves = np.zeros((*ORDER.shape, 3), np.int64) if moved else None
-    with Worker(BACKENDS[name], threads=1, cpus=available_cpus()) as worker:
+    with Worker(backends()[name], threads=1, cpus=available_cpus()) as worker:
         worker.import_framework()
         worker.build(task, weights)
         worker.forbid_compilation()

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from harness.cli import main
 from harness.config import parse_experiment
-from harness.measure.metrics import evaluate
 from harness.plan import Cell, plan
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult, Conditions, Epoch, Identity, Phases, Score
+from harness.stats.metrics import evaluate
 
 IMAGES = 512
 EXAMPLES = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.backends import registry
+from harness import plugins
 from harness.cli import main
 
 
@@ -72,12 +72,12 @@ def test_exit_code_is_about_those_that_were_named(doctor):
 def test_every_framework_without_names(doctor):
     result = doctor()
     names = [line.split()[0] for line in result.stdout.splitlines()[1:]]
-    assert names == list(registry.BACKENDS)
+    assert names == list(plugins.backends())
     assert {"torch", "torch-compile", "jax", "jax-s2d", "knet", "julia-reference"} <= set(names)
 
 
 def test_without_names_one_that_is_ready_is_enough(examine, planted, monkeypatch):
-    assert any(spec.need() for spec in planted.values())
+    assert any(spec.missing_requirement() for spec in planted.values())
     assert examine().exit_code == 0
     for name in [name for name in planted if name != "absent"]:
         monkeypatch.delitem(planted, name)

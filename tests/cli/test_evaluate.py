@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.data import hdf5
-from harness.evaluation import largest_difference
-from harness.models import find_model
+from harness.execution.evaluation import largest_difference
+from harness.plugins import find_model
 from harness.protocol.weights import Origin, initial_weights, save_weights
 
 ORIGIN = {"image_shape": (1, 12, 12), "classes": ("a", "b", "c"), "task": "multiclass"}

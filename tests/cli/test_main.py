@@ -27,11 +27,13 @@ def test_help_lists_the_verbs_and_imports_nothing_heavy(python, arguments):
 def test_no_command_imports_a_framework(python):
     code = (
         "import pkgutil, importlib, sys, harness\n"
-        "for package in ('cli', 'results', 'report', 'measure', 'models', 'protocol', 'data'):\n"
+        "packages = 'cli results report measure stats analysis protocol data'.split()\n"
+        "for package in packages:\n"
         "    root = importlib.import_module('harness.' + package)\n"
         "    for module in pkgutil.walk_packages(root.__path__, root.__name__ + '.'):\n"
         "        importlib.import_module(module.name)\n"
-        "import harness.plan, harness.runner, harness.suite, harness.worker\n"
+        "import harness.plan\n"
+        "import harness.execution.runner, harness.execution.suite, harness.execution.worker\n"
         "print([name for name in ('torch', 'jax', 'flax', 'optax') if name in sys.modules])\n"
     )
     done = python("-c", code)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness.backends.registry import BACKENDS
 from harness.cli import main
 from harness.config import Optimizer
 from harness.parity.certificate import read_certificate
 from harness.parity.deviations import by_name, compare, deviation
 from harness.parity.trace import make_plan, shaken
+from harness.plugins import backends
 
 FAULTS = Path(__file__).parents[1] / "regression"
 
@@ -26,8 +26,8 @@ def parity(tmp_path, monkeypatch, ready):
 
     def parity(fault, *words):
         if fault is not None:
-            spec = replace(BACKENDS["torch"], name="faulty", factory=f"planted:{fault}")
-            monkeypatch.setitem(BACKENDS, "faulty", spec)
+            spec = replace(backends()["torch"], name="faulty", factory=f"planted:{fault}")
+            monkeypatch.setitem(backends(), "faulty", spec)
             monkeypatch.setenv("PYTHONPATH", str(FAULTS))
         return CliRunner().invoke(
             main,

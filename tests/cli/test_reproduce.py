@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from harness.analysis.reproduce import closeness, hold
 from harness.config import parse_experiment
 from harness.data import hdf5
-from harness.reproduce import closeness, hold
+from harness.execution.runner import prepare
 from harness.results.folder import RunFolder
-from harness.runner import prepare
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from harness import suite
 from harness.cli import main
 from harness.data import hdf5
+from harness.execution import suite
 from harness.results.folder import RunFolder
 
 
@@ -214,7 +214,7 @@ def test_what_a_person_can_mend_ends_the_run_in_one_line(planted_bench, small_fi
 
 def test_progress_on_a_terminal(small_file, tmp_path, clean_environment):
     terminal, theirs = pty.openpty()
-    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+    script = Path(__file__).parents[1] / "execution" / "planted_bench.py"
     words = ["run", "--frameworks", "sound", "--datasets", small_file, "--epochs", 3,
              "--batch-size", 8, "--out", tmp_path / "run"]  # fmt: skip
     process = subprocess.Popen(
@@ -247,7 +247,7 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
     first, second = (out / "cells" / f"hangswithfile-lenet5-small-s{seed}.json" for seed in (0, 1))
     words = ["run", "--frameworks", "hangswithfile,sound", "--datasets", small_file,
              "--epochs", 1, "--batch-size", 8, "--seeds", "0,1", "--out", out]  # fmt: skip
-    script = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+    script = Path(__file__).parents[1] / "execution" / "planted_bench.py"
     # The second group hangs, because the result of the first is there.
     process = subprocess.Popen(
         [sys.executable, str(script), *map(str, words)],
@@ -284,7 +284,7 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
     assert (out / "report.md").exists()
 
 
-SCRIPT = Path(__file__).parents[1] / "worker" / "planted_bench.py"
+SCRIPT = Path(__file__).parents[1] / "execution" / "planted_bench.py"
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_a_signal_in_an_extra_loses_no_training(
             f"error: {out} is in use by process {process.pid}: wait for it to end, or end it\n"
         )
     children = psutil.Process(process.pid).children(recursive=True)
-    (probe,) = [child for child in children if "harness.measure.peak" in child.cmdline()]
+    (probe,) = [child for child in children if "harness.measure.probe" in child.cmdline()]
     probe.suspend()
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
@@ -369,7 +369,7 @@ def test_ctrl_c_before_there_is_a_run(planted, monkeypatch, small_file, tmp_path
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.runner.prepare", interrupt)
+    monkeypatch.setattr("harness.execution.runner.prepare", interrupt)
     words = ["run", "--datasets", small_file, "--out", tmp_path / "run"]
     got = CliRunner().invoke(main, list(map(str, words)))
     assert (got.exit_code, got.stderr) == (130, "error: interrupted\n")

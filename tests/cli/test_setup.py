@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.backends.registry import BACKENDS
+from harness.plugins import backends
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_julia_that_compiles_and_does_not_load_is_not_ready(bench, settings, j
 
 
 def test_a_real_julia_is_ready_after_it_was_loaded(bench, tmp_path):
-    if (reason := BACKENDS["julia-reference"].missing()) is not None:
+    if (reason := backends()["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     result = bench("setup", "julia", XDG_CACHE_HOME=str(tmp_path))
     assert result.returncode == 0, result.stderr

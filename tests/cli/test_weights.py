@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.config import parse_experiment
-from harness.models import find_model
+from harness.execution.runner import prepare
+from harness.plugins import find_model
 from harness.protocol.weights import Origin, digest, initial_weights, read_weights
-from harness.runner import prepare
 
 PARAMETERS = find_model("lenet5").parameters((1, 12, 12), 3)
 

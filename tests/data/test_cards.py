@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.data import sources
+from harness.data import importers
 from harness.data.cards import find_card, load_cards, read_card
 from harness.errors import BenchError
 from harness.paths import cards_dir
@@ -15,7 +15,7 @@ def test_the_cards_that_travel_with_the_harness():
     }  # fmt: skip
     for card in cards.values():
         assert card.task in ("multiclass", "multilabel")
-        assert card.kind in sources.names()
+        assert card.kind in importers.names()
         if card.files:
             assert len(card.mirrors) >= 2
             assert all(mirror.endswith("/") for mirror in card.mirrors)

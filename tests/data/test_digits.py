@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from harness.data.importers import digits
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import assemble
-from harness.data.sources import digits
-from harness.data.sources._base import ImportOptions
 
 
 def test_pixels_are_replicated_and_scaled():

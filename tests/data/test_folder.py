@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import sources
+from harness.data import importers
 from harness.data.hdf5 import open_dataset
+from harness.data.importers import folder
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path
-from harness.data.sources import folder
-from harness.data.sources._base import ImportOptions
 from harness.data.summary import AmbiguousError
 from harness.errors import BenchError
 
@@ -36,7 +36,7 @@ def pets(tmp_path):
 def test_a_folder_per_class(pets):
     (pets / "cat" / "Thumbs.db").write_text("not an image")
     (pets / ".hidden").mkdir()
-    assert sources.recognise(pets).NAME == "folder"
+    assert importers.recognise(pets).NAME == "folder"
     raw = folder.load(pets, ImportOptions())
     train = raw.splits["train"]
     assert raw.classes == ("ant", "cat")
@@ -49,7 +49,7 @@ def test_split_folders(tmp_path):
     for split in ("train", "validation", "test"):
         for name in ("x", "y"):
             save(tmp_path / split / name / "1.png", grey(len(split)))
-    assert sources.recognise(tmp_path).NAME == "folder"
+    assert importers.recognise(tmp_path).NAME == "folder"
     raw = folder.load(tmp_path, ImportOptions())
     assert set(raw.splits) == {"train", "val", "test"}
     assert raw.splits["val"].id == ["validation/x/1.png", "validation/y/1.png"]
@@ -153,7 +153,7 @@ def test_the_same_names_order_the_classes(pets):
 @pytest.mark.parametrize(("val", "test"), [("Valid", "Test"), ("validation_set", "testing")])
 def test_usual_names_of_splits(tmp_path, train, val, test):
     fill(tmp_path, *(f"{split}/{name}" for split in (train, val, test) for name in "xy"))
-    assert sources.recognise(tmp_path).NAME == "folder"
+    assert importers.recognise(tmp_path).NAME == "folder"
     raw = folder.load(tmp_path, ImportOptions())
     assert {name: len(split) for name, split in raw.splits.items()} == {
         "train": 4, "val": 4, "test": 4,
@@ -163,7 +163,7 @@ def test_usual_names_of_splits(tmp_path, train, val, test):
 
 def test_splits_inside_the_classes(tmp_path):
     fill(tmp_path, *(f"{name}/{split}" for name in "xy" for split in ("train", "Test")))
-    assert sources.recognise(tmp_path).NAME == "folder"
+    assert importers.recognise(tmp_path).NAME == "folder"
     raw = folder.load(tmp_path, ImportOptions())
     assert raw.classes == ("x", "y")
     assert ids(raw)["test"] == ["x/Test/0.png", "x/Test/1.png", "y/Test/0.png", "y/Test/1.png"]
@@ -282,4 +282,4 @@ def test_names_that_are_no_text(pets, tmp_path):
 
 def test_one_folder_around_all_is_named(pets):
     with pytest.raises(BenchError, match=r"give .*pets, which looks like one \(folder\)"):
-        sources.recognise(pets.parent)
+        importers.recognise(pets.parent)

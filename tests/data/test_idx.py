@@ -6,9 +6,9 @@ import struct
 import numpy as np
 import pytest
 
-from harness.data import sources
-from harness.data.sources import idx
-from harness.data.sources._base import ImportOptions
+from harness.data import importers
+from harness.data.importers import idx
+from harness.data.importers.base import ImportOptions
 from harness.data.summary import AmbiguousError
 from harness.errors import BenchError
 
@@ -34,7 +34,7 @@ def fill(folder, prefix="", test="t10k", suffix=""):
 @pytest.mark.parametrize(("prefix", "test"), [("", "t10k"), ("fashion-", "test")])
 def test_pairs_are_found_and_read(tmp_path, prefix, test, suffix):
     folder = fill(tmp_path / "a", prefix, test, suffix)
-    assert sources.recognise(folder).NAME == "idx"
+    assert importers.recognise(folder).NAME == "idx"
     raw = idx.load(folder, ImportOptions())
     assert raw.task == "multiclass"
     assert raw.classes == ("0", "1", "2", "3")

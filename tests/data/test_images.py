@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.sources import _images
-from harness.data.sources._intensity import Intensity
+from harness.data.importers import images as reading
+from harness.data.importers.intensity import Intensity
 from harness.data.summary import Account, AmbiguousError
 from harness.errors import BenchError
 
@@ -20,7 +20,7 @@ def grey(value, shape=(5, 4)):
 
 
 def read_images(paths, yes=False, **options):
-    return _images.read_images(paths, Account(paths[0].parent, yes), **options).images
+    return reading.read_images(paths, Account(paths[0].parent, yes), **options).images
 
 
 COLOUR = np.random.default_rng(2).integers(0, 256, (5, 4, 3), dtype=np.uint8)
@@ -106,7 +106,7 @@ def test_exif_orientation_is_applied(tmp_path, suffix, orientation):
     path = save(tmp_path / f"a.{suffix}", pixels, exif=exif, **options)
     found = read_images([path])[0, 0]
     np.testing.assert_allclose(found, right[orientation](pixels), atol=2)
-    assert _images.image_size(path) == found.shape
+    assert reading.image_size(path) == found.shape
 
 
 def test_a_constant_image_keeps_its_value_when_resized(tmp_path):
@@ -181,6 +181,6 @@ def test_files_of_several_images_are_reported(tmp_path):
     frames = [Image.fromarray(grey(value)) for value in (0, 100)]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
     account = Account(tmp_path)
-    images = _images.read_images([tmp_path / "a.tif"], account).images
+    images = reading.read_images([tmp_path / "a.tif"], account).images
     np.testing.assert_array_equal(images[0, 0], grey(0))
     assert account.warnings == ["1 files hold several images (a.tif); the first is used"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import sources
+from harness.data import importers
 from harness.data.hdf5 import open_dataset
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path
-from harness.data.sources._base import ImportOptions
 from harness.data.split import Fractions
 from harness.errors import BenchError
 
@@ -46,7 +46,7 @@ def test_the_split_is_recorded(archive, tmp_path):
         (
             None,
             "csv",
-            "format 'csv': no such source; there are digits, folder, idx, medmnist, nih, npz",
+            "unknown format 'csv' .known: digits, folder, idx, medmnist, nih, npz",
         ),
         (ImportOptions(task="binary"), None, "--task binary is for --format nih"),
         (ImportOptions(views=("PA",)), None, "--views: does not apply"),
@@ -69,7 +69,7 @@ def test_too_little_memory(archive, tmp_path, monkeypatch):
     def refuse(*_args):
         raise MemoryError
 
-    monkeypatch.setattr("harness.data.sources.npz._nchw", refuse)
+    monkeypatch.setattr("harness.data.importers.npz._nchw", refuse)
     with pytest.raises(BenchError, match="do not fit into memory"):
         import_path(archive, "mine", tmp_path / "1.h5")
 
@@ -87,11 +87,11 @@ def test_unreadable_folder(archive, tmp_path, monkeypatch):
 
 def test_an_unknown_thing_says_what_was_looked_for(tmp_path):
     with pytest.raises(BenchError) as caught:
-        sources.recognise(tmp_path)
+        importers.recognise(tmp_path)
     for name in ("folder: ", "idx: ", "medmnist: ", "nih: ", "npz: ", "table: "):
         assert name in str(caught.value)
     with pytest.raises(BenchError, match="no such file or folder"):
-        sources.recognise(tmp_path / "missing")
+        importers.recognise(tmp_path / "missing")
 
 
 def test_two_possible_readings_need_a_word(tmp_path):
@@ -100,4 +100,4 @@ def test_two_possible_readings_need_a_word(tmp_path):
         Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / name / "1.png")
     (tmp_path / "labels.csv").write_text("file,label\nx/1.png,a\ny/1.png,b\n")
     with pytest.raises(BenchError, match="could be folder or table; pass --format"):
-        sources.recognise(tmp_path)
+        importers.recognise(tmp_path)

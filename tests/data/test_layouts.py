@@ -17,13 +17,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from harness.backends.base import Task
-from harness.backends.registry import find_backend
 from harness.cli import main
 from harness.config import Optimizer, available_cpus
 from harness.data.hdf5 import open_dataset
-from harness.models import find_model
+from harness.execution.worker import Worker
+from harness.plugins import find_backend, find_model
 from harness.protocol.weights import initial_weights
-from harness.worker import Worker
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-data.md"
 SIDE = 28

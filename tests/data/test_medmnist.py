@@ -6,12 +6,12 @@ import hashlib
 import numpy as np
 import pytest
 
-from harness.data import sources
+from harness.data import importers
 from harness.data.cards import find_card
 from harness.data.hdf5 import open_dataset
+from harness.data.importers import medmnist
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path
-from harness.data.sources import medmnist
-from harness.data.sources._base import ImportOptions
 from harness.errors import BenchError
 
 
@@ -44,7 +44,7 @@ def known_as(monkeypatch, path, name):
 def test_chestmnist_keeps_its_splits_and_its_order(archive, tmp_path, monkeypatch, capsys):
     path = archive()
     md5 = known_as(monkeypatch, path, "chestmnist")
-    assert sources.recognise(path).NAME == "medmnist"
+    assert importers.recognise(path).NAME == "medmnist"
     with open_dataset(import_path(path, "chest", tmp_path / "c.h5")) as file:
         assert file.task == "multilabel"
         assert file.classes[:2] + file.classes[-2:] == (
@@ -74,7 +74,7 @@ def test_pneumoniamnist_has_classes(archive, tmp_path, monkeypatch):
 def test_a_renamed_archive_is_known_by_its_md5(archive, tmp_path, monkeypatch):
     path = archive("mine.npz")
     known_as(monkeypatch, path, "chestmnist")
-    assert sources.recognise(path).NAME == "npz"
+    assert importers.recognise(path).NAME == "npz"
     raw = medmnist.load(path, ImportOptions())
     assert raw.classes == medmnist.KNOWN["chestmnist"].classes
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import sources, spool
+from harness.data import importers, spool
 from harness.data.hdf5 import open_dataset
+from harness.data.importers import nih
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path, work_folder
-from harness.data.sources import nih
-from harness.data.sources._base import ImportOptions
 from harness.data.summary import AmbiguousError
 from harness.data.validation import validate
 from harness.errors import BenchError
@@ -83,7 +83,7 @@ def films(path: Path):
 
 def test_nihs_layout(x_rays, take):
     for path in (x_rays, x_rays / "Data_Entry_2017.csv"):
-        assert sources.recognise(path).NAME == "nih"
+        assert importers.recognise(path).NAME == "nih"
     path = take()
     found = films(path)
     assert len(found) == 36
@@ -355,7 +355,7 @@ def test_damaged_files_never_crash_the_reader(tmp_path):
 
 
 def test_real_nih_x_rays(nih1000, tmp_path):
-    assert sources.recognise(nih1000).NAME == "nih"
+    assert importers.recognise(nih1000).NAME == "nih"
     path = import_path(nih1000, "nih", tmp_path / "nih.h5")
     with (nih1000 / "Data_Entry_2017_v2020.csv").open(newline="") as stream:
         rows = {row["Image Index"]: row for row in csv.DictReader(stream)}

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.data import sources
-from harness.data.sources import npz
-from harness.data.sources._base import ImportOptions
+from harness.data import importers
+from harness.data.importers import npz
+from harness.data.importers.base import ImportOptions
 from harness.data.summary import AmbiguousError
 from harness.errors import BenchError
 
@@ -18,7 +18,7 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 def load(tmp_path, options=None, **arrays):
     path = tmp_path / "a.npz"
     np.savez(path, **arrays)
-    assert sources.recognise(path).NAME == "npz"
+    assert importers.recognise(path).NAME == "npz"
     return npz.load(path, options or ImportOptions())
 
 

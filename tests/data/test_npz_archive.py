@@ -8,9 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from harness.data.importers import npz
+from harness.data.importers.base import ImportOptions
 from harness.data.npz_archive import read_arrays
-from harness.data.sources import npz
-from harness.data.sources._base import ImportOptions
 from harness.errors import BenchError
 
 IMAGES = np.arange(6 * 4 * 5, dtype=np.uint8).reshape(6, 4, 5)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data import sources
+from harness.data import importers
 from harness.data.cards import find_card
 from harness.data.hdf5 import open_dataset
+from harness.data.importers import phantom
 from harness.data.locate import resolve
-from harness.data.sources import phantom
 from harness.data.validation import validate
 
 # What every machine must draw. A change of the drawings is a new data set: results on the old one
@@ -58,7 +58,7 @@ def test_called_synthetic_wherever_it_appears(exported):
 
 
 def test_nothing_to_import():
-    assert "phantom" not in sources.importable()
+    assert "phantom" not in importers.importable()
     assert not phantom.recognises(Path())
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import sources
+from harness.data import importers
+from harness.data.importers import table
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import assemble
-from harness.data.sources import table
-from harness.data.sources._base import ImportOptions
 from harness.data.summary import AmbiguousError
 from harness.errors import BenchError
 
@@ -40,8 +40,8 @@ def load(path, **options):
 @pytest.mark.parametrize("below", ["", "images", "some/where"])
 def test_one_column_of_labels(make, below):
     folder = make("file,label\nb.png,dog\na.png,ant\nc.png,dog\n", below=below)
-    assert sources.recognise(folder).NAME == "table"
-    assert sources.recognise(folder / "labels.csv").NAME == "table"
+    assert importers.recognise(folder).NAME == "table"
+    assert importers.recognise(folder / "labels.csv").NAME == "table"
     for path in (folder, folder / "labels.csv"):
         raw = load(path)
         train = raw.splits["train"]

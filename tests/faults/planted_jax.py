@@ -11,10 +11,10 @@ import optax
 from flax import nnx
 from jax import lax
 
-from harness.backends.jax.models.lenet5 import LeNet5
-from harness.backends.jax.models.network import BatchNorm
-from harness.backends.jax.models.xraynet import XrayNet
+from harness.backends.jax.network import BatchNorm
 from harness.backends.jax.train import JaxBackend, TrainState
+from harness.models.lenet5.jax import LeNet5
+from harness.models.xraynet.jax import XrayNet
 
 
 class Planted:

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from harness.backends.base import Task
-from harness.backends.registry import find_backend
 from harness.config import Optimizer
 from harness.data import hdf5
 from harness.parity.deviations import judge
 from harness.parity.diagnosis import Diagnosis, diagnose
 from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
+from harness.plugins import find_backend
 
 HERE = Path(__file__).parent
 SGD = Optimizer(learning_rate=0.05, weight_decay=1e-3)

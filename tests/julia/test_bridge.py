@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.backends.julia import installation
-from harness.backends.registry import BACKENDS
+from harness.plugins import backends
 
 START = """
 import sys
@@ -36,7 +36,7 @@ Run = Callable[..., str]
 @pytest.fixture(scope="module")
 def run() -> Run:
     """Runs Python code after ``START`` with two threads; returns what it prints."""
-    if (reason := BACKENDS["julia-reference"].missing()) is not None:
+    if (reason := backends()["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     settings = installation.environment(installation.find_julia(), 2)
 

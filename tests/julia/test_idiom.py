@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 
 from harness.backends.base import Task
-from harness.backends.registry import BACKENDS
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.errors import WorkerError
-from harness.models import find_model
+from harness.execution.worker import Worker
+from harness.plugins import backends, find_model
 from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order
 from harness.protocol.received import Received
 from harness.protocol.weights import initial_weights
-from harness.worker import Worker
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +26,12 @@ def digits(tmp_path_factory):
 @pytest.fixture
 def start(digits):
     """Opens a worker of a variant with LeNet-5 on digits; also the weights it starts from."""
-    if (reason := BACKENDS["knet-idiom"].missing()) is not None:
+    if (reason := backends()["knet-idiom"].missing()) is not None:
         pytest.skip(f"knet-idiom {reason}")
     workers = []
 
     def start(**optimizer):
-        worker = Worker(BACKENDS["knet-idiom"], threads=1, cpus=(0,))
+        worker = Worker(backends()["knet-idiom"], threads=1, cpus=(0,))
         workers.append(worker)
         worker.import_framework()
         with open_dataset(digits) as data:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.backends.julia import installation
 from harness.backends.julia.setup import load_path
-from harness.backends.registry import BACKENDS
+from harness.plugins import backends
 
 KNET = "1902f260-5fb4-5aff-8c31-6271790ab950"
 BRIDGE = """
@@ -27,7 +27,7 @@ print(bridge.evaluate(sys.argv[1]))
 
 @pytest.fixture
 def found() -> installation.Installation:
-    if (reason := BACKENDS["julia-reference"].missing()) is not None:
+    if (reason := backends()["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     return installation.find_julia()
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import installation
-from harness.backends.registry import BACKENDS
 from harness.paths import julia_dir
+from harness.plugins import backends
 
 
 @pytest.fixture(scope="module")
 def julia() -> Callable[..., subprocess.CompletedProcess[str]]:
-    if (reason := BACKENDS["julia-reference"].missing()) is not None:
+    if (reason := backends()["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     found = installation.find_julia()
     settings = installation.environment(found, 2)

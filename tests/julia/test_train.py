@@ -13,10 +13,10 @@ import pytest
 from harness.backends.base import Task
 from harness.backends.julia import installation
 from harness.backends.julia.train import JuliaBackend
-from harness.backends.registry import BACKENDS
 from harness.config import Optimizer
 from harness.data import hdf5
 from harness.errors import BenchError
+from harness.plugins import backends
 
 # Twice the same moved batches: all images handed over once, then read from the disk in blocks of
 # two batches and a rest.
@@ -28,7 +28,7 @@ import numpy as np
 from harness.backends.base import Task
 from harness.backends.julia import train
 from harness.config import Optimizer
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order
 from harness.protocol.received import Received
@@ -77,7 +77,7 @@ print("equal")
 def test_moved_images_are_the_same_from_memory_and_in_blocks(
     small_dataset: Callable[..., hdf5.ImageDataset], tmp_path: Path
 ) -> None:
-    if (reason := BACKENDS["julia-reference"].missing()) is not None:
+    if (reason := backends()["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     path = hdf5.write(tmp_path / "small.h5", small_dataset(shape=(1, 16, 16)))
     done = subprocess.run(

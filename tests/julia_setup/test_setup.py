@@ -18,9 +18,9 @@ from harness.backends.julia.actions import CannotInstallError, run_logged
 from harness.backends.julia.debian import debian_source
 from harness.backends.julia.installation import find_julia, need_for_julia
 from harness.backends.julia.setup import JULIACALL, DoesNotLoadError, Machine, answers, plan
-from harness.backends.loading import cause
-from harness.backends.registry import Need
+from harness.backends.spec import MissingRequirement
 from harness.paths import julia_dir
+from harness.processes import cause
 
 MIRROR = "http://mirror.example/debian"
 
@@ -37,7 +37,9 @@ def everybody_answers(url):
 def load(monkeypatch):
     """What is answered when a framework is to be loaded: these programs only pretend."""
     answers = []
-    monkeypatch.setattr(setup, "need_to_load", lambda spec: answers.pop(0) if answers else None)
+    monkeypatch.setattr(
+        setup, "requirement_to_load", lambda spec: answers.pop(0) if answers else None
+    )
     return answers
 
 
@@ -103,7 +105,7 @@ def test_a_package_that_does_not_compile_ends_it(machine):
 
 def test_what_compiles_and_does_not_load_ends_it(machine, load):
     machine.julia()
-    load.append(Need("the bridge does not answer", "bench setup julia"))
+    load.append(MissingRequirement("the bridge does not answer", "bench setup julia"))
     with pytest.raises(DoesNotLoadError, match="the bridge does not answer"):
         run(plan("julia", Machine(answers=nobody_answers)))
 
@@ -139,7 +141,7 @@ def test_what_does_not_load_is_installed_again(machine, julia_19, load):
     """juliapkg's own record says that nothing is to be done."""
     run(plan("knet", Machine(answers=everybody_answers)))
     added = [call for call in machine.calls(julia_19) if "Pkg.add" in call[0][-1]]
-    load += [Need("package NNlib is missing", "bench setup knet"), None]
+    load += [MissingRequirement("package NNlib is missing", "bench setup knet"), None]
     with pytest.raises(DoesNotLoadError, match="NNlib is missing"):
         run(plan("knet", Machine(answers=everybody_answers)))
     run(plan("knet", Machine(answers=everybody_answers), repair=True))

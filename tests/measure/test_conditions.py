@@ -12,7 +12,7 @@ import pytest
 
 from harness.measure import conditions
 from harness.measure.conditions import Conditions, is_disturbed, watching
-from harness.measure.peak import Gauge
+from harness.measure.probe import Gauge
 
 CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
 

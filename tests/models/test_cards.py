@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from harness.errors import BenchError
-from harness.models import MODELS, find_model
+from harness.plugins import find_model, models
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_small_stem_keeps_the_size():
     assert card.layers((1, 96, 96), 14)[0].output_shape == (64, 48, 48)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", models())
 def test_running_statistics_are_not_trained(model):
     parameters = find_model(model).parameters((1, 64, 64), 2)
     still = {p.name.rsplit(".", 1)[1]: p.initializer for p in parameters if not p.trainable}
@@ -44,7 +44,7 @@ def test_running_statistics_are_not_trained(model):
     assert len({p.name for p in parameters}) == len(parameters)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", models())
 def test_stem_and_head_are_layers_of_the_network(model):
     card = find_model(model)
     shapes = {p.name: p.shape for p in card.parameters((3, 64, 64), 5)}

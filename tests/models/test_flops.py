@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import pytest
 
-from harness.models import MODELS
+from harness.plugins import models
 
 torch = pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 96, 80)])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models())
 def test_operations_are_those_that_pytorch_counts(name, shape):
     from torch.utils.flop_counter import FlopCounterMode
 
-    from harness.backends.torch.models import NETWORKS
     from harness.errors import BenchError
 
-    card, classes, batch = MODELS[name], 7, 3
+    card, classes, batch = models()[name], 7, 3
     try:
         card.parameters(shape, classes)
     except BenchError:
         pytest.skip(f"{name} cannot take images of {shape}")
-    model = NETWORKS[card.module](card, shape, classes)
+    model = importlib.import_module(f"{card.package}.torch").NETWORK(card, shape, classes)
     images = torch.rand(batch, *shape)
     with FlopCounterMode(display=False) as forward:
         model(images)
@@ -35,7 +35,7 @@ def test_operations_are_those_that_pytorch_counts(name, shape):
 
 
 def test_traffic_of_weights_is_shared_by_the_batch():
-    card = MODELS["lenet5"]
+    card = models()["lenet5"]
     alone, shared = (card.training_bytes((1, 28, 28), 10, size, 4) for size in (1, 10**9))
     outputs = sum(math.prod(layer.output_shape) for layer in card.layers((1, 28, 28), 10))
     assert alone - shared == pytest.approx(8 * 4 * 61706, rel=1e-6)

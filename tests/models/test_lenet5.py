@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import BenchError
-from harness.models import find_model
-from harness.models.lenet5 import SMALLEST
+from harness.models.lenet5.card import SMALLEST
+from harness.plugins import find_model
 
 
 def test_parameters_of_the_paper_size():

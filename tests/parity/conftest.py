@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 
 from harness.backends.base import Task
-from harness.backends.registry import BACKENDS
 from harness.config import Optimizer, available_cpus
 from harness.data import hdf5
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
-from harness.models import find_model
+from harness.execution.worker import Worker
+from harness.plugins import backends, find_model
 from harness.protocol.augmentation import epoch_moves
 from harness.protocol.order import epoch_order
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Weights, initial_weights
-from harness.worker import Worker
 
 THREADS = min(2, len(available_cpus()))
 BATCH = 64
@@ -135,7 +134,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
         optimizer: Optimizer = SGD,
         dataset: str = "digits",
     ) -> Trace:
-        spec = BACKENDS[framework]
+        spec = backends()[framework]
         if (reason := spec.missing()) is not None:
             pytest.skip(f"{framework} {reason}")
         course = known[dataset]

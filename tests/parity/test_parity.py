@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from harness.backends.registry import BACKENDS
 from harness.config import Optimizer
+from harness.plugins import backends
 
 REFERENCE = "torch"
-REDUCED = [name for name, spec in BACKENDS.items() if spec.reduced]
+REDUCED = [name for name, spec in backends().items() if spec.reduced]
 # What computes the network of another row in another order.
 VARIANTS = ["torch-channels-last", "jax-scan"]
-OTHERS = [name for name in BACKENDS if name not in (REFERENCE, *REDUCED)]
+OTHERS = [name for name in backends() if name not in (REFERENCE, *REDUCED)]
 MODELS = ["lenet5", "lenet5-relu"]
 # A cold compilation takes long; the variant with the custom pooling operator is the telling one.
 EAGER = [name for name in OTHERS if name not in ("torch-compile", *VARIANTS)]

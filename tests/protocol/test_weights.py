@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from harness.errors import BenchError
-from harness.models import MODELS, find_model
 from harness.models.card import Parameter
+from harness.plugins import find_model, models
 from harness.protocol.random import stream
 from harness.protocol.weights import (
     Origin,
@@ -39,7 +39,7 @@ def test_a_parameter_is_drawn_alike_whatever_else_there_is():
         np.testing.assert_array_equal(alone[parameter.name], whole[parameter.name])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", models())
 def test_values_fill_the_range_of_their_formula(model):
     parameters = find_model(model).parameters((1, 32, 32), 10)
     for parameter, (name, array) in zip(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.registry import BACKENDS
 from harness.config import Experiment, Training
+from harness.execution.runner import prepare
+from harness.plugins import backends
 from harness.results.records import CellResult
-from harness.runner import prepare
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ def train(
         seeds: tuple[int, ...],
         factory: str | None = None,
     ) -> list[CellResult]:
-        if (reason := BACKENDS[framework].missing()) is not None:
+        if (reason := backends()[framework].missing()) is not None:
             pytest.skip(f"{framework} {reason}")
         folder = tmp_path_factory.mktemp("run")
         comparison = prepare(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path
-from harness.data.sources._base import ImportOptions
 from harness.results.baseline import Baseline, departure, read_baselines
 
 BASELINES = read_baselines(Path(__file__).with_name("baselines.json"))
@@ -104,13 +104,12 @@ def test_an_evaluation_that_sees_the_answers_trips_the_gate(
 
 
 def test_every_framework_and_model_has_a_baseline() -> None:
-    from harness.backends.registry import BACKENDS
-    from harness.models import MODELS
+    from harness.plugins import backends, models
 
     covered = {"digits": ["lenet5", "lenet5-relu"], "xray-phantom": ["xraynet"]}
-    for dataset, models in covered.items():
-        rows = [name for name, spec in BACKENDS.items() if spec.by_default]
-        wanted = {(framework, model) for framework in rows for model in models}
+    for dataset, names in covered.items():
+        rows = [name for name, spec in backends().items() if spec.by_default]
+        wanted = {(framework, model) for framework in rows for model in names}
         assert {(b.framework, b.model) for b in BASELINES if b.dataset == dataset} == wanted
     # On a processor the deep ones train too long for a test; parity holds them together.
-    assert set(MODELS) == {m for models in covered.values() for m in models} | DEEP
+    assert set(models()) == {m for models in covered.values() for m in models} | DEEP

@@ -14,7 +14,6 @@ import pytest
 
 from harness.config import parse_experiment
 from harness.measure.examples import Examples, choose
-from harness.measure.metrics import evaluate
 from harness.measure.operations import Operation
 from harness.plan import Cell, plan
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
@@ -29,6 +28,7 @@ from harness.results.records import (
     Round,
     Score,
 )
+from harness.stats.metrics import evaluate
 
 EXAMPLES = 60
 STEPS = 8

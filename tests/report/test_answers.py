@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
+from harness.analysis.comparison import Run
 from harness.report import pictures
-from harness.report.comparison import Run
 from harness.report.examples import shown
 from harness.report.figures import STYLE, draw
 from harness.report.render import render

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.analysis.comparison import Run
 from harness.measure.conditions import Conditions
-from harness.models import MODELS
+from harness.plugins import models
 from harness.report import closeness, inference, profile, target
-from harness.report.comparison import Run
 from harness.report.identity import findings
 from harness.report.render import render
 from harness.results.records import Latency, MachinePeak
@@ -77,7 +77,7 @@ def test_shares_are_of_the_fastest_matrix_product_seen(make_run):
     speeds = {"torch": [1000.0] * 8}
     make = {"frameworks": ("torch",), "seeds": (0,), "machine": PEAK, "speeds": speeds}
     run, group = read(make_run("calm", **make))
-    flops = MODELS["lenet5"].training_flops(SHAPE, 10)
+    flops = models()["lenet5"].training_flops(SHAPE, 10)
     assert closeness.gflops(group, group.finished[0]).value == pytest.approx(1000 * flops / 1e9)
     assert closeness.peak_gflops(run) == 100
     run, group = read(

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from harness.analysis.comparison import Group, Run, paired_speed, paired_starts
+from harness.analysis.reproduce import hold
 from harness.measure.conditions import Conditions
 from harness.measure.cpu import caches
 from harness.plan import Cell
 from harness.report import tables
-from harness.report.comparison import Group, Run, paired_speed, paired_starts
 from harness.report.terminal import headline_table
 from harness.report.verdict import verdict
-from harness.reproduce import hold
 from harness.results.baseline import baselines_of
 from harness.results.folder import RunFolder
 from harness.results.load import cells_frame

@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from harness.analysis.comparison import Run
 from harness.cli import main
 from harness.cli.progress import summary
-from harness.measure.statistics import Estimate, Ranking, group_support
-from harness.report.comparison import Run
 from harness.report.labels import apart, is_synthetic
 from harness.report.published import studies
 from harness.report.render import render
 from harness.report.text import difference_parts
 from harness.results.folder import RunFolder
+from harness.stats.statistics import Estimate, Ranking, group_support
 
 MakeRun = Callable[..., RunFolder]
 NIH = (

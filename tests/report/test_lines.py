@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import installation
-from harness.backends.registry import BACKENDS
 from harness.paths import julia_dir
+from harness.plugins import backends
 from harness.report.lines import LANGUAGES, julia_lines, python_lines
 
 PYTHON = '''"""Module,
@@ -146,7 +146,7 @@ def test_what_is_counted_of_the_package_looks_like_code(path: Path) -> None:
 
 
 def test_julia_reads_the_same_from_the_counted_lines_alone(tmp_path: Path) -> None:
-    if (reason := BACKENDS["julia-reference"].missing()) is not None:
+    if (reason := backends()["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
     script = tmp_path / "compare.jl"
     script.write_text(COMPARE)

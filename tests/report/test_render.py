@@ -15,12 +15,12 @@ from scipy import stats
 
 from harness.cli import main
 from harness.errors import BenchError
-from harness.measure.statistics import Estimate
 from harness.plan import Cell
 from harness.report.render import render
 from harness.report.text import number, ratio
 from harness.results.folder import RunFolder
 from harness.results.load import CELL_COLUMNS, cells_frame, epochs_frame
+from harness.stats.statistics import Estimate
 
 MakeRun = Callable[..., RunFolder]
 

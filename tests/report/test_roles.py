@@ -10,8 +10,8 @@ from itertools import takewhile
 import pytest
 from rich.console import Console
 
-from harness.backends.registry import BACKENDS
-from harness.compare import compare
+from harness.analysis.compare import compare
+from harness.plugins import backends
 from harness.report.render import render
 from harness.report.terminal import headline_table
 from harness.results.folder import RunFolder
@@ -77,9 +77,9 @@ def test_an_idiom_is_in_no_ranking_pair_or_check(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idiom = replace(
-        BACKENDS["knet"], name="idiom", title="The idiom", role="idiom", deviation="own batches"
+        backends()["knet"], name="idiom", title="The idiom", role="idiom", deviation="own batches"
     )
-    monkeypatch.setitem(BACKENDS, "idiom", idiom)
+    monkeypatch.setitem(backends(), "idiom", idiom)
     folder = make_run(
         frameworks=("torch", "jax", "idiom"),
         seconds={"idiom": 0.01},

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.models import MODELS
-from harness.report.comparison import Run
+from harness.analysis.comparison import Run
+from harness.plugins import models
 from harness.report.render import render
 from harness.report.tables import layers, running_statistics
 from harness.results.folder import RunFolder
@@ -107,13 +107,13 @@ def test_a_file_taken_whole_is_said_to_be(make_run: MakeRun) -> None:
     assert "All parameters start as the file of initial weights has them." in written(folder)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", models())
 def test_layers_hold_every_trainable_parameter_once(make_run: MakeRun, model: str) -> None:
     (group,) = Run.read(make_run(models=(model,), seeds=(0,), image_shape=(1, 64, 64))).groups
     rows = [[c.strip() for c in line.split("|")[1:-1]] for line in layers(group).splitlines()[2:]]
     assert len(rows) < 20
     sizes = [int(row[3].strip("*").replace(",", "")) for row in rows]
-    assert sum(sizes[:-1]) == sizes[-1] == MODELS[model].trainable_size((1, 64, 64), 10)
+    assert sum(sizes[:-1]) == sizes[-1] == models()[model].trainable_size((1, 64, 64), 10)
     assert bool(running_statistics(group)) == (not model.startswith("lenet5"))
 
 

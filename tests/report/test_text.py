@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from harness.measure.statistics import Estimate, mcnemar
 from harness.report import text
+from harness.stats.statistics import Estimate, mcnemar
 
 
 @pytest.mark.parametrize(

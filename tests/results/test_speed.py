@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.measure.statistics import Estimate
 from harness.plan import Cell
 from harness.results.records import CellResult, Conditions, Phases, Restart, Round
 from harness.results.speed import (
@@ -25,6 +24,7 @@ from harness.results.speed import (
     ratio_to_runs,
     speed_of,
 )
+from harness.stats.statistics import Estimate
 
 IMAGES = 1000
 PHASES = Phases(start_s=1, import_s=1, build_s=1, first_step_s=1, first_predict_s=1)

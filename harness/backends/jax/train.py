@@ -15,16 +15,14 @@ from flax import nnx
 from jax import Array, lax
 from numpy.typing import ArrayLike, NDArray
 
-from harness.backends.base import EVALUATION_BATCH, Backend, Task
+from harness.backends.base import EVALUATION_BATCH, Backend, Task, load_network
 from harness.backends.jax.data import normalize, read_batch, stream
-from harness.backends.jax.models import NETWORKS, SPACE_TO_DEPTH_NETWORKS
-from harness.backends.jax.models.network import Network
 from harness.backends.jax.profiler import seconds_by_operation
 from harness.config import Optimizer
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.weights import Weights
 
 _COMPILED: list[str] = []
@@ -52,7 +50,6 @@ class TrainState(NamedTuple):
 class JaxBackend(Backend):
     """One call of a jitted step per batch."""
 
-    networks: Mapping[str, type[Network]] = NETWORKS
     network_precision: str | None = None
     """What the network computes in, if not in the task's precision."""
 
@@ -72,7 +69,7 @@ class JaxBackend(Backend):
         # task's precision too; ``dtype`` is the one that layers compute in.
         self.model = nnx.eval_shape(
             partial(
-                self.networks[card.module],
+                load_network(task),
                 card,
                 self.data.image_shape,
                 len(self.data.classes),
@@ -235,8 +232,6 @@ class JaxBackend(Backend):
 
 class SpaceToDepthJaxBackend(JaxBackend):
     """The same step around the networks that work on 2x2 blocks of pixels."""
-
-    networks = SPACE_TO_DEPTH_NETWORKS
 
 
 class ScanJaxBackend(JaxBackend):

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.backends.loading import cause
 from harness.errors import BenchError
+from harness.processes import cause
 
 _SILENCE_S = 20
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from harness.backends.registry import Need
+from harness.backends.spec import MissingRequirement
 from harness.errors import BenchError
 
 PACKAGES = ("Knet", "AutoGrad", "CUDA", "NNlib", "PythonCall", "HDF5")
@@ -66,25 +66,25 @@ def find_julia(package: str | None = None) -> Installation:
         BenchError: none, or none that is sound.
     """
     found = _find(package)
-    if isinstance(found, Need):
+    if isinstance(found, MissingRequirement):
         raise BenchError(str(found))
     return found
 
 
-def need_for_julia() -> Need | None:
+def need_for_julia() -> MissingRequirement | None:
     """Why nothing in Julia can run."""
     found = _find()
-    return found if isinstance(found, Need) else None
+    return found if isinstance(found, MissingRequirement) else None
 
 
-def need_for_knet() -> Need | None:
+def need_for_knet() -> MissingRequirement | None:
     """Why Knet cannot run."""
     found = _find("Knet")
-    if isinstance(found, Need):
+    if isinstance(found, MissingRequirement):
         return found
     if "Knet" not in found.packages:
         where = f"project {found.project}" if found.project else "no project"
-        return Need(
+        return MissingRequirement(
             f"Julia {found.version} at {found.executable} ({where}) has no Knet.jl",
             "bench setup knet",
         )
@@ -94,7 +94,7 @@ def need_for_knet() -> Need | None:
 def versions_with(package: str | None = None) -> dict[str, str]:
     """What a row runs on: Julia, and with ``package`` the packages below and beside it."""
     found = _find(package)
-    if isinstance(found, Need):
+    if isinstance(found, MissingRequirement):
         return {}
     if package is None:
         return {"julia": found.version}
@@ -107,7 +107,7 @@ def versions_with(package: str | None = None) -> dict[str, str]:
 def location(package: str | None = None) -> str:
     """Where a row was found, for a person."""
     found = _find(package)
-    if isinstance(found, Need):
+    if isinstance(found, MissingRequirement):
         return ""
     project = f", project {found.project}" if package and found.project else ""
     return f"{found.executable} ({found.found_by}{project})"
@@ -179,13 +179,13 @@ def forget() -> None:
     _examine.cache_clear()
 
 
-def _find(package: str | None = None) -> Installation | Need:
+def _find(package: str | None = None) -> Installation | MissingRequirement:
     """The installation to use, or why there is none."""
     sound: list[Installation] = []
-    broken: list[Need] = []
+    broken: list[MissingRequirement] = []
     for candidate in candidates():
         examined = _examine(candidate)
-        if isinstance(examined, Need):
+        if isinstance(examined, MissingRequirement):
             broken.append(examined)
         elif package is None or package in examined.packages:
             return examined
@@ -193,7 +193,11 @@ def _find(package: str | None = None) -> Installation | Need:
             sound.append(examined)
     if sound:
         return sound[0]
-    return broken[0] if broken else Need("found no Julia on this machine", "bench setup julia")
+    return (
+        broken[0]
+        if broken
+        else MissingRequirement("found no Julia on this machine", "bench setup julia")
+    )
 
 
 def _known_to_juliapkg() -> tuple[Path, str] | None:
@@ -211,7 +215,7 @@ def _known_to_juliapkg() -> tuple[Path, str] | None:
 
 
 @functools.cache
-def _examine(candidate: Candidate) -> Installation | Need:
+def _examine(candidate: Candidate) -> Installation | MissingRequirement:
     """Run it once."""
     executable = candidate.executable
     chosen = candidate.found_by == "PYTHON_JULIACALL_EXE"
@@ -231,25 +235,29 @@ def _examine(candidate: Candidate) -> Installation | Need:
             check=False,
         )
     except OSError as error:
-        return Need(f"cannot run Julia at {executable}: {error.strerror}", mend)
+        return MissingRequirement(f"cannot run Julia at {executable}: {error.strerror}", mend)
     except subprocess.TimeoutExpired:
-        return Need(f"Julia at {executable} did not answer in {_PROBE_TIMEOUT_S} s", mend)
+        return MissingRequirement(
+            f"Julia at {executable} did not answer in {_PROBE_TIMEOUT_S} s", mend
+        )
     said = dict(line.partition("=")[::2] for line in run.stdout.splitlines())
     if "exceptions" not in said:
         if run.returncode < 0 and "project" in said:
-            return Need(
+            return MissingRequirement(
                 f"Julia {said['version']} at {executable} crashes on exceptions "
                 f"({signal.Signals(-run.returncode).name}; wrong libunwind?)",
                 "bench setup julia",
             )
         first = next(iter(run.stderr.splitlines()), f"exit code {run.returncode}")
-        return Need(f"Julia at {executable} does not work: {first}", mend)
+        return MissingRequirement(f"Julia at {executable} does not work: {first}", mend)
     if _release(said["version"]) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
-        return Need(f"Julia {said['version']} at {executable} is older than {oldest}", mend)
+        return MissingRequirement(
+            f"Julia {said['version']} at {executable} is older than {oldest}", mend
+        )
     active = Path(said["project"]) if said["project"] else None
     if os.environ.get("PYTHON_JULIACALL_PROJECT") and not (active and active.is_file()):
-        return Need(
+        return MissingRequirement(
             f"PYTHON_JULIACALL_PROJECT={candidate.project} holds no Project.toml",
             "set it to the folder of a Julia project, or unset it",
         )

@@ -26,10 +26,10 @@ from harness.backends.julia.installation import (
     versions_with,
 )
 from harness.backends.julia.resolve import JULIA
-from harness.backends.loading import need_to_load
-from harness.backends.registry import find_backend
 from harness.console import terminal
+from harness.execution.loading import requirement_to_load
 from harness.paths import cache_dir, harness_path, julia_dir
+from harness.plugins import find_backend
 
 ROWS: dict[str, str | None] = {"julia": None, "knet": "Knet"}
 """What can be set up, and the package that it is about."""
@@ -152,7 +152,7 @@ def _load(row: str) -> None:
         precompile(find_julia(ROWS[row]))
     except CannotInstallError as error:
         raise DoesNotLoadError(str(error)) from None
-    need = need_to_load(find_backend(row))
+    need = requirement_to_load(find_backend(row))
     if need is not None:
         raise DoesNotLoadError(need.why)
 

@@ -18,9 +18,9 @@ from harness.backends.julia.installation import find_julia
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
-from harness.models import find_model
 from harness.models.card import Parameter
 from harness.paths import julia_dir
+from harness.plugins import find_model
 from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
 
@@ -56,7 +56,7 @@ class JuliaBackend(Backend):
         rule = task.optimizer
         self.call(
             "build",
-            card.module,
+            card.architecture,
             card.activation,
             card.pooling,
             width,

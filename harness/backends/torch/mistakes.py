@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.backends.base import EVALUATION_BATCH, Task
 from harness.backends.torch.data import move, normalize
-from harness.backends.torch.models.network import Network
+from harness.backends.torch.network import Network
 from harness.backends.torch.train import TorchBackend, to_numpy
 from harness.config import Optimizer
 from harness.parity.mistakes import KINDS, SITED, Mistake, MistakenTask

@@ -10,23 +10,25 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.backends.base import Backend, Task, evaluation_batches, evaluation_shapes
+from harness.backends.base import (
+    Backend,
+    Task,
+    evaluation_batches,
+    evaluation_shapes,
+    load_network,
+)
 from harness.backends.torch.data import H5Dataset, loader, move, normalize
-from harness.backends.torch.models import COMPILED_NETWORKS, NETWORKS
-from harness.backends.torch.models.network import Network
 from harness.backends.torch.profiler import seconds_by_operation
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.weights import Weights
 
 
 class TorchBackend(Backend):
     """Eager PyTorch."""
-
-    networks: Mapping[str, type[Network]] = NETWORKS
 
     @classmethod
     def check(cls, device: str) -> None:
@@ -45,10 +47,10 @@ class TorchBackend(Backend):
             self.tensor(task.positive_weights) if task.positive_weights else None
         )
         card = find_model(task.model)
-        network = self.networks[card.module]
+        network = load_network(task)
         model = network(card, self.data.image_shape, len(self.data.classes))
         self.model = model.to(self.device, self.dtype)
-        self.model.to(memory_format=model.memory_format)  # type: ignore[call-overload]
+        self.model.to(memory_format=model.memory_format)
         self.optimizer = make_optimizer(self.model, task.optimizer)
         self.compute_logits: Callable[[Tensor], Tensor] = self.forward
         self.compute_loss: Callable[[Tensor, Tensor], Tensor] = self.loss
@@ -188,11 +190,9 @@ class CompiledTorchBackend(TorchBackend):
     Weights and feature maps are channels-last, the layout that PyTorch recommends on the CPU.
     """
 
-    networks = COMPILED_NETWORKS
-
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)
         # Each batch size of inference is compiled by itself; beyond the usual 8 it would run eager.
         torch._dynamo.config.recompile_limit = 64
         self.compiled = 0
@@ -229,7 +229,7 @@ class ChannelsLastTorchBackend(TorchBackend):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)
 
     def facts(self) -> dict[str, str]:
         return super().facts() | {"memory format": "channels-last"}

@@ -1,0 +1,91 @@
+"""What the harness knows of JAX without importing it."""
+
+from __future__ import annotations
+
+from harness.backends.spec import BackendSpec, Family, in_package
+
+INSTALL = "pip install 'pipeline-bench[jax]'"
+
+_LOWER_PRECISION = (
+    "and is not the same arithmetic as the other variants: bfloat16 keeps 8 bits of a number where "
+    "float32 keeps 24. Its speed shows what this processor does with numbers half as wide; its "
+    "accuracy has to be read beside it."
+)
+
+JAX = Family(
+    name="jax",
+    network=("harness/backends/jax/network.py",),
+    training=("harness/backends/jax/train.py",),
+    data=("harness/backends/jax/data.py",),
+    versions=("jax", "flax", "optax"),
+)
+
+BACKENDS = (
+    BackendSpec(
+        name="jax",
+        order=20,
+        find_network=in_package("jax"),
+        title="JAX (Flax NNX)",
+        family=JAX,
+        factory="harness.backends.jax.train:JaxBackend",
+        summary="Flax NNX and optax, one jitted step with donated state",
+        packages=("jax", "flax", "optax"),
+        install=INSTALL,
+    ),
+    BackendSpec(
+        name="jax-s2d",
+        order=21,
+        find_network=in_package("jax_s2d", "jax"),
+        title="JAX (space-to-depth)",
+        family=JAX,
+        factory="harness.backends.jax.train:SpaceToDepthJaxBackend",
+        summary="the same step; convolutions of few channels, and their pooling, on 2x2 blocks "
+        "as one matrix product",
+        packages=("jax", "flax", "optax"),
+        install=INSTALL,
+        role="tuned",
+        base="jax",
+        deviation="space-to-depth: convolutions of few channels, and their pooling, rewritten "
+        "by hand as one matrix product on 2x2 blocks",
+    ),
+    BackendSpec(
+        name="jax-scan",
+        order=22,
+        find_network=in_package("jax"),
+        note="is the variant `jax` with its steps called by XLA in place of Python. The split "
+        "lies in the device's memory; augmented images, and those of a split that does "
+        "not fit in memory, are laid out in blocks of steps before each block is "
+        "computed.",
+        title="JAX (scan)",
+        family=JAX,
+        factory="harness.backends.jax.train:ScanJaxBackend",
+        summary="the same step; all steps of an epoch in one compiled loop, lax.scan",
+        packages=("jax", "flax", "optax"),
+        install=INSTALL,
+        by_default=False,
+        role="tuned",
+        base="jax",
+        deviation="all steps of an epoch in one jitted lax.scan, the split in device memory",
+    ),
+    BackendSpec(
+        name="jax-bf16",
+        order=23,
+        find_network=in_package("jax"),
+        note="computes the network in bfloat16, with weights, their update, the statistics of "
+        "batch normalisation and the loss in float32, "
+        f"{_LOWER_PRECISION}",
+        precisions=("float32",),
+        title="JAX (bfloat16)",
+        family=JAX,
+        factory="harness.backends.jax.train:Bfloat16JaxBackend",
+        summary="the same step, the network computed in bfloat16; weights, update, statistics "
+        "of the batches and loss in float32",
+        packages=("jax", "flax", "optax"),
+        install=INSTALL,
+        by_default=False,
+        lower_precision="the network in bfloat16",
+        role="tuned",
+        base="jax",
+        deviation="the network computed in bfloat16",
+    ),
+)

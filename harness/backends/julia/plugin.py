@@ -1,0 +1,151 @@
+"""What the harness knows of Julia without importing it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.backends.spec import BackendSpec, ExtraCode, Family
+from harness.models.card import ModelCard
+from harness.paths import julia_dir
+
+
+def _julia(answer: str, *arguments: object) -> Callable[..., Any]:
+    """A question to the module that knows Julia; imported, and Julia run, only when asked."""
+
+    def ask(*more: object) -> Any:
+        module = importlib.import_module("harness.backends.julia.installation")
+        return getattr(module, answer)(*arguments, *more)
+
+    return ask
+
+
+def _julia_process(package: str | None) -> Callable[[int], dict[str, str]]:
+    """Its environment. NumPy's BLAS has no threads there but the one that calls it.
+
+    Julia's BLAS never has more, and Julia's profiler signals the process: threads that are older
+    than Julia would not expect that.
+    """
+    ask = _julia("worker_environment", package)
+    return lambda threads: ask(threads) | {"OPENBLAS_NUM_THREADS": "1"}
+
+
+def find_network(card: ModelCard) -> str | None:
+    """The Julia file of a model: in the Julia package, or beside the card of a plug-in."""
+    built_in = julia_dir() / "src" / "models" / f"{card.architecture}.jl"
+    beside = card.folder / f"{card.architecture}.jl"
+    return next((str(path) for path in (built_in, beside) if path.is_file()), None)
+
+
+def _roots() -> Mapping[str, Path]:
+    return {"julia": julia_dir()}
+
+
+JULIA = Family(
+    name="julia",
+    network=("julia/src/models/layers.jl",),
+    training=("julia/src/train.jl", "julia/src/optimizers.jl"),
+    data=("julia/src/data.jl",),
+    versions=("julia", "engine", "bridge"),
+    roots=_roots,
+    style="Julia in the style of Knet.jl",
+    style_note="The Julia code is written once, in the style of Knet.jl, against a small set "
+    "of operations (convolution, pooling, gradient and so on). `knet` takes these from Knet.jl "
+    "and AutoGrad, `julia-reference` from this project's own engine.",
+    import_note="import is the start of Julia inside the Python process and the loading of its "
+    "packages, and precompiling them where that had not been done before. Julia compiles what "
+    "was not precompiled when it is first used, so in building and the first step.",
+)
+
+BRIDGE = ExtraCode(
+    title="calling Julia from Python, the price of another language",
+    files=(
+        "harness/backends/julia/train.py",
+        "harness/backends/julia/bridge.py",
+        "julia/src/bridge.jl",
+        "julia/src/received.jl",
+    ),
+)
+
+BACKENDS = (
+    BackendSpec(
+        name="knet",
+        order=30,
+        find_network=find_network,
+        extra_code=(
+            BRIDGE,
+            ExtraCode(
+                title="operations from Knet.jl, gradients from AutoGrad",
+                files=("julia/knet/src/PipelineBenchKnet.jl", "julia/knet/src/workload.jl"),
+            ),
+        ),
+        devices=("cpu",),
+        title="Julia (Knet.jl)",
+        family=JULIA,
+        factory="harness.backends.julia.train:KnetBackend",
+        summary="Knet.jl and AutoGrad, driven through juliacall",
+        install="bench setup knet",
+        further_requirement=_julia("need_for_knet"),
+        further_versions=_julia("versions_with", "Knet"),
+        found_at=_julia("location", "Knet"),
+        environment=_julia_process("Knet"),
+    ),
+    BackendSpec(
+        name="knet-idiom",
+        order=31,
+        find_network=find_network,
+        extra_code=(
+            ExtraCode(
+                title="training and data loading as Knet's tutorial writes them",
+                files=("julia/knet/src/idiom.jl",),
+            ),
+        ),
+        title="Julia (Knet.jl, tutorial style)",
+        family=JULIA,
+        factory="harness.backends.julia.train:KnetIdiomBackend",
+        summary="Knet as its tutorial writes it: minibatch, its own optimisers, progress",
+        install="bench setup knet",
+        further_requirement=_julia("need_for_knet"),
+        further_versions=_julia("versions_with", "Knet"),
+        found_at=_julia("location", "Knet"),
+        environment=_julia_process("Knet"),
+        by_default=False,
+        role="idiom",
+        deviation="Knet's minibatch shuffles the images and drops the protocol's order; its "
+        "momentum folds the learning rate into the velocity; the data set is normalised once, "
+        "in advance",
+    ),
+    BackendSpec(
+        name="julia-reference",
+        order=32,
+        find_network=find_network,
+        extra_code=(
+            BRIDGE,
+            ExtraCode(
+                title="an engine; the others have operations, gradients and threads from packages",
+                files=("julia/src/standard/*.jl",),
+                shown=False,
+            ),
+        ),
+        aliases=("julia",),
+        note="is this project's own engine: it computes with Julia's standard library and BLAS "
+        "alone. It is not Knet.jl and says nothing of Knet.jl: it is a bound, which shows "
+        "what kernels written by hand for these networks reach on this CPU.",
+        devices=("cpu",),
+        title="Julia (reference engine)",
+        family=JULIA,
+        factory="harness.backends.julia.train:JuliaBackend",
+        summary="the same Julia models on a hand-written engine: "
+        "standard library and BLAS, no packages; not Knet",
+        install="bench setup julia",
+        further_requirement=_julia("need_for_julia"),
+        further_versions=_julia("versions_with"),
+        found_at=_julia("location"),
+        environment=_julia_process(None),
+        role="bound",
+        deviation="kernels written by hand for these networks on Julia's standard library and "
+        "BLAS; no framework",
+    ),
+)

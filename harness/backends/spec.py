@@ -1,0 +1,187 @@
+"""What the harness knows of a backend before its framework is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Literal
+
+from harness.models.card import ModelCard
+
+Role = Literal["plain", "tuned", "bound", "idiom"]
+"""What a variant is in a comparison.
+
+plain: the framework as a user writes it; these alone are ranked and head the report.
+tuned: a plain variant (its base) with stated deviations, reported as a gain over its base.
+bound: a hand-written reference, reported apart as what the processor allows.
+idiom: a framework as its own tutorial writes it, under a protocol of its own; in no certificate
+and in no ranking.
+"""
+
+
+@dataclass(frozen=True)
+class MissingRequirement:
+    """What keeps a backend from running, and what fixes it."""
+
+    why: str
+    fix: str
+    """A command, or what to do in words."""
+
+    def __str__(self) -> str:
+        return f"{self.why}; to fix: {self.fix}"
+
+
+def no_requirement() -> MissingRequirement | None:
+    """Nothing is missing."""
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A framework, whose variants share their code; the report shows and counts that code.
+
+    Files are patterns whose first component is an importable package, or a key of ``roots``. Left
+    out is what only ties files together, such as an ``__init__.py``, and what finds or installs a
+    framework.
+    """
+
+    name: str
+    """Of the module that holds its network in the package of a model."""
+    training: tuple[str, ...]
+    data: tuple[str, ...]
+    network: tuple[str, ...] = ()
+    """What its networks have in common, besides the file of each."""
+    versions: tuple[str, ...]
+    """Facts of a cell that say on what it ran."""
+    roots: Callable[[], Mapping[str, Path]] = dict
+    """Folders of files that are in no Python package, by the first component of their pattern."""
+    style: str = ""
+    """Stands before the titles of the variants, where these alone do not say what the code is."""
+    style_note: str = ""
+    """A sentence below the comparison of the code."""
+    import_note: str = ""
+    """A sentence on what importing is, where it is more than that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraCode:
+    """What a variant has besides the files of its family, whatever the model."""
+
+    title: str
+    files: tuple[str, ...]
+    shown: bool = True
+    """False: too much to read in a report, which then only lists the files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSpec:
+    """A variant of a framework; see ``docs/extending.md``."""
+
+    name: str
+    """What a person types."""
+    title: str
+    """What a report prints."""
+    family: Family
+    """The framework, shared by its variants."""
+    factory: str
+    """``module:class`` of the :class:`harness.backends.base.Backend`."""
+    summary: str
+    packages: tuple[str, ...] = ()
+    """Python distributions whose versions count, the framework itself first."""
+    install: str
+    """The command that installs it."""
+    further_requirement: Callable[[], MissingRequirement | None] = no_requirement
+    """Says what else is missing."""
+    further_versions: Callable[[], dict[str, str]] = dict
+    """Versions of what is no Python distribution."""
+    found_at: Callable[[], str] | None = None
+    """Where a framework of another language was found; empty: nowhere."""
+    environment: Callable[[int], dict[str, str]] = lambda threads: {}
+    """What its process needs in its environment to use so many threads."""
+    by_default: bool = True
+    """Whether it runs when no framework is named; variants of a row run only when asked for."""
+    devices: tuple[str, ...] = ("cpu", "gpu")
+    """What it can train on, if the machine has it."""
+    precisions: tuple[str, ...] = ("float32", "float64")
+    find_network: Callable[[ModelCard], str | None]
+    """Where its network for a card is, or None where it has none; see :func:`in_package`."""
+    lower_precision: str = ""
+    """What it computes in a lower precision than the task asks for; empty: nothing."""
+    aliases: tuple[str, ...] = ()
+    """Names that may be typed too, and stand in runs of earlier versions."""
+    order: int = 100
+    """Position in lists; those of equal position by name."""
+    extra_code: tuple[ExtraCode, ...] = ()
+    network_code: tuple[str, ...] = ()
+    """Files that its own networks need and those of its base do not."""
+    note: str = ""
+    """How a sentence that begins with its title goes on, below the comparison of the code."""
+    role: Role = "plain"
+    base: str = ""
+    """The plain variant that a tuned one is a form of; empty for the other roles."""
+    deviation: str = ""
+    """How a tuned variant differs from its base, or why an idiom is not comparable: a phrase for
+    a table. Empty for plain variants."""
+
+    def __post_init__(self) -> None:
+        if (self.role == "tuned") != bool(self.base):
+            raise ValueError(f"{self.name}: a tuned variant, and no other, names its base")
+        if (self.role == "plain") == bool(self.deviation):
+            raise ValueError(f"{self.name}: every variant that is not plain states its deviation")
+
+    @property
+    def certified(self) -> bool:
+        """Whether it follows the protocol, so that parity with the others can be checked."""
+        return self.role != "idiom"
+
+    def missing_requirement(self) -> MissingRequirement | None:
+        """Why it cannot run here, or None when it can."""
+        absent = [name for name in self.packages if util.find_spec(name) is None]
+        if absent:
+            return MissingRequirement(f"not installed: {', '.join(absent)}", self.install)
+        return self.further_requirement()
+
+    def missing(self) -> str | None:
+        """:meth:`missing_requirement` in one sentence."""
+        requirement = self.missing_requirement()
+        return None if requirement is None else str(requirement)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what is installed of it."""
+        found = {name: metadata.version(name) for name in self.packages if util.find_spec(name)}
+        return found | self.further_versions()
+
+    def location(self) -> str:
+        """Where it was found, or nothing."""
+        if self.found_at is not None:
+            return self.found_at()
+        spec = util.find_spec(self.packages[0]) if self.packages else None
+        return str(Path(spec.origin).parent) if spec is not None and spec.origin else ""
+
+    def unsupported(self, card: ModelCard, precision: str) -> str | None:
+        """Why it cannot train the network ``card`` in ``precision``; None: it can."""
+        if precision not in self.precisions:
+            return f"has no precision {precision} (it has {', '.join(self.precisions)})"
+        if self.find_network(card) is None:
+            return f"has no network for the model {card.name}"
+        return None
+
+
+def in_package(
+    *names: str, own: Mapping[str, str] | None = None
+) -> Callable[[ModelCard], str | None]:
+    """Finds the module with a backend's network: the first of ``names`` in the model's package.
+
+    ``own``: modules that the backend brings itself, by the package of the model. A module defines
+    ``NETWORK``, the network in the form that its family expects.
+    """
+
+    def find(card: ModelCard) -> str | None:
+        if own and card.package in own:
+            return own[card.package]
+        modules = (f"{card.package}.{name}" for name in names)
+        return next((module for module in modules if util.find_spec(module)), None)
+
+    return find

@@ -1,0 +1,113 @@
+"""What the harness knows of PyTorch without importing it."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+from harness.backends.spec import BackendSpec, Family, MissingRequirement, in_package
+
+INSTALL = "pip install 'pipeline-bench[torch]'"
+
+_LOWER_PRECISION = (
+    "and is not the same arithmetic as the other variants: bfloat16 keeps 8 bits of a number where "
+    "float32 keeps 24. Its speed shows what this processor does with numbers half as wide; its "
+    "accuracy has to be read beside it."
+)
+
+
+def cpp_toolchain() -> MissingRequirement | None:
+    if not any(shutil.which(compiler) for compiler in ("g++", "c++", "clang++")):
+        return MissingRequirement("needs a C++ compiler", system_package("g++"))
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        return MissingRequirement("needs Python's C headers", system_package("python3-dev"))
+    return None
+
+
+def system_package(name: str) -> str:
+    """How to install a package that is called so on Debian."""
+    if shutil.which("apt-get"):
+        return f"apt-get install {name}"
+    return f"install {name} or its like with the system's package manager"
+
+
+TORCH = Family(
+    name="torch",
+    network=("harness/backends/torch/network.py",),
+    training=("harness/backends/torch/train.py",),
+    data=("harness/backends/torch/data.py",),
+    versions=("torch",),
+)
+
+BACKENDS = (
+    BackendSpec(
+        name="torch",
+        order=10,
+        find_network=in_package("torch"),
+        title="PyTorch",
+        family=TORCH,
+        factory="harness.backends.torch.train:TorchBackend",
+        summary="eager mode, DataLoader over a Dataset, torch.optim",
+        packages=("torch",),
+        install=INSTALL,
+    ),
+    BackendSpec(
+        name="torch-compile",
+        order=11,
+        find_network=in_package("torch_compile", "torch"),
+        network_code=("harness/backends/torch/pooling.py",),
+        title="PyTorch (torch.compile)",
+        family=TORCH,
+        factory="harness.backends.torch.train:CompiledTorchBackend",
+        summary="the same model and loop, forward and loss through torch.compile",
+        packages=("torch",),
+        install=INSTALL,
+        further_requirement=cpp_toolchain,
+        role="tuned",
+        base="torch",
+        deviation="forward pass and loss compiled by torch.compile (Inductor); LeNet-5 and "
+        "xraynet with a max pooling written for the compiler",
+    ),
+    BackendSpec(
+        name="torch-channels-last",
+        order=12,
+        find_network=in_package("torch"),
+        note="is the variant `torch` with another order of the numbers in memory. Of "
+        "DenseNet-121 both are the same, for whose width `torch` has the channels last "
+        "too.",
+        title="PyTorch (channels last)",
+        family=TORCH,
+        factory="harness.backends.torch.train:ChannelsLastTorchBackend",
+        summary="eager mode; the channels of weights and feature maps last in memory",
+        packages=("torch",),
+        install=INSTALL,
+        by_default=False,
+        role="tuned",
+        base="torch",
+        deviation="weights and feature maps in channels-last memory format",
+    ),
+    BackendSpec(
+        name="torch-bf16",
+        order=13,
+        find_network=in_package("torch_compile", "torch"),
+        network_code=("harness/backends/torch/pooling.py",),
+        note="computes convolutions and matrix products in bfloat16 wherever PyTorch's "
+        "autocast does, with weights, their update and the loss in float32, "
+        f"{_LOWER_PRECISION}",
+        precisions=("float32",),
+        title="PyTorch (torch.compile, bfloat16)",
+        family=TORCH,
+        factory="harness.backends.torch.train:Bfloat16TorchBackend",
+        summary="torch-compile with autocast: convolutions and matrix products in bfloat16, "
+        "weights, update and loss in float32",
+        packages=("torch",),
+        install=INSTALL,
+        further_requirement=cpp_toolchain,
+        by_default=False,
+        lower_precision="convolutions and matrix products in bfloat16",
+        role="tuned",
+        base="torch",
+        deviation="torch.compile, and autocast: convolutions and matrix products in bfloat16",
+    ),
+)

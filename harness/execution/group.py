@@ -1,0 +1,107 @@
+"""Training the cells of one group: each in its own worker, epoch by epoch in turns."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from harness.backends.spec import BackendSpec
+from harness.config import available_cpus
+from harness.errors import ProbeError
+from harness.execution.caches import remove_abandoned
+from harness.execution.cell import CellRun
+from harness.execution.extras import Showcase, measure_all, planned
+from harness.execution.inputs import Course, adapted_weights, first_weights
+from harness.execution.observer import Observer
+from harness.measure.probe import PRECISIONS, Gauge
+from harness.measure.turns import rotated
+from harness.plan import Group
+from harness.plugins import find_model
+from harness.results.folder import RunFolder
+from harness.results.records import CellResult, MachinePeak
+
+
+def run_group(
+    folder: RunFolder,
+    backends: Mapping[str, BackendSpec],
+    group: Group,
+    observer: Observer,
+) -> list[CellResult]:
+    """Train the cells of one group in turns; a cell that fails leaves the others alone.
+
+    A result is on disk as soon as a training has ended. Of cells that have one already, only what
+    is missing besides training is measured.
+    """
+    if not group:
+        return []
+    remove_abandoned()
+    experiment = folder.manifest.experiment
+    training = experiment.training
+    entry = folder.manifest.datasets[group[0].dataset]
+    card = find_model(group[0].model)
+    weights = first_weights(card, entry, training, group[0].seed)
+    course = Course.make(weights, training, entry.train, group[0].seed)
+    cpus = available_cpus()
+    session = folder.new_session()
+    with ExitStack() as stack:
+        gauge = stack.enter_context(Gauge(threads=experiment.threads, cpus=cpus))
+        _update_machine(folder, gauge)
+        runs = [
+            stack.enter_context(
+                CellRun(
+                    folder=folder,
+                    spec=backends[cell.framework],
+                    cell=cell,
+                    course=course,
+                    parameters=card.trainable_size(entry.image_shape, len(entry.classes)),
+                    adapted=adapted_weights(weights, training),
+                    extras=planned(experiment, cell),
+                    session=session,
+                    gauge=gauge,
+                    cpus=cpus,
+                    observer=observer,
+                )
+            )
+            for cell in group
+        ]
+        train_all(runs, training.epochs)
+        measure_all(runs, experiment, Showcase.of(folder, group))
+        results = [run.finish() for run in runs]
+        _update_machine(folder, gauge)
+        return results
+
+
+def train_all(runs: Sequence[CellRun], epochs: int) -> None:
+    """From new processes to the evaluation on the test split, interleaved."""
+    for run in runs:
+        run.attempt(run.open)
+    for number in range(epochs):
+        for run in rotated(runs, number):
+            run.attempt(run.train_epoch, number)
+    for run in runs:
+        run.attempt(run.test)
+
+
+def measure_machine(gauge: Gauge, threads: int, known: MachinePeak | None) -> MachinePeak:
+    """The best that the processors of this run have shown so far; nothing else runs meanwhile."""
+    for precision in PRECISIONS:
+        gauge.peak_gemm_gflops(precision)
+    seen = gauge.best_gemm_gflops
+    bandwidth = gauge.bandwidth_gb_s()
+    if known is None:
+        return MachinePeak(threads=threads, gemm_gflops=seen, bandwidth_gb_s=bandwidth)
+    return MachinePeak(
+        threads=threads,
+        gemm_gflops={name: max(best, known.gemm_gflops[name]) for name, best in seen.items()},
+        bandwidth_gb_s=max(bandwidth, known.bandwidth_gb_s),
+    )
+
+
+def _update_machine(folder: RunFolder, gauge: Gauge) -> None:
+    """Measure the machine again, and keep the best, unless the run was resumed on another one."""
+    if folder.on_another_cpu:
+        return
+    with contextlib.suppress(ProbeError):
+        threads = folder.manifest.experiment.threads
+        folder.write_machine(measure_machine(gauge, threads, folder.machine))

@@ -1,0 +1,294 @@
+"""From an experiment to its results: checks first, then groups of cells as they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from harness import __version__
+from harness.backends.spec import BackendSpec
+from harness.config import Experiment, TimeLimits, Training, available_cpus
+from harness.data.hdf5 import DatasetFile, name_fault, open_dataset
+from harness.data.locate import resolve
+from harness.data.validation import validate
+from harness.errors import BenchError, WorkerError
+from harness.execution.cell import now
+from harness.execution.group import run_group
+from harness.execution.inputs import first_weights
+from harness.execution.observer import Observer, SilentObserver
+from harness.execution.worker import Worker
+from harness.measure.environment import collect
+from harness.models.card import ModelCard
+from harness.paths import data_dir as usual_data_dir
+from harness.plan import Cell, Group, plan
+from harness.plugins import choose_backends, find_model
+from harness.results.folder import DatasetEntry, Manifest, RunFolder
+from harness.results.records import CellResult
+
+CHECK_LIMIT_S = 300.0
+"""For a framework to be imported and to look for a device."""
+
+
+@dataclass(kw_only=True, eq=False)  # by identity: pytest keeps its plugins in sets
+class Comparison:
+    """An experiment on its way: groups of cells, and results as they are asked for."""
+
+    folder: RunFolder
+    backends: dict[str, BackendSpec]
+    groups: tuple[Group, ...]
+    observer: Observer = field(default_factory=SilentObserver)
+    error: BenchError | None = None
+    """What a person must fix, when the run stopped for that."""
+    _results: dict[str, CellResult] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for group in self.groups for cell in group]
+
+    def result(self, cell: Cell) -> CellResult:
+        """The result of ``cell``; the first of its group to be asked for runs the whole group."""
+        if self.error is not None:
+            raise self.error
+        if cell.id not in self._results:
+            group = next(group for group in self.groups if cell in group)
+            self._results |= self._run(group)
+        return self._results[cell.id]
+
+    def _run(self, group: Group) -> dict[str, CellResult]:
+        done: dict[str, CellResult] = {}
+        for cell in group:
+            kept = self.folder.read_result(cell)
+            if kept is not None and kept.status == "ok" and not kept.unfinished:
+                done[cell.id] = kept
+                self.observer.cell_ended(kept, resumed=True)
+        pending = tuple(cell for cell in group if cell.id not in done)
+        try:
+            for result in run_group(self.folder, self.backends, pending, self.observer):
+                done[result.cell.id] = result
+        except BenchError as error:
+            self.error = error
+            raise
+        return done
+
+
+def prepare(
+    experiment: Experiment,
+    *,
+    out: Path,
+    data_dir: Path,
+    resume: bool = False,
+    observer: Observer | None = None,
+) -> Comparison:
+    """Check everything that can be checked before any work is done, and open the run's folder.
+
+    Raises:
+        BenchError: anything that a person must fix first; nothing has been written then.
+    """
+    if not resume:
+        RunFolder.check_free(out)
+    cards = [find_model(name) for name in experiment.models]
+    specs, skipped = choose_backends(
+        experiment.frameworks,
+        skip_unavailable=experiment.skip_unavailable,
+        refusal=partial(_refusal, experiment=experiment, cards=cards),
+    )
+    entries: dict[str, DatasetEntry] = {}
+    data_warnings: dict[str, tuple[str, ...]] = {}
+    for name in experiment.datasets:
+        path = resolve(name, data_dir)
+        with open_dataset(path) as data:
+            warnings = _checked(path)
+            _check_trainable(data, path, experiment.training)
+            entry = _describe(data, path)
+            for card in cards:
+                try:
+                    first_weights(card, entry, experiment.training, seed=0)
+                except BenchError as error:
+                    raise BenchError(f"{path}: {error}") from error
+            if data.name in entries:
+                raise BenchError(
+                    f"{path}: another data set of this run is called '{data.name}' too; "
+                    "import one of them under another --name"
+                )
+            entries[data.name] = entry
+            if warnings:
+                data_warnings[data.name] = warnings
+
+    experiment = experiment.model_copy(update={"frameworks": tuple(spec.name for spec in specs)})
+    # A variant may have some of the models; it is left out of the groups of the others.
+    unsupported = {
+        (spec.name, card.name): reason
+        for spec, card in product(specs, cards)
+        if (reason := spec.unsupported(card, experiment.training.precision)) is not None
+    }
+    skipped |= {
+        f"{framework} {model}": reason for (framework, model), reason in unsupported.items()
+    }
+    planned = plan(
+        frameworks=experiment.frameworks,
+        models=experiment.models,
+        datasets=tuple(entries),
+        seeds=experiment.seeds,
+    )
+    groups = tuple(
+        tuple(cell for cell in group if (cell.framework, cell.model) not in unsupported)
+        for group in planned
+    )
+    cells = tuple(cell for group in groups for cell in group)
+    if len({cell.id for cell in cells}) < len(cells):
+        raise BenchError(
+            "two cells of this run would share their files, because the name of a data set ends "
+            "or begins like that of a model: import it under another --name"
+        )
+    manifest = Manifest(
+        harness_version=__version__,
+        created=now(),
+        command=command_line(experiment, data_dir),
+        experiment=experiment,
+        skipped=skipped,
+        datasets=entries,
+        data_warnings=data_warnings,
+        initial_weights_sha256=_sha256(experiment.training.initial_weights),
+        cells=cells,
+    )
+    versions = {name: found for spec in specs for name, found in spec.versions().items()}
+    environment = collect(versions)
+    if resume:
+        folder = RunFolder.resume(out, manifest)
+    else:
+        folder = RunFolder.create(out, manifest, environment)
+    folder.lock()
+    folder.begin(f"{now()}-{secrets.token_hex(2)}", environment)
+    return Comparison(
+        folder=folder,
+        backends={spec.name: spec for spec in specs},
+        groups=groups,
+        observer=observer or SilentObserver(),
+    )
+
+
+def _refusal(
+    spec: BackendSpec, *, experiment: Experiment, cards: Sequence[ModelCard]
+) -> str | None:
+    """Why ``spec``, which is installed, cannot run ``experiment`` here."""
+    if experiment.device not in spec.devices:
+        return f"cannot run with --device {experiment.device}"
+    reasons = [spec.unsupported(card, experiment.training.precision) for card in cards]
+    if None not in reasons:
+        return reasons[0]
+    if experiment.device == "cpu":
+        return None
+    # Only the framework itself knows, and it is imported in a process of its own.
+    try:
+        with Worker(spec, threads=1, cpus=available_cpus(), limit_s=CHECK_LIMIT_S) as worker:
+            worker.import_framework()
+            worker.check(experiment.device)
+    except (BenchError, WorkerError) as error:
+        return f"cannot run with --device {experiment.device}: {error}"
+    return None
+
+
+def command_line(experiment: Experiment, data_dir: Path) -> str:
+    """What to type for exactly this experiment, every setting spelled out."""
+    training, optimizer = experiment.training, experiment.training.optimizer
+    words = [
+        "bench", "run",
+        "--frameworks", ",".join(experiment.frameworks),
+        "--models", ",".join(experiment.models),
+        "--datasets", ",".join(experiment.datasets),
+        "--seeds", ",".join(map(str, experiment.seeds)),
+        "--epochs", str(training.epochs),
+        "--batch-size", str(training.batch_size),
+        "--optimizer", optimizer.name,
+        "--lr", repr(optimizer.learning_rate),
+        "--momentum", repr(optimizer.momentum),
+        "--weight-decay", repr(optimizer.weight_decay),
+        "--beta1", repr(optimizer.beta1),
+        "--beta2", repr(optimizer.beta2),
+        "--epsilon", repr(optimizer.epsilon),
+        "--schedule", training.schedule,
+        "--precision", training.precision,
+        "--shift", str(training.augmentation.shift),
+        "--flip" if training.augmentation.flip else "--no-flip",
+        "--positive-weights", training.positive_weights,
+        "--threads", str(experiment.threads),
+        "--device", experiment.device,
+    ]  # fmt: skip
+    if experiment.timeout != TimeLimits():
+        words += ["--timeout", str(experiment.timeout)]
+    if experiment.sessions > 1:
+        words += ["--sessions", str(experiment.sessions)]
+    if experiment.rounds:
+        words += ["--rounds", str(experiment.rounds)]
+    if experiment.target is not None:
+        words += ["--target", repr(experiment.target)]
+    if experiment.inference:
+        words += ["--inference", ",".join(map(str, experiment.inference))]
+    if experiment.profile:
+        words += ["--profile"]
+    if training.initial_weights is not None:
+        words += ["--initial-weights", str(training.initial_weights)]
+    if experiment.skip_unavailable:
+        words += ["--skip-unavailable"]
+    if data_dir != usual_data_dir():
+        words += ["--data-dir", str(data_dir)]
+    return shlex.join(words)
+
+
+def _sha256(path: Path | None) -> str | None:
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _checked(path: Path) -> tuple[str, ...]:
+    """The warnings of `bench data validate`; BenchError where it finds errors."""
+    problems = validate(path)
+    errors = [problem.message for problem in problems if problem.severity == "error"]
+    if errors:
+        more = f" ({len(errors)} errors; `bench data validate` lists them)" * (len(errors) > 1)
+        raise BenchError(f"{path}: invalid: {errors[0]}{more}; import or export it again")
+    return tuple(problem.message for problem in problems)
+
+
+def _check_trainable(data: DatasetFile, path: Path, training: Training) -> None:
+    batch_size = training.batch_size
+    if fault := name_fault(data.name):  # it names files of the run
+        raise BenchError(f"{path}: {fault}")
+    if batch_size > data.sizes["train"]:
+        raise BenchError(
+            f"batch size {batch_size} is larger than the {data.sizes['train']} training images "
+            f"of {path}: choose a smaller --batch-size"
+        )
+    if training.positive_weights != "none" and data.task != "multilabel":
+        raise BenchError(
+            f"{path}: an image has one label there, and weights for positives are for images with "
+            "several: leave --positive-weights out"
+        )
+    side = min(data.image_shape[1:])
+    if training.augmentation.shift >= side:
+        raise BenchError(
+            f"{path}: a shift of {training.augmentation.shift} pixels leaves nothing of images of "
+            f"{side}: choose a smaller --shift"
+        )
+
+
+def _describe(data: DatasetFile, path: Path) -> DatasetEntry:
+    return DatasetEntry(
+        path=str(path),
+        sha256=data.sha256(),
+        train=data.sizes["train"],
+        val=data.sizes["val"],
+        test=data.sizes["test"],
+        image_shape=data.image_shape,
+        classes=data.classes,
+        task=data.task,
+        source=json.dumps(data.source),
+        split=data.split_rule,
+        license=data.license,
+    )

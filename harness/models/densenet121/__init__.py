@@ -1,0 +1,1 @@
+"""DenseNet-121: its card, and its twin for each framework."""

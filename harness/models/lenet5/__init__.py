@@ -1,0 +1,1 @@
+"""LeNet-5: its card, and its twin for each framework."""

@@ -1,0 +1,1 @@
+"""ResNet-18: its card, and its twin for each framework."""

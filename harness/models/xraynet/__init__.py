@@ -1,0 +1,1 @@
+"""xraynet: its card, and its twin for each framework."""

@@ -1,0 +1,348 @@
+"""Backends that need no framework: a sound one, and one for each way of going wrong."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+import types
+from dataclasses import replace
+
+import numpy as np
+
+from harness.backends.base import Backend
+from harness.backends.spec import BackendSpec, Family
+from harness.data.hdf5 import open_dataset
+from harness.errors import BenchError
+from harness.protocol.received import Received
+
+# Seen while this module is imported, before any backend is made.
+CPUS_AT_IMPORT = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+class Sound(Backend):
+    """Holds the weights it was given; its losses fall and its logits are the same each time."""
+
+    def __init__(self, task):
+        self.task = task
+        self.data = open_dataset(task.dataset)
+        self.weights = {}
+        self.kept = []
+
+    def load_weights(self, weights):
+        self.weights = dict(weights)
+
+    def save_weights(self):
+        return dict(self.weights)
+
+    def train_epoch(self, order, rates, moves=None):
+        return 1 / (1 + np.arange(len(order), dtype=np.float64))
+
+    def predict(self, split):
+        count = len(self.data.split(split))
+        return np.eye(len(self.data.classes), dtype=np.float32)[np.zeros(count, int)]
+
+    def infer(self, images):
+        return np.zeros((len(images), len(self.data.classes)), np.float32)
+
+    def loss_and_gradients(self, batch):
+        return self.predict("train")[batch], 0.5, dict(self.weights)
+
+    def activation_maps(self, split, rows, outputs):
+        return np.ones((len(rows), 4, 4), np.float32)
+
+    def facts(self):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return {name: os.environ.get(name, "unset") for name in names} | {
+            "CPUs at import": ",".join(map(str, CPUS_AT_IMPORT)),
+            "pid": str(os.getpid()),
+        }
+
+
+class TellsEnvironment(Sound):
+    def facts(self):
+        return dict(os.environ)
+
+
+class CountsSteps(Sound):
+    """Adds 1 to the first bias with every step."""
+
+    def train_epoch(self, order, rates, moves=None):
+        self.weights["conv1.bias"] = self.weights["conv1.bias"] + np.float32(len(order))
+        return super().train_epoch(order, rates, moves)
+
+
+class Raises(Sound):
+    def train_epoch(self, order, rates, moves=None):
+        raise ValueError("the planted fault\nand its second line")
+
+
+class UserError(Sound):
+    def train_epoch(self, order, rates, moves=None):
+        raise BenchError("something a person can mend")
+
+
+class KnowsWarmUp(Sound):
+    """Counts the epochs since the weights were loaded for the second time, after the warm-up."""
+
+    loads = epochs = 0
+
+    def load_weights(self, weights):
+        self.loads += 1
+        self.epochs = 0
+        super().load_weights(weights)
+
+    def train_epoch(self, order, rates, moves=None):
+        self.epochs += self.loads > 1
+        return super().train_epoch(order, rates, moves)
+
+
+class FailsInSecondEpoch(KnowsWarmUp):
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs == 2:
+            raise RuntimeError("out of luck")
+        return losses
+
+
+class FailsWithoutFile(Sound):
+    """Works once the file that PLANTED_FILE names is there."""
+
+    def train_epoch(self, order, rates, moves=None):
+        if not os.path.exists(os.environ["PLANTED_FILE"]):
+            raise RuntimeError("the file is not there yet")
+        return super().train_epoch(order, rates, moves)
+
+
+class Exits(Sound):
+    def train_epoch(self, order, rates, moves=None):
+        os._exit(7)
+
+
+class Killed(Sound):
+    def train_epoch(self, order, rates, moves=None):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Allocates(Sound):
+    def train_epoch(self, order, rates, moves=None):
+        self.kept = self.kept or [np.ones(64 * 2**20, np.uint8)]
+        return super().train_epoch(order, rates, moves)
+
+
+class Talks(Sound):
+    def train_epoch(self, order, rates, moves=None):
+        print("stray words on stdout")
+        print("stray words on stderr", file=sys.stderr)
+        os.write(1, b"stray bytes\n")
+        return super().train_epoch(order, rates, moves)
+
+
+class Hangs(Sound):
+    def facts(self):
+        time.sleep(60)
+        return {}
+
+
+class NoDevice(Sound):
+    @classmethod
+    def check(cls, device):
+        raise BenchError("no such device: plug it in")
+
+
+class HangsWithFile(KnowsWarmUp):
+    """Never ends an epoch once the file that PLANTED_FILE names is there."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if os.path.exists(os.environ["PLANTED_FILE"]) and self.epochs:
+            time.sleep(60)
+        return losses
+
+
+class AltersWeights(Sound):
+    def load_weights(self, weights):
+        name, *_ = weights
+        self.weights = dict(weights) | {name: weights[name] * np.float32(1.0001)}
+
+
+class LosesWeights(Sound):
+    def load_weights(self, weights):
+        self.weights = dict(list(weights.items())[1:])
+
+
+class WrongLogits(Sound):
+    def predict(self, split):
+        return super().predict(split)[:, :2]
+
+
+class WrongLosses(Sound):
+    def train_epoch(self, order, rates, moves=None):
+        return super().train_epoch(order, rates, moves)[:1]
+
+
+class Stops(KnowsWarmUp):
+    """Stops its whole process, as ``kill -STOP`` does, in the middle of an epoch."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return losses
+
+
+class Busy(KnowsWarmUp):
+    """Never lets go of the interpreter, as a call into Julia does, once an epoch has begun."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs:
+            ctypes.PyDLL(None).sleep(60)
+        return losses
+
+
+class Sleeps(KnowsWarmUp):
+    """As Busy, but threads of Python go on."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs:
+            time.sleep(60)
+        return losses
+
+
+class StrangeLosses(Sound):
+    """Of a class in a module that only its own process knows."""
+
+    def train_epoch(self, order, rates, moves=None):
+        sys.modules["only_here"] = module = types.ModuleType("only_here")
+        module.Strange = type("Strange", (), {"__module__": "only_here"})
+        return module.Strange()
+
+
+class Diverges(KnowsWarmUp):
+    """In its second epoch, at its third step."""
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.epochs == 2:
+            losses[2:] = np.nan
+        return losses
+
+
+class PredictsNothing(Sound):
+    """As a network does whose weights are no numbers."""
+
+    def predict(self, split):
+        return np.full_like(super().predict(split), np.nan)
+
+
+class LogitsOverflow(Sound):
+    def predict(self, split):
+        logits = super().predict(split)
+        if split == "test":
+            logits[3, 1] = np.inf
+        return logits
+
+
+class WeightsOverflow(KnowsWarmUp):
+    def save_weights(self):
+        weights = super().save_weights()
+        if self.epochs:
+            weights["conv1.bias"] = weights["conv1.bias"] + np.float32("inf")
+        return weights
+
+
+class ExtrasFail(KnowsWarmUp):
+    """Every measurement besides training fails until the file that PLANTED_FILE names is there."""
+
+    def fail(self, how):
+        if not os.path.exists(os.environ["PLANTED_FILE"]):
+            how()
+
+    def train_epoch(self, order, rates, moves=None):
+        losses = super().train_epoch(order, rates, moves)
+        if self.loads > 2 and self.epochs:  # once for the training, then for rounds
+            self.fail(lambda: os._exit(7))
+        return losses
+
+    def infer(self, images):
+        if len(images) == 4:
+            self.fail(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+        return super().infer(images)
+
+    def profile(self, order, rates):
+        self.fail(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return {"other": 1.0}
+
+    def activation_maps(self, split, rows, outputs):
+        self.fail(lambda: 1 / 0)
+        return super().activation_maps(split, rows, outputs)
+
+
+class HangsInExtras(Sound):
+    """Hangs in inference until the file that PLANTED_FILE names is there."""
+
+    def infer(self, images):
+        while not os.path.exists(os.environ["PLANTED_FILE"]):
+            time.sleep(0.05)
+        return super().infer(images)
+
+
+class ReversesOrder(Sound):
+    """Trains on the batches in another order than it was given."""
+
+    def train_epoch(self, order, rates, moves=None):
+        order[...] = order[::-1].copy()
+        return super().train_epoch(order, rates, moves)
+
+
+class TellsOtherRates(Sound):
+    """Its language received learning rates that nobody sent."""
+
+    def received(self):
+        return Received().digests()
+
+
+class CompilesInTest(Sound):
+    """Compiles a program for every batch shape; its warm-up leaves out the test split."""
+
+    compiled = 0
+
+    def warm_up_prediction(self, split):
+        if split == "val":
+            self.predict(split)
+
+    def predict(self, split):
+        self.compiled += split == "test"
+        return super().predict(split)
+
+    def compilations(self):
+        return self.compiled
+
+
+class CannotBeMade(Sound):
+    """Fails as soon as it is made."""
+
+    def __init__(self, task):
+        raise TypeError("cannot be made")
+
+
+FAMILY = Family(name="planted", training=(), data=(), versions=())
+SPECS = {
+    name.lower(): BackendSpec(
+        name=name.lower(),
+        title=name,
+        family=FAMILY,
+        find_network=lambda card: "planted",
+        factory=f"planted:{name}",
+        summary="",
+        packages=(),
+        install="",
+    )
+    for name, value in list(vars().items())
+    if isinstance(value, type) and value.__module__ == __name__
+}
+SPECS["absent"] = replace(SPECS["sound"], name="absent", packages=("no_such_package_anywhere",))
