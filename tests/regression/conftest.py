@@ -21,22 +21,23 @@ HERE = Path(__file__).parent
 def train(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[CellResult]]:
-    """Train one framework as a baseline says; ``factory`` plants another backend in its place."""
+    """Train frameworks as a baseline says; ``factory`` plants another backend in its place."""
 
     def run(
-        framework: str,
+        frameworks: list[str],
         model: str,
         dataset: str,
         training: Training,
         seeds: tuple[int, ...],
         factory: str | None = None,
     ) -> list[CellResult]:
-        if (reason := backends()[framework].missing()) is not None:
-            pytest.skip(f"{framework} {reason}")
+        for framework in frameworks:
+            if (reason := backends()[framework].missing()) is not None:
+                pytest.skip(f"{framework} {reason}")
         folder = tmp_path_factory.mktemp("run")
         comparison = prepare(
             Experiment(
-                frameworks=(framework,),
+                frameworks=tuple(frameworks),
                 models=(model,),
                 datasets=(dataset,),
                 seeds=seeds,
@@ -47,6 +48,7 @@ def train(
         )
         if factory is not None:
             monkeypatch.setenv("PYTHONPATH", str(HERE))
+            (framework,) = frameworks
             spec = replace(comparison.backends[framework], factory=factory)
             comparison.backends[framework] = spec
         return [comparison.result(cell) for cell in comparison.cells]
