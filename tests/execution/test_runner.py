@@ -138,7 +138,10 @@ def test_the_manifest_says_what_will_run(check, small_file):
             ["--device", "gpu", "--frameworks", "julia-reference"],
             "cannot run with --device gpu (or",
         ),
-        (["--precision", "float64"], "'torch-bf16' has no precision float64 (it has float32) (or pass"),
+        (
+            ["--precision", "float64"],
+            "'torch-bf16' has no precision float64 (it has float32) (or pass",
+        ),
     ],
 )
 def test_what_a_backend_cannot_do_is_refused_before_there_is_a_folder(
