@@ -32,7 +32,7 @@ BARE = """
     function epoch(pipeline)
         now = pipeline.CURRENT[]
         images = pipeline.images(now, DATA["pixels"], DATA["labels"])
-        still = zeros(Int, 0, 0, 0)  # no moves
+        still = zeros(Int, 0, 0, 0)  # no augmentation
         pipeline.train!(now, images, DATA["order"], DATA["rates"], still, DATA["losses"])
         return 0
     end

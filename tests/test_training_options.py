@@ -1,4 +1,4 @@
-"""Moves, weights for positives, weights to start from: from the command line to the network."""
+"""Augmentation, class weights, initial weights: from the command line to the network."""
 
 from __future__ import annotations
 
@@ -70,19 +70,19 @@ def test_what_is_asked_for_reaches_the_network_and_the_record(bench):
         "adam": ("--optimizer", "adam", "--weight-decay", "0.5"),
         "plain again": ("--no-flip",),
     }
-    weights, moves = {}, {}
+    weights, augmentation = {}, {}
     for name, words in options.items():
         got, folder = bench(*words, out=name)
         assert got.exit_code == 0, got.output
         result, weights[name] = trained(folder)
-        moves[name] = result.identity.augmentation
+        augmentation[name] = result.identity.augmentation
         # The command in the manifest asks for the same.
         assert set(words) <= set(folder.manifest.command.split())
     kernels = {name: w["conv1.weight"].tobytes() for name, w in weights.items()}
     assert kernels["plain"] == kernels.pop("plain again")
     assert len(set(kernels.values())) == len(kernels)
-    assert moves["plain"] == moves["positives"] == "none"
-    assert len({moves["plain"], moves["flip"], moves["shift"]}) == 3
+    assert augmentation["plain"] == augmentation["positives"] == "none"
+    assert len({augmentation["plain"], augmentation["flip"], augmentation["shift"]}) == 3
     drawn = initial_weights(PARAMETERS, 0)
     assert not np.array_equal(weights["plain"]["bn1.running_var"], drawn["bn1.running_var"])
 

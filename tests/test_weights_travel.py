@@ -18,7 +18,7 @@ from harness.data import hdf5
 from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.execution.evaluation import Evaluator, largest_difference, prepare
-from harness.execution.inputs import Course
+from harness.execution.inputs import TrainingInputs
 from harness.execution.runner import prepare as prepare_run
 from harness.plugins import backends, find_model
 from harness.protocol.weights import (
@@ -77,13 +77,13 @@ def _train_on_bits(worker, path):
     with open_dataset(path, memory_budget=0) as data:
         parameters = find_model("xraynet").parameters(data.image_shape, data.outputs)
         weights = initial_weights(parameters, seed=0)
-        course = Course.make(weights, training, data.sizes["train"], seed=0)
+        inputs = TrainingInputs.make(weights, training, data.sizes["train"], seed=0)
     task = Task(
         model="xraynet", dataset=path, optimizer=training.optimizer, precision="float32",
         threads=1,
     )  # fmt: skip
-    worker.build(task, course.weights)
-    for order, rates in zip(course.orders, course.rates, strict=True):
+    worker.build(task, inputs.weights)
+    for order, rates in zip(inputs.orders, inputs.rates, strict=True):
         worker.train_epoch(order, rates)
     return worker.save_weights()
 

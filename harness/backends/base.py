@@ -97,16 +97,18 @@ class Backend(ABC):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         """Train on the batches ``order`` (steps, batch) with learning rates ``rates`` (steps,).
 
-        With ``moves`` (steps, batch, 3), images are moved as ``harness.protocol.augmentation``
-        says. Returns the loss of every step (steps,), before its update, once the device has
-        finished.
+        With ``augmentation`` (steps, batch, 3), images are augmented as
+        ``harness.protocol.augmentation`` says. Returns the loss of every step (steps,), before its
+        update, once the device has finished.
         """
 
-    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
+    def prepare_training(
+        self, order: NDArray[np.int64], augmentation: NDArray[np.int64] | None
+    ) -> int:
         """Compile what :meth:`train_epoch` of these shapes needs beyond a step of the same batch.
 
         Returns of how many steps a call must be to run the programs of a whole epoch; shorter

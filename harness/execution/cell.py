@@ -18,11 +18,11 @@ from harness.config import Training
 from harness.data.hdf5 import SplitReader, open_dataset
 from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeoutError
 from harness.execution.caches import compile_cache
-from harness.execution.inputs import Course
+from harness.execution.inputs import TrainingInputs
 from harness.execution.observer import Observer
 from harness.execution.worker import Worker
 from harness.measure.conditions import Conditions, is_disturbed, watching
-from harness.measure.probe import Gauge
+from harness.measure.probe import MachineProbe
 from harness.measure.warmup import WarmUp, until_steady
 from harness.plan import Cell
 from harness.protocol.positives import balancing_weights
@@ -55,24 +55,24 @@ class CellRun:
         folder: RunFolder,
         spec: BackendSpec,
         cell: Cell,
-        course: Course,
+        inputs: TrainingInputs,
         parameters: int,
         adapted: tuple[str, ...],
         extras: tuple[str, ...],
         session: str,
-        gauge: Gauge,
+        probe: MachineProbe,
         cpus: tuple[int, ...],
         observer: Observer,
     ) -> None:
         self.folder = folder
         self.spec = spec
         self.cell = cell
-        self.course = course
+        self.inputs = inputs
         self.parameters = parameters
         self.adapted = adapted
         self.extras = extras
         self.session = session
-        self.gauge = gauge
+        self.probe = probe
         self.cpus = cpus
         self.observer = observer
         self.entry = folder.manifest.datasets[cell.dataset]
@@ -109,7 +109,7 @@ class CellRun:
 
     @property
     def epoch_count(self) -> int:
-        return len(self.course.orders)
+        return len(self.inputs.orders)
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -178,14 +178,14 @@ class CellRun:
         self.phases = self._begin()
         self.facts = self.worker.facts()
         self.warm_up = self._warm_up()
-        self.worker.load_weights(self.course.weights)  # the warm-up has trained: start over
+        self.worker.load_weights(self.inputs.weights)  # the warm-up has trained: start over
 
     def start_anew(self) -> Phases:
         """A new process in place of the present one, warmed up, with the initial weights."""
         self._close()
         phases = self._begin()
         self._warm_up()
-        self.worker.load_weights(self.course.weights)
+        self.worker.load_weights(self.inputs.weights)
         return phases
 
     def _begin(self) -> Phases:
@@ -229,8 +229,8 @@ class CellRun:
         )
         import_s = self.worker.import_framework()
         self.observer.phase_started(self.cell, "building")
-        build_s, echoed = self.worker.build(task, self.course.weights)
-        for name, sent in self.course.weights.items():
+        build_s, echoed = self.worker.build(task, self.inputs.weights)
+        for name, sent in self.inputs.weights.items():
             if name not in echoed or not np.array_equal(echoed[name], sent):
                 raise WorkerError(f"{self.spec.name} did not take over the weights of {name}")
         self.start_weights = digest(
@@ -243,19 +243,27 @@ class CellRun:
         self.observer.phase_started(self.cell, "compiling")
         self.worker.limit_s = self.limits.compile
         first_step_s, _ = self.worker.train_epoch(
-            self.course.orders[0][:1], self.course.rates[0][:1], _first(self.course.moves[0], 1)
+            self.inputs.orders[0][:1],
+            self.inputs.rates[0][:1],
+            _first(self.inputs.augmentation[0], 1),
         )
         return first_step_s, self.worker.warm_up_prediction("val")
 
     def _warm_up(self) -> WarmUp:
         """Run everything that will be timed, until training is steady; compile nothing later."""
         self.observer.phase_started(self.cell, "warming up")
-        order, rates, moves = self.course.orders[0], self.course.rates[0], self.course.moves[0]
+        order, rates, augmentation = (
+            self.inputs.orders[0],
+            self.inputs.rates[0],
+            self.inputs.augmentation[0],
+        )
         self.worker.warm_up_prediction("test")
-        multiple = self.worker.prepare_training(order, moves)
+        multiple = self.worker.prepare_training(order, augmentation)
 
         def train(steps: int) -> float:
-            return self.worker.train_epoch(order[:steps], rates[:steps], _first(moves, steps))[0]
+            return self.worker.train_epoch(
+                order[:steps], rates[:steps], _first(augmentation, steps)
+            )[0]
 
         warm_up = until_steady(train, len(order), multiple)
         self.worker.forbid_compilation()
@@ -278,7 +286,7 @@ class CellRun:
 
     def train_epoch(self, number: int) -> None:
         """One round: train, then evaluate on the validation split, timed apart."""
-        order = self.course.orders[number]
+        order = self.inputs.orders[number]
         seconds, losses, conditions = self._timed_pass(number)
         if losses.shape != (len(order),):
             raise WorkerError(
@@ -311,7 +319,7 @@ class CellRun:
         seconds, _, conditions = self._timed_pass(number)
         return Round(
             seconds=seconds,
-            images=self.course.orders[number].size,
+            images=self.inputs.orders[number].size,
             conditions=conditions,
             disturbed=is_disturbed(seconds, conditions, self._threads),
         )
@@ -330,7 +338,7 @@ class CellRun:
         self.observer.phase_started(self.cell, "repeating")
         try:
             self._ensure_worker()
-            self.worker.load_weights(self.course.weights)
+            self.worker.load_weights(self.inputs.weights)
             return self.time_round(turn % self.epoch_count)
         except WorkerError as error:
             self._close(error)
@@ -353,10 +361,14 @@ class CellRun:
 
     def _timed_pass(self, number: int) -> tuple[float, NDArray[np.float64], Conditions | None]:
         """Train on the batches of epoch ``number``; seconds, losses, and the machine meanwhile."""
-        self.worker.limit_s = self._pass_limit(self.course.orders[number].size)
-        inputs = self.course.orders[number], self.course.rates[number], self.course.moves[number]
+        self.worker.limit_s = self._pass_limit(self.inputs.orders[number].size)
+        inputs = (
+            self.inputs.orders[number],
+            self.inputs.rates[number],
+            self.inputs.augmentation[number],
+        )
         try:
-            speed = self.gauge.gemm_gflops(self.folder.manifest.experiment.training.precision)
+            speed = self.probe.gemm_gflops(self.folder.manifest.experiment.training.precision)
         except ProbeError:
             return *self.worker.train_epoch(*inputs), None
         with watching(self.worker.pid, self.cpus[: self._threads], speed) as watch:
@@ -433,7 +445,7 @@ class CellRun:
             initial_weights=self.start_weights,
             **self.worker.received()._asdict(),
         )
-        sent = {"data": self.entry.sha256, **self.course.digests()._asdict()}
+        sent = {"data": self.entry.sha256, **self.inputs.digests()._asdict()}
         for item, wanted in sent.items():
             if getattr(identity, item) != wanted:
                 name = item.replace("_", " ")
@@ -502,8 +514,8 @@ def _status(error: WorkerError) -> Literal["failed", "timeout", "diverged"]:
     return "failed"
 
 
-def _first(moves: NDArray[np.int64] | None, steps: int) -> NDArray[np.int64] | None:
-    return None if moves is None else moves[:steps]
+def _first(augmentation: NDArray[np.int64] | None, steps: int) -> NDArray[np.int64] | None:
+    return None if augmentation is None else augmentation[:steps]
 
 
 def _cold_caches(folder: Path) -> dict[str, str]:

@@ -26,13 +26,13 @@ PROFILED_STEPS = 50
 
 
 @dataclass
-class Showcase:
+class ExampleSelection:
     """Test images that the report shows of a group; the first cell to finish chooses them."""
 
     chosen: Examples | None = None
 
     @classmethod
-    def of(cls, folder: RunFolder, group: Group) -> Showcase:
+    def of(cls, folder: RunFolder, group: Group) -> ExampleSelection:
         """What a finished cell of the group has kept already."""
         first = group[0]
         for cell in folder.manifest.cells:
@@ -61,11 +61,13 @@ def planned(experiment: Experiment, cell: Cell) -> tuple[str, ...]:
     return tuple(name for name, wanted in asked.items() if wanted)
 
 
-def measure_all(runs: Sequence[CellRun], experiment: Experiment, showcase: Showcase) -> None:
+def measure_all(
+    runs: Sequence[CellRun], experiment: Experiment, selection: ExampleSelection
+) -> None:
     """Measure what is pending of ``runs``, one thing after the other, interleaved."""
     rounds = range(experiment.training.epochs, experiment.rounds)
     steps: dict[str, list[Callable[[CellRun], None]]] = {
-        "examples": [partial(keep_examples, showcase=showcase)],
+        "examples": [partial(keep_examples, selection=selection)],
         "rounds": [partial(time_round, number=number) for number in rounds],
         "inference": [partial(time_inference, batch_size=size) for size in experiment.inference],
         "profile": [profile],
@@ -95,11 +97,11 @@ def restart_all(runs: Sequence[CellRun], count: int) -> None:
         run.end_extra("restarts", "done")
 
 
-def keep_examples(run: CellRun, *, showcase: Showcase) -> None:
+def keep_examples(run: CellRun, *, selection: ExampleSelection) -> None:
     """Add the group's examples, and this cell's maps of them, to what is kept of the test split."""
     arrays = run.folder.read_arrays(run.cell)
     assert arrays is not None
-    examples = showcase.chosen
+    examples = selection.chosen
     if examples is None:
         examples = choose(
             run.entry.task, arrays.test_logits, arrays.test_labels, arrays.test_groups
@@ -122,7 +124,7 @@ def keep_examples(run: CellRun, *, showcase: Showcase) -> None:
         "example_maps": maps,
     }
     run.folder.write_arrays(run.cell, arrays.model_copy(update=kept))
-    showcase.chosen = examples
+    selection.chosen = examples
 
 
 def time_round(run: CellRun, *, number: int) -> None:
@@ -131,7 +133,7 @@ def time_round(run: CellRun, *, number: int) -> None:
     before = run.result.extra_rounds
     if number % run.epoch_count == 0:
         run.observer.phase_started(run.cell, "timing")
-        run.worker.load_weights(run.course.weights)
+        run.worker.load_weights(run.inputs.weights)
     if number == run.epoch_count:
         before = ()  # of an earlier process: not to be mixed with what this one measures
     timed = run.time_round(number % run.epoch_count)
@@ -173,7 +175,7 @@ def profile(run: CellRun) -> None:
     """Some steps more under the framework's own profiler."""
     run.observer.phase_started(run.cell, "profiling")
     run.worker.limit_s = run.limits.compile
-    run.worker.load_weights(run.course.weights)
+    run.worker.load_weights(run.inputs.weights)
     steps = slice(0, PROFILED_STEPS)
-    operations = run.worker.profile(run.course.orders[0][steps], run.course.rates[0][steps])
+    operations = run.worker.profile(run.inputs.orders[0][steps], run.inputs.rates[0][steps])
     run.update(write=False, operations=operations)

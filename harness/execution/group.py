@@ -11,10 +11,10 @@ from harness.config import available_cpus
 from harness.errors import ProbeError
 from harness.execution.caches import remove_abandoned
 from harness.execution.cell import CellRun
-from harness.execution.extras import Showcase, measure_all, planned
-from harness.execution.inputs import Course, adapted_weights, first_weights
+from harness.execution.extras import ExampleSelection, measure_all, planned
+from harness.execution.inputs import TrainingInputs, adapted_weights, first_weights
 from harness.execution.observer import Observer
-from harness.measure.probe import PRECISIONS, Gauge
+from harness.measure.probe import PRECISIONS, MachineProbe
 from harness.measure.turns import rotated
 from harness.plan import Group
 from harness.plugins import find_model
@@ -41,24 +41,24 @@ def run_group(
     entry = folder.manifest.datasets[group[0].dataset]
     card = find_model(group[0].model)
     weights = first_weights(card, entry, training, group[0].seed)
-    course = Course.make(weights, training, entry.train, group[0].seed)
+    inputs = TrainingInputs.make(weights, training, entry.train, group[0].seed)
     cpus = available_cpus()
     session = folder.new_session()
     with ExitStack() as stack:
-        gauge = stack.enter_context(Gauge(threads=experiment.threads, cpus=cpus))
-        _update_machine(folder, gauge)
+        probe = stack.enter_context(MachineProbe(threads=experiment.threads, cpus=cpus))
+        _update_machine(folder, probe)
         runs = [
             stack.enter_context(
                 CellRun(
                     folder=folder,
                     spec=backends[cell.framework],
                     cell=cell,
-                    course=course,
+                    inputs=inputs,
                     parameters=card.trainable_size(entry.image_shape, len(entry.classes)),
                     adapted=adapted_weights(weights, training),
                     extras=planned(experiment, cell),
                     session=session,
-                    gauge=gauge,
+                    probe=probe,
                     cpus=cpus,
                     observer=observer,
                 )
@@ -66,9 +66,9 @@ def run_group(
             for cell in group
         ]
         train_all(runs, training.epochs)
-        measure_all(runs, experiment, Showcase.of(folder, group))
+        measure_all(runs, experiment, ExampleSelection.of(folder, group))
         results = [run.finish() for run in runs]
-        _update_machine(folder, gauge)
+        _update_machine(folder, probe)
         return results
 
 
@@ -83,12 +83,12 @@ def train_all(runs: Sequence[CellRun], epochs: int) -> None:
         run.attempt(run.test)
 
 
-def measure_machine(gauge: Gauge, threads: int, known: MachinePeak | None) -> MachinePeak:
+def measure_machine(probe: MachineProbe, threads: int, known: MachinePeak | None) -> MachinePeak:
     """The best that the processors of this run have shown so far; nothing else runs meanwhile."""
     for precision in PRECISIONS:
-        gauge.peak_gemm_gflops(precision)
-    seen = gauge.best_gemm_gflops
-    bandwidth = gauge.bandwidth_gb_s()
+        probe.peak_gemm_gflops(precision)
+    seen = probe.best_gemm_gflops
+    bandwidth = probe.bandwidth_gb_s()
     if known is None:
         return MachinePeak(threads=threads, gemm_gflops=seen, bandwidth_gb_s=bandwidth)
     return MachinePeak(
@@ -98,10 +98,10 @@ def measure_machine(gauge: Gauge, threads: int, known: MachinePeak | None) -> Ma
     )
 
 
-def _update_machine(folder: RunFolder, gauge: Gauge) -> None:
+def _update_machine(folder: RunFolder, probe: MachineProbe) -> None:
     """Measure the machine again, and keep the best, unless the run was resumed on another one."""
     if folder.on_another_cpu:
         return
     with contextlib.suppress(ProbeError):
         threads = folder.manifest.experiment.threads
-        folder.write_machine(measure_machine(gauge, threads, folder.machine))
+        folder.write_machine(measure_machine(probe, threads, folder.machine))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.config import Training
 from harness.models.card import ModelCard
-from harness.protocol.augmentation import epoch_moves
+from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order, steps_per_epoch
 from harness.protocol.received import Digests, Received
 from harness.protocol.schedule import learning_rates
@@ -46,19 +46,19 @@ class PerEpoch(Sequence[T]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class TrainingInputs:
     """What every framework of a group gets: the same weights, the same batches, the same rates."""
 
     orders: Sequence[NDArray[np.int64]]
     """One (steps, batch) an epoch."""
     rates: NDArray[np.float64]
     """(epochs, steps)"""
-    moves: Sequence[NDArray[np.int64] | None]
-    """One (steps, batch, 3) an epoch, or None where images are not moved."""
+    augmentation: Sequence[NDArray[np.int64] | None]
+    """One (steps, batch, 3) an epoch, or None without augmentation."""
     weights: Weights
 
     @classmethod
-    def make(cls, weights: Weights, training: Training, examples: int, seed: int) -> Course:
+    def make(cls, weights: Weights, training: Training, examples: int, seed: int) -> TrainingInputs:
         steps = steps_per_epoch(examples, training.batch_size)
         peak = training.optimizer.learning_rate
         rates = learning_rates(training.schedule, peak, training.epochs * steps)
@@ -68,8 +68,9 @@ class Course:
                 lambda epoch: epoch_order(examples, batch, seed, epoch), training.epochs
             ),
             rates=rates.reshape(training.epochs, steps),
-            moves=PerEpoch(
-                lambda epoch: epoch_moves(steps, batch, seed, epoch, **moved), training.epochs
+            augmentation=PerEpoch(
+                lambda epoch: epoch_augmentation(steps, batch, seed, epoch, **moved),
+                training.epochs,
             ),
             weights=weights,
         )
@@ -77,8 +78,10 @@ class Course:
     def digests(self) -> Digests:
         """What a framework that was given all of it must have received."""
         received = Received()
-        for order, rates, moves in zip(self.orders, self.rates, self.moves, strict=True):
-            received.add(order, rates, moves)
+        for order, rates, augmentation in zip(
+            self.orders, self.rates, self.augmentation, strict=True
+        ):
+            received.add(order, rates, augmentation)
         return received.digests()
 
 

@@ -140,10 +140,10 @@ class Worker:
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> tuple[float, NDArray[np.float64]]:
         """Train on ``order`` (steps, batch) at ``rates`` (steps,); seconds and losses (steps,)."""
-        seconds, losses = self._call("train_epoch", order, rates, moves)
+        seconds, losses = self._call("train_epoch", order, rates, augmentation)
         return seconds, losses
 
     def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:
@@ -175,9 +175,11 @@ class Worker:
         digest: str = self._call("data_sha256")
         return digest
 
-    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
+    def prepare_training(
+        self, order: NDArray[np.int64], augmentation: NDArray[np.int64] | None
+    ) -> int:
         """See :meth:`harness.backends.base.Backend.prepare_training`."""
-        steps: int = self._call("prepare_training", order, moves)
+        steps: int = self._call("prepare_training", order, augmentation)
         return steps
 
     def warm_up_prediction(self, split: str) -> float:
@@ -334,14 +336,14 @@ class _Server:
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None,
+        augmentation: NDArray[np.int64] | None,
     ) -> tuple[float, NDArray[np.float64]]:
         with self._no_compilation("training"):
             start = time.perf_counter()
-            losses = self.backend.train_epoch(order, rates, moves)
+            losses = self.backend.train_epoch(order, rates, augmentation)
             seconds = time.perf_counter() - start
         # Afterwards: what the backend may have done to the arrays shows too.
-        self.arrived.add(order, rates, moves)
+        self.arrived.add(order, rates, augmentation)
         self.told = self.backend.received()
         return seconds, losses
 
@@ -358,8 +360,10 @@ class _Server:
             seconds = time.perf_counter() - start
         return seconds, logits
 
-    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
-        return self.backend.prepare_training(order, moves)
+    def prepare_training(
+        self, order: NDArray[np.int64], augmentation: NDArray[np.int64] | None
+    ) -> int:
+        return self.backend.prepare_training(order, augmentation)
 
     def warm_up_prediction(self, split: str) -> float:
         start = time.perf_counter()

@@ -1,7 +1,7 @@
 """What the machine gives at most: the speed of matrix products and of copies, in NumPy.
 
-Run as a program it is the child of a :class:`Gauge`: a process of its own, because a BLAS sizes its
-threads when it is imported, and so that no thread of it lives where frameworks are timed.
+Run as a program it is the child of a :class:`MachineProbe`, a process of its own because a BLAS
+sizes its threads when it is imported, and so that no thread of it lives where frameworks are timed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STOP_GRACE_S = 5.0
 MOST_FAILURES = 2
 
 
-class Gauge:
+class MachineProbe:
     """A child process that measures, on the given processors, whenever it is asked to.
 
     It starts with the first question. One that dies, or does not answer within ``limit_s``

@@ -20,7 +20,7 @@ from harness.data.locate import resolve
 from harness.errors import BenchError
 from harness.execution.worker import Worker
 from harness.plugins import find_model
-from harness.protocol.augmentation import epoch_moves
+from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order, steps_per_epoch
 from harness.protocol.random import stream
 from harness.protocol.weights import Weights, initial_weights
@@ -174,7 +174,7 @@ def make_plan(
         reach = max(1, min(data.image_shape[1:]) // 8)
     epochs = -(-steps // steps_per_epoch(examples, batch_size))
     orders = [epoch_order(examples, batch_size, seed, epoch) for epoch in range(epochs)]
-    moves = epoch_moves(1, batch_size, seed, 0, flip=True, shift=reach)
+    moves = epoch_augmentation(1, batch_size, seed, 0, flip=True, shift=reach)
     assert moves is not None
     return Plan(
         model=model,

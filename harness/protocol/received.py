@@ -19,7 +19,7 @@ class Digests(NamedTuple):
     batch_order: str
     learning_rates: str
     augmentation: str
-    """``none`` where no moves came."""
+    """``none`` where no augmentation came."""
 
 
 class Received:
@@ -33,14 +33,14 @@ class Received:
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None,
+        augmentation: NDArray[np.int64] | None,
     ) -> None:
-        """One epoch: order (steps, batch), rates (steps,), moves (steps, batch, 3)."""
-        self._moved |= moves is not None
-        for hashed, array in zip(self._hashes, (order, rates, moves), strict=True):
+        """One epoch: order (steps, batch), rates (steps,), augmentation (steps, batch, 3)."""
+        self._moved |= augmentation is not None
+        for hashed, array in zip(self._hashes, (order, rates, augmentation), strict=True):
             if array is not None:
                 hashed.update(np.ascontiguousarray(array).data)
 
     def digests(self) -> Digests:
-        order, rates, moves = (hashed.hexdigest() for hashed in self._hashes)
-        return Digests(order, rates, moves if self._moved else "none")
+        order, rates, augmentation = (hashed.hexdigest() for hashed in self._hashes)
+        return Digests(order, rates, augmentation if self._moved else "none")

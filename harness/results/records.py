@@ -138,7 +138,7 @@ class Identity(Record):
     batch_order: str
     learning_rates: str
     augmentation: str = "none"
-    """Of the moves of the training images, where there are any."""
+    """Of the augmentation of the training images, where there are any."""
 
 
 class MachinePeak(Record):

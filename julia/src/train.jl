@@ -78,27 +78,27 @@ forget(split) = (delete!(CURRENT[].splits, split); nothing)
 can_read_files() = Int(has_hdf5())
 
 """
-    train(split, order, rates, moves, losses)
+    train(split, order, rates, augmentation, losses)
 
 Train on the batches `order` (batch, steps), indices from 0, with learning rates `rates` (steps,),
 and write the loss of every step, before its update, to `losses` (steps,). Images are moved by
-`moves` (3, batch, steps); when it is empty, they are not.
+`augmentation` (3, batch, steps); when it is empty, they are not.
 """
-function train(split, order, rates, moves, losses)
+function train(split, order, rates, augmentation, losses)
     now = CURRENT[]
-    Received.keep!(now.received, order, rates, moves)
-    train!(now, now.splits[split], order, rates, moves, losses)
+    Received.keep!(now.received, order, rates, augmentation)
+    train!(now, now.splits[split], order, rates, augmentation, losses)
     return nothing
 end
 
 "Digests of what `train` was given since the optimizer was reset."
 received() = Received.digests(CURRENT[].received)
 
-function train!(now::Pipeline, images::Images, order, rates, moves, losses)
+function train!(now::Pipeline, images::Images, order, rates, augmentation, losses)
     indices = Vector{Int}(undef, size(order, 1))
     for step in axes(order, 2)
         indices .= view(order, :, step) .+ 1
-        batch = Batch(images, indices, isempty(moves) ? nothing : view(moves, :, :, step))
+        batch = Batch(images, indices, isempty(augmentation) ? nothing : view(augmentation, :, :, step))
         losses[step] = loss_and_gradients!(now.engine, now.network, batch)
         for (param, rule) in zip(now.parameters, now.rules)
             # As vectors, so that the rule is compiled once and not for every number of axes.

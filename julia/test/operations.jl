@@ -118,9 +118,9 @@ end
     @testset "moved images" begin
         pixels = reshape(UInt8.(1:24), 4, 3, 1, 2)
         images = PipelineBench.Images{Float64}(pixels, UInt8[0, 1], [0.0], [1.0])
-        moves = [1 0; 0 1; 0 -2]  # the first is mirrored, the second goes down 1 and left 2
+        augmentation = [1 0; 0 1; 0 -2]  # the first is mirrored, the second goes down 1 and left 2
         x = zeros(4, 3, 1, 2)
-        PipelineBench.inputs!(x, PipelineBench.Batch(images, [1, 2], moves))
+        PipelineBench.inputs!(x, PipelineBench.Batch(images, [1, 2], augmentation))
         @test x[:, :, 1, 1] * 255 ≈ pixels[end:-1:1, :, 1, 1]
         shifted = zeros(4, 3)
         shifted[1:2, 2:3] = pixels[3:4, 1:2, 1, 2]

@@ -37,27 +37,35 @@ def test_what_is_timed_was_compiled_before(name, moved, dataset, ready):
     )
     weights = initial_weights(find_model("lenet5").parameters((1, 12, 12), 3), seed=0)
     rates = np.full(len(ORDER), 0.01)
-    moves = np.zeros((*ORDER.shape, 3), np.int64) if moved else None
+    augmentation = np.zeros((*ORDER.shape, 3), np.int64) if moved else None
     with Worker(backends()[name], threads=1, cpus=available_cpus()) as worker:
         worker.import_framework()
         worker.build(task, weights)
         worker.forbid_compilation()
         first = slice(0, 1)
         with pytest.raises(WorkerError, match="compiled while training was timed"):
-            worker.train_epoch(ORDER[first], rates[first], moves if moves is None else moves[first])
+            worker.train_epoch(
+                ORDER[first],
+                rates[first],
+                augmentation if augmentation is None else augmentation[first],
+            )
         with pytest.raises(WorkerError, match="compiled while evaluation on test was timed"):
             worker.predict("test")
 
         for split in ("val", "test"):
             worker.warm_up_prediction(split)
-        steps = worker.prepare_training(ORDER, moves)
+        steps = worker.prepare_training(ORDER, augmentation)
         for _ in range(2):
             some = slice(0, steps)
-            worker.train_epoch(ORDER[some], rates[some], moves if moves is None else moves[some])
+            worker.train_epoch(
+                ORDER[some],
+                rates[some],
+                augmentation if augmentation is None else augmentation[some],
+            )
         # None of these raises, and the loaded weights change nothing.
         for _ in range(2):
             worker.load_weights(weights)
-            worker.train_epoch(ORDER, rates, moves)
+            worker.train_epoch(ORDER, rates, augmentation)
             worker.predict("val")
             worker.predict("test")
         assert len(worker.infer("test", 14, BUDGET)) == 4

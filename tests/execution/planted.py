@@ -37,7 +37,7 @@ class Sound(Backend):
     def save_weights(self):
         return dict(self.weights)
 
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         return 1 / (1 + np.arange(len(order), dtype=np.float64))
 
     def predict(self, split):
@@ -69,18 +69,18 @@ class TellsEnvironment(Sound):
 class CountsSteps(Sound):
     """Adds 1 to the first bias with every step."""
 
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         self.weights["conv1.bias"] = self.weights["conv1.bias"] + np.float32(len(order))
-        return super().train_epoch(order, rates, moves)
+        return super().train_epoch(order, rates, augmentation)
 
 
 class Raises(Sound):
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         raise ValueError("the planted fault\nand its second line")
 
 
 class UserError(Sound):
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         raise BenchError("something a person can mend")
 
 
@@ -94,14 +94,14 @@ class KnowsWarmUp(Sound):
         self.epochs = 0
         super().load_weights(weights)
 
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         self.epochs += self.loads > 1
-        return super().train_epoch(order, rates, moves)
+        return super().train_epoch(order, rates, augmentation)
 
 
 class FailsInSecondEpoch(KnowsWarmUp):
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if self.epochs == 2:
             raise RuntimeError("out of luck")
         return losses
@@ -110,34 +110,34 @@ class FailsInSecondEpoch(KnowsWarmUp):
 class FailsWithoutFile(Sound):
     """Works once the file that PLANTED_FILE names is there."""
 
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         if not os.path.exists(os.environ["PLANTED_FILE"]):
             raise RuntimeError("the file is not there yet")
-        return super().train_epoch(order, rates, moves)
+        return super().train_epoch(order, rates, augmentation)
 
 
 class Exits(Sound):
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         os._exit(7)
 
 
 class Killed(Sound):
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Allocates(Sound):
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         self.kept = self.kept or [np.ones(64 * 2**20, np.uint8)]
-        return super().train_epoch(order, rates, moves)
+        return super().train_epoch(order, rates, augmentation)
 
 
 class Talks(Sound):
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         print("stray words on stdout")
         print("stray words on stderr", file=sys.stderr)
         os.write(1, b"stray bytes\n")
-        return super().train_epoch(order, rates, moves)
+        return super().train_epoch(order, rates, augmentation)
 
 
 class Hangs(Sound):
@@ -155,8 +155,8 @@ class NoDevice(Sound):
 class HangsWithFile(KnowsWarmUp):
     """Never ends an epoch once the file that PLANTED_FILE names is there."""
 
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if os.path.exists(os.environ["PLANTED_FILE"]) and self.epochs:
             time.sleep(60)
         return losses
@@ -179,15 +179,15 @@ class WrongLogits(Sound):
 
 
 class WrongLosses(Sound):
-    def train_epoch(self, order, rates, moves=None):
-        return super().train_epoch(order, rates, moves)[:1]
+    def train_epoch(self, order, rates, augmentation=None):
+        return super().train_epoch(order, rates, augmentation)[:1]
 
 
 class Stops(KnowsWarmUp):
     """Stops its whole process, as ``kill -STOP`` does, in the middle of an epoch."""
 
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if self.epochs:
             os.kill(os.getpid(), signal.SIGSTOP)
         return losses
@@ -196,8 +196,8 @@ class Stops(KnowsWarmUp):
 class Busy(KnowsWarmUp):
     """Never lets go of the interpreter, as a call into Julia does, once an epoch has begun."""
 
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if self.epochs:
             ctypes.PyDLL(None).sleep(60)
         return losses
@@ -206,8 +206,8 @@ class Busy(KnowsWarmUp):
 class Sleeps(KnowsWarmUp):
     """As Busy, but threads of Python go on."""
 
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if self.epochs:
             time.sleep(60)
         return losses
@@ -216,7 +216,7 @@ class Sleeps(KnowsWarmUp):
 class StrangeLosses(Sound):
     """Of a class in a module that only its own process knows."""
 
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         sys.modules["only_here"] = module = types.ModuleType("only_here")
         module.Strange = type("Strange", (), {"__module__": "only_here"})
         return module.Strange()
@@ -225,8 +225,8 @@ class StrangeLosses(Sound):
 class Diverges(KnowsWarmUp):
     """In its second epoch, at its third step."""
 
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if self.epochs == 2:
             losses[2:] = np.nan
         return losses
@@ -262,8 +262,8 @@ class ExtrasFail(KnowsWarmUp):
         if not os.path.exists(os.environ["PLANTED_FILE"]):
             how()
 
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if self.loads > 2 and self.epochs:  # once for the training, then for rounds
             self.fail(lambda: os._exit(7))
         return losses
@@ -294,9 +294,9 @@ class HangsInExtras(Sound):
 class ReversesOrder(Sound):
     """Trains on the batches in another order than it was given."""
 
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         order[...] = order[::-1].copy()
-        return super().train_epoch(order, rates, moves)
+        return super().train_epoch(order, rates, augmentation)
 
 
 class TellsOtherRates(Sound):

@@ -19,7 +19,7 @@ from harness.execution import cell as cell_module
 from harness.execution.runner import prepare
 from harness.measure import conditions
 from harness.measure.conditions import Conditions, Watch
-from harness.measure.probe import Gauge
+from harness.measure.probe import MachineProbe
 from harness.plugins import find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import digest, initial_weights, load_weights, save_weights
@@ -66,16 +66,16 @@ class FailsInMaps(Sound):
         raise ValueError("no maps today")
 
 class FailsWithPid(Sound):
-    def train_epoch(self, order, rates, moves=None):
+    def train_epoch(self, order, rates, augmentation=None):
         if len(order) > 1:
             open(os.environ["PLANTED_FILE"], "w").write(str(os.getpid()))
             raise MemoryError("no more")
-        return super().train_epoch(order, rates, moves)
+        return super().train_epoch(order, rates, augmentation)
 
 class LooksForPid(Sound):
     \"\"\"Its loss is 0 when that process is gone.\"\"\"
-    def train_epoch(self, order, rates, moves=None):
-        losses = super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
         if len(order) > 1:
             pid = open(os.environ["PLANTED_FILE"]).read()
             return losses * os.path.exists(f"/proc/{pid}")
@@ -223,8 +223,8 @@ def test_a_turn_that_stays_disturbed_keeps_its_quietest_attempt(compare, loads):
 def test_the_record_of_the_machine_keeps_the_best_of_the_run(compare, monkeypatch):
     speeds = iter([50.0, 40.0, 90.0, 200.0, 70.0, 60.0])
     copies = iter([20.0, 30.0])
-    monkeypatch.setattr(Gauge, "bandwidth_gb_s", lambda self: next(copies))
-    ask = Gauge._ask
+    monkeypatch.setattr(MachineProbe, "bandwidth_gb_s", lambda self: next(copies))
+    ask = MachineProbe._ask
 
     def gemm(self, *question):
         if question[0] != "gemm":
@@ -232,7 +232,7 @@ def test_the_record_of_the_machine_keeps_the_best_of_the_run(compare, monkeypatc
         speed = next(speeds)
         return {"best": speed, "mean": speed / 2}
 
-    monkeypatch.setattr(Gauge, "_ask", gemm)
+    monkeypatch.setattr(MachineProbe, "_ask", gemm)
     comparison = compare("sound", epochs=2)  # two products before, one a round, two afterwards
     train(comparison)
     assert comparison.folder.machine.gemm_gflops == {"float32": 200.0, "float64": 60.0}
@@ -434,7 +434,9 @@ def test_old_results_that_diverged_are_read_so(compare):
 
 def test_the_machine_probe_may_fail(compare, monkeypatch):
     """Nothing is said of the machine then, and the training goes on."""
-    monkeypatch.setattr(Gauge, "_start", lambda gauge: processes.start("no_such_module", **PIPES))
+    monkeypatch.setattr(
+        MachineProbe, "_start", lambda probe: processes.start("no_such_module", **PIPES)
+    )
     comparison = compare("sound")
     (result,) = train(comparison).values()
     assert result.status == "ok"

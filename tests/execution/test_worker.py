@@ -16,7 +16,7 @@ from harness.config import Optimizer, available_cpus
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.execution.worker import Worker
 from harness.measure import variables
-from harness.measure.probe import Gauge
+from harness.measure.probe import MachineProbe
 
 ORDER = np.arange(6).reshape(2, 3)
 RATES = np.array([0.1, 0.2])
@@ -125,8 +125,8 @@ def test_modules_in_the_current_folder_are_not_imported(start, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     if path is not None:
         monkeypatch.setenv("PYTHONPATH", path + os.environ["PYTHONPATH"])
-    with Gauge(threads=1, cpus=available_cpus()) as gauge:
-        assert gauge.gemm_gflops("float32") > 0
+    with MachineProbe(threads=1, cpus=available_cpus()) as probe:
+        assert probe.gemm_gflops("float32") > 0
     assert start("sound").facts()["OMP_NUM_THREADS"] == "1"
 
 

@@ -165,5 +165,5 @@ class CoupledDecay(OtherRule):
 
 
 class FileOrder(JaxBackend):
-    def train_epoch(self, order, rates, moves=None):
-        return super().train_epoch(np.arange(order.size).reshape(order.shape), rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        return super().train_epoch(np.arange(order.size).reshape(order.shape), rates, augmentation)

@@ -91,22 +91,24 @@ class Nesterov(TorchBackend):
 
 
 class RateOneStepLate(TorchBackend):
-    def train_epoch(self, order, rates, moves=None):
-        return super().train_epoch(order, np.r_[rates[:1], rates][:-1], moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        return super().train_epoch(order, np.r_[rates[:1], rates][:-1], augmentation)
 
 
 class RateTooHigh(TorchBackend):
     """Half as high again."""
 
-    def train_epoch(self, order, rates, moves=None):
-        return super().train_epoch(order, 1.5 * rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        return super().train_epoch(order, 1.5 * rates, augmentation)
 
 
 class ShiftedTheOtherWay(TorchBackend):
-    def train_epoch(self, order, rates, moves=None):
-        if moves is not None:
-            moves = np.stack([moves[..., 0], -moves[..., 1], -moves[..., 2]], axis=-1)
-        return super().train_epoch(order, rates, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        if augmentation is not None:
+            augmentation = np.stack(
+                [augmentation[..., 0], -augmentation[..., 1], -augmentation[..., 2]], axis=-1
+            )
+        return super().train_epoch(order, rates, augmentation)
 
 
 class LargeEpsilon(TorchBackend):

@@ -12,7 +12,7 @@ from harness.data.locate import resolve
 from harness.errors import WorkerError
 from harness.execution.worker import Worker
 from harness.plugins import backends, find_model
-from harness.protocol.augmentation import epoch_moves
+from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order
 from harness.protocol.received import Received
 from harness.protocol.weights import initial_weights
@@ -89,9 +89,9 @@ def test_knets_own_optimisers(start, optimizer):
 def test_what_its_tutorial_has_not_is_refused(start):
     worker, _ = start()
     order = epoch_order(1258, 64, seed=0, epoch=0)[:1]
-    moves = epoch_moves(*order.shape, 0, 0, flip=True, shift=1)
+    augmentation = epoch_augmentation(*order.shape, 0, 0, flip=True, shift=1)
     with pytest.raises(WorkerError, match="augments no images"):
-        worker.train_epoch(order, np.full(1, 0.05), moves)
+        worker.train_epoch(order, np.full(1, 0.05), augmentation)
     worker, _ = start(name="adamw")
     with pytest.raises(WorkerError, match="Knet has no optimiser adamw"):
         worker.train_epoch(order, np.full(1, 0.05))

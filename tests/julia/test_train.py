@@ -29,7 +29,7 @@ from harness.backends.base import Task
 from harness.backends.julia import train
 from harness.config import Optimizer
 from harness.plugins import find_model
-from harness.protocol.augmentation import epoch_moves
+from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order
 from harness.protocol.received import Received
 from harness.protocol.weights import initial_weights
@@ -42,7 +42,7 @@ task = Task(
 )
 train.JuliaBackend.start()
 order = epoch_order(40, 8, seed=0, epoch=0)
-moves = epoch_moves(*order.shape, 0, 0, flip=True, shift=2)
+augmentation = epoch_augmentation(*order.shape, 0, 0, flip=True, shift=2)
 runs = []
 for disk, unmoved in (False, True), (False, False), (True, False):
     if disk:
@@ -50,18 +50,20 @@ for disk, unmoved in (False, True), (False, False), (True, False):
         train._BLOCK = 2
     backend = train.JuliaBackend(task)
     backend.load_weights(initial_weights(backend.parameters, seed=0))
-    losses = backend.train_epoch(order, np.full(len(order), 0.01), None if unmoved else moves)
+    losses = backend.train_epoch(
+        order, np.full(len(order), 0.01), None if unmoved else augmentation
+    )
     runs.append((losses, backend.save_weights()))
     assert backend.in_julia(backend.split("train")) != disk
     if disk:
         assert backend.received() is None
         continue
     # Julia's own digests, of two epochs, are those of the same bytes in Python.
-    backend.train_epoch(order[:2], np.full(2, 0.02), None if unmoved else moves[:2])
+    backend.train_epoch(order[:2], np.full(2, 0.02), None if unmoved else augmentation[:2])
     expected = Received()
     for steps, rate in (len(order), 0.01), (2, 0.02):
         part = slice(0, steps)
-        expected.add(order[part], np.full(steps, rate), None if unmoved else moves[part])
+        expected.add(order[part], np.full(steps, rate), None if unmoved else augmentation[part])
     assert backend.received() == backend.received() == expected.digests()
     assert (backend.received().augmentation == "none") == unmoved
     backend.load_weights(initial_weights(backend.parameters, seed=0))

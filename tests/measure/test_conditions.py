@@ -12,7 +12,7 @@ import pytest
 
 from harness.measure import conditions
 from harness.measure.conditions import Conditions, is_disturbed, watching
-from harness.measure.probe import Gauge
+from harness.measure.probe import MachineProbe
 
 CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
 
@@ -126,11 +126,11 @@ def test_the_load_alone_decides_whether_a_round_is_disturbed(seconds, load, thre
 
 
 def test_the_gauge_measures_on_the_processors_it_was_given():
-    with Gauge(threads=1, cpus=CPUS) as gauge:
-        speeds = [gauge.gemm_gflops("float32"), gauge.peak_gemm_gflops("float64")]
+    with MachineProbe(threads=1, cpus=CPUS) as probe:
+        speeds = [probe.gemm_gflops("float32"), probe.peak_gemm_gflops("float64")]
         assert all(0.1 < speed < 1e5 for speed in speeds)
-        assert 0.1 < gauge.bandwidth_gb_s() < 1e5
+        assert 0.1 < probe.bandwidth_gb_s() < 1e5
         if hasattr(os, "sched_getaffinity"):
-            assert os.sched_getaffinity(gauge._child.pid) == {CPUS[0]}
-        child = gauge._child
+            assert os.sched_getaffinity(probe._child.pid) == {CPUS[0]}
+        child = probe._child
     assert child.poll() is not None

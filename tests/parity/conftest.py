@@ -17,7 +17,7 @@ from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
 from harness.execution.worker import Worker
 from harness.plugins import backends, find_model
-from harness.protocol.augmentation import epoch_moves
+from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Weights, initial_weights
@@ -110,7 +110,7 @@ def courses(folder: Path) -> dict[str, Course]:
         "small-xrays": Course(
             xrays,
             few,
-            epoch_moves(*few.shape, 0, 0, flip=True, shift=3),
+            epoch_augmentation(*few.shape, 0, 0, flip=True, shift=3),
             positive_weights,
         ),
     }

@@ -1,15 +1,15 @@
-"""Moves of the training images: their draws, and what every backend makes of them."""
+"""Augmentation of the training images: their draws, and what every backend makes of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from harness.protocol.augmentation import epoch_moves
+from harness.protocol.augmentation import epoch_augmentation
 
 
 def draw(seed=0, epoch=0, flip=True, shift=4, steps=50, batch=64):
-    return epoch_moves(steps, batch, seed, epoch, flip=flip, shift=shift)
+    return epoch_augmentation(steps, batch, seed, epoch, flip=flip, shift=shift)
 
 
 def test_nothing_is_drawn_where_nothing_moves():
@@ -17,15 +17,15 @@ def test_nothing_is_drawn_where_nothing_moves():
 
 
 def test_half_are_flipped_and_shifts_are_uniform():
-    moves = draw(steps=500)
-    assert moves.shape == (500, 64, 3)
-    assert moves.dtype == np.int64
-    assert moves[..., 0].mean() == pytest.approx(0.5, abs=0.01)
+    augmentation = draw(steps=500)
+    assert augmentation.shape == (500, 64, 3)
+    assert augmentation.dtype == np.int64
+    assert augmentation[..., 0].mean() == pytest.approx(0.5, abs=0.01)
     for axis in (1, 2):
-        values, counts = np.unique(moves[..., axis], return_counts=True)
+        values, counts = np.unique(augmentation[..., axis], return_counts=True)
         assert values.tolist() == list(range(-4, 5))
         assert counts / counts.sum() == pytest.approx(1 / 9, abs=0.01)
-    assert abs(np.corrcoef(moves.reshape(-1, 3).T)[np.triu_indices(3, 1)]).max() < 0.02
+    assert abs(np.corrcoef(augmentation.reshape(-1, 3).T)[np.triu_indices(3, 1)]).max() < 0.02
 
 
 def test_flips_alone_and_shifts_alone():
@@ -54,18 +54,18 @@ def moved(image, flip, down, right):
     return out
 
 
-def by_torch(images, moves):
+def by_torch(images, augmentation):
     torch = pytest.importorskip("torch")
-    from harness.backends.torch.data import move
+    from harness.backends.torch.data import augment
 
-    return move(torch.from_numpy(images), torch.from_numpy(moves)).numpy()
+    return augment(torch.from_numpy(images), torch.from_numpy(augmentation)).numpy()
 
 
-def by_jax(images, moves):
+def by_jax(images, augmentation):
     pytest.importorskip("jax")
-    from harness.backends.jax.data import move
+    from harness.backends.jax.data import augment
 
-    return move(images, moves)
+    return augment(images, augmentation)
 
 
 # Julia's is tested in julia/test, and by the losses of the parity tests.
@@ -73,11 +73,11 @@ def by_jax(images, moves):
 def test_backends_follow_the_formula(move):
     random = np.random.default_rng(0)
     images = random.integers(1, 256, (40, 2, 6, 7), dtype=np.uint8)
-    moves = draw(steps=1, batch=40, shift=8)[0]  # some leave nothing of their image
-    found = move(images, moves)
-    expected = np.stack([moved(image, *m) for image, m in zip(images, moves, strict=True)])
+    augmentation = draw(steps=1, batch=40, shift=8)[0]  # some leave nothing of their image
+    found = move(images, augmentation)
+    expected = np.stack([moved(image, *m) for image, m in zip(images, augmentation, strict=True)])
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected)
-    assert not expected[np.abs(moves[:, 1]) >= 6].any()
+    assert not expected[np.abs(augmentation[:, 1]) >= 6].any()
     one = moved(images[0], 1, 0, 0)
     assert np.array_equal(one, images[0, :, :, ::-1])

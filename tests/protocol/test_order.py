@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.config import Training
-from harness.execution.inputs import Course
+from harness.execution.inputs import TrainingInputs
 from harness.protocol.order import epoch_order, steps_per_epoch
 
 
@@ -46,11 +46,11 @@ def test_known_order():
 def test_a_long_training_is_drawn_epoch_by_epoch():
     """A million epochs of 1,438 images would be 11 GB of indices."""
     training = Training(epochs=1_000_000, batch_size=512)
-    course = Course.make({}, training, examples=1438, seed=3)
-    assert len(course.orders) == len(course.moves) == 1_000_000
-    np.testing.assert_array_equal(course.orders[999_999], epoch_order(1438, 512, 3, 999_999))
-    np.testing.assert_array_equal(course.orders[-1], course.orders[999_999])
-    assert course.orders[0] is course.orders[0]
-    assert course.moves[7] is None
+    inputs = TrainingInputs.make({}, training, examples=1438, seed=3)
+    assert len(inputs.orders) == len(inputs.augmentation) == 1_000_000
+    np.testing.assert_array_equal(inputs.orders[999_999], epoch_order(1438, 512, 3, 999_999))
+    np.testing.assert_array_equal(inputs.orders[-1], inputs.orders[999_999])
+    assert inputs.orders[0] is inputs.orders[0]
+    assert inputs.augmentation[7] is None
     with pytest.raises(IndexError):
-        course.orders[1_000_000]
+        inputs.orders[1_000_000]

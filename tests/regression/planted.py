@@ -10,8 +10,8 @@ from harness.backends.torch.train import TorchBackend
 class WrongRate(TorchBackend):
     """Trains with a hundredth of the learning rate it was given."""
 
-    def train_epoch(self, order, rates, moves=None):
-        return super().train_epoch(order, rates / 100, moves)
+    def train_epoch(self, order, rates, augmentation=None):
+        return super().train_epoch(order, rates / 100, augmentation)
 
 
 class FlippedKernel(TorchBackend):

@@ -23,14 +23,16 @@ def read_batch(split: SplitReader, batch: NDArray[np.int64]) -> Batch:
     return split.images(batch), split.labels[batch].astype(np.int32)
 
 
-def move(images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Images (B, C, H, W) moved by ``moves`` (B, 3): see ``harness.protocol.augmentation``.
+def augment(images: NDArray[np.uint8], augmentation: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Images (B, C, H, W), augmented by (B, 3): see ``harness.protocol.augmentation``.
 
     In NumPy, while JAX computes the step before: one copy of a rectangle an image.
     """
     height, width = images.shape[2:]
     moved = np.zeros_like(images)
-    for target, source, (flip, down, right) in zip(moved, images, moves.tolist(), strict=True):
+    for target, source, (flip, down, right) in zip(
+        moved, images, augmentation.tolist(), strict=True
+    ):
         rows, source_rows = _overlap(height, down)
         columns, source_columns = _overlap(width, right)
         source = source[:, :, ::-1] if flip else source
@@ -47,18 +49,19 @@ def _overlap(size: int, shift: int) -> tuple[slice, slice]:
 def stream(
     split: SplitReader,
     order: NDArray[np.int64],
-    moves: NDArray[np.int64] | None = None,
+    augmentation: NDArray[np.int64] | None = None,
 ) -> Iterator[Batch]:
     """Batches in the given ``order`` (steps, B), one read ahead when they come from the disk.
 
-    Their images are moved by ``moves`` (steps, B, 3), if any. A split in memory needs no thread:
-    JAX dispatches a step and returns, so the next batch is gathered while the last one is computed.
+    Their images are augmented by ``augmentation`` (steps, B, 3), if any. A split in memory needs no
+    thread: JAX dispatches a step and returns, so the next batch is gathered while the last one is
+    computed.
     """
 
     def batch(step: int) -> Batch:
         with TraceAnnotation(READING):
             images, labels = read_batch(split, order[step])
-            return images if moves is None else move(images, moves[step]), labels
+            return images if augmentation is None else augment(images, augmentation[step]), labels
 
     batches = map(batch, range(len(order)))
     return batches if split.in_memory else read_ahead(batches)

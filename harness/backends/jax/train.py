@@ -137,10 +137,10 @@ class JaxBackend(Backend):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         losses = []
-        batches = stream(self.split("train"), order, moves)
+        batches = stream(self.split("train"), order, augmentation)
         for (images, labels), rate in zip(batches, rates.astype(self.dtype), strict=True):
             self.state, loss = self.jitted_step(self.state, images, labels, rate)
             losses.append(loss)
@@ -264,10 +264,10 @@ class ScanJaxBackend(JaxBackend):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         rates, losses = rates.astype(self.dtype), []
-        for images, labels, rows, steps in self.blocks(order, moves):
+        for images, labels, rows, steps in self.blocks(order, augmentation):
             program = self.program(images, labels, rows)
             self.state, block = program(self.state, images, labels, rows, rates[steps])
             losses.append(block)
@@ -285,27 +285,29 @@ class ScanJaxBackend(JaxBackend):
             self.programs[shapes] = lowered.compile()
         return self.programs[shapes]
 
-    def prepare_training(self, order: NDArray[np.int64], moves: NDArray[np.int64] | None) -> int:
+    def prepare_training(
+        self, order: NDArray[np.int64], augmentation: NDArray[np.int64] | None
+    ) -> int:
         # All blocks but the last are as the first.
-        steps = len(order) if self.is_resident(moves) else _BLOCK
+        steps = len(order) if self.is_resident(augmentation) else _BLOCK
         for part in (slice(0, steps), slice(len(order) - len(order) % steps, None)):
             if not len(order[part]):
                 continue
-            some = None if moves is None else moves[part]
+            some = None if augmentation is None else augmentation[part]
             for images, labels, rows, _ in self.blocks(order[part], some):
                 self.program(images, labels, rows)
         return min(steps, len(order))
 
-    def is_resident(self, moves: NDArray[np.int64] | None) -> bool:
+    def is_resident(self, augmentation: NDArray[np.int64] | None) -> bool:
         """Whether steps gather their images from a split on the device."""
-        return self.split("train").in_memory and moves is None
+        return self.split("train").in_memory and augmentation is None
 
     def blocks(
-        self, order: NDArray[np.int64], moves: NDArray[np.int64] | None
+        self, order: NDArray[np.int64], augmentation: NDArray[np.int64] | None
     ) -> Iterator[tuple[ArrayLike, ArrayLike, NDArray[np.int64], slice]]:
         """Images, labels, the rows of them that each step takes, and which steps these are."""
         split = self.split("train")
-        if self.is_resident(moves):
+        if self.is_resident(augmentation):
             if self.resident is None:
                 held = split.all_images(), split.labels.astype(np.int32)
                 self.resident = jax.device_put(held, self.device)
@@ -313,7 +315,9 @@ class ScanJaxBackend(JaxBackend):
             return
         for start in range(0, len(order), _BLOCK):
             steps = slice(start, start + _BLOCK)
-            batches = stream(split, order[steps], None if moves is None else moves[steps])
+            batches = stream(
+                split, order[steps], None if augmentation is None else augmentation[steps]
+            )
             images, labels = map(np.concatenate, zip(*batches, strict=True))
             rows = np.arange(len(images)).reshape(order[steps].shape)
             yield images, labels, rows, steps

@@ -90,22 +90,24 @@ class JuliaBackend(Backend):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         losses = np.empty(len(order))
         # None cross as an empty array.
-        moves = np.empty((*order.shape, 0), np.int64) if moves is None else moves
-        order, moves = np.ascontiguousarray(order), np.ascontiguousarray(moves)
+        augmentation = (
+            np.empty((*order.shape, 0), np.int64) if augmentation is None else augmentation
+        )
+        order, augmentation = np.ascontiguousarray(order), np.ascontiguousarray(augmentation)
         split = self.split("train")
         if self.in_julia(split):
-            self.call("train", "train", order, rates, moves, losses)
+            self.call("train", "train", order, rates, augmentation, losses)
             return losses
         for start in range(0, len(order), _BLOCK):
             steps = slice(start, start + _BLOCK)
             block = order[steps]
             with self.handed_over(split, block.ravel()) as name:
                 rows = np.arange(block.size).reshape(block.shape)
-                self.call("train", name, rows, rates[steps], moves[steps], losses[steps])
+                self.call("train", name, rows, rates[steps], augmentation[steps], losses[steps])
         return losses
 
     def received(self) -> Digests | None:

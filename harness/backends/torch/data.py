@@ -37,10 +37,10 @@ def loader(dataset: H5Dataset, order: Iterable[NDArray]) -> Iterable[tuple[Tenso
     return batches if dataset.split.in_memory else read_ahead(batches)
 
 
-def move(images: Tensor, moves: Tensor) -> Tensor:
-    """Images (B, C, H, W) moved by ``moves`` (B, 3): see ``harness.protocol.augmentation``."""
+def augment(images: Tensor, augmentation: Tensor) -> Tensor:
+    """Images (B, C, H, W), augmented by (B, 3): see ``harness.protocol.augmentation``."""
     height, width = images.shape[2:]
-    flip, down, right = moves.unsqueeze(-1).unbind(1)  # (B, 1) each
+    flip, down, right = augmentation.unsqueeze(-1).unbind(1)  # (B, 1) each
     rows = torch.arange(height) - down
     columns = torch.arange(width) - right
     rows_inside = (rows >= 0) & (rows < height)

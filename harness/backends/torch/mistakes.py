@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from harness.backends.base import EVALUATION_BATCH, Task
-from harness.backends.torch.data import move, normalize
+from harness.backends.torch.data import augment, normalize
 from harness.backends.torch.network import Network
 from harness.backends.torch.train import TorchBackend, to_numpy
 from harness.config import Optimizer
@@ -424,11 +424,11 @@ MOVES: Mapping[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
 
 def upside_down(images: Tensor, moves: Tensor) -> Tensor:
     turned = torch.where((moves[:, 0] == 1)[:, None, None, None], images.flip(2), images)
-    return move(turned, moves * torch.tensor([0, 1, 1]))
+    return augment(turned, moves * torch.tensor([0, 1, 1]))
 
 
 def around(images: Tensor, moves: Tensor) -> Tensor:
-    mirrored = move(images, moves * torch.tensor([1, 0, 0]))
+    mirrored = augment(images, moves * torch.tensor([1, 0, 0]))
     shifts = moves[:, 1:].tolist()
     rolled = [
         image.roll((down, right), (1, 2))
@@ -441,7 +441,7 @@ def with_edge(images: Tensor, moves: Tensor) -> Tensor:
     margin = int(moves[:, 1:].abs().max())
     height, width = images.shape[2:]
     wide = F.pad(images.double(), [margin] * 4, mode="replicate")
-    moved = move(wide, moves)
+    moved = augment(wide, moves)
     return moved[:, :, margin : margin + height, margin : margin + width]
 
 
@@ -726,11 +726,11 @@ class MistakenTorchBackend(TorchBackend):
         if self.kind in MOVED:
             return MOVED[self.kind](images, torch.from_numpy(moves))
         if self.kind == "grey for black":
-            inside = move(torch.ones_like(images), torch.from_numpy(moves))
+            inside = augment(torch.ones_like(images), torch.from_numpy(moves))
             self.black = inside.to(self.dtype)
         elif self.operation == "moves":
             moves = np.ascontiguousarray(MOVES[self.kind](moves))
-        return move(images, torch.from_numpy(moves))
+        return augment(images, torch.from_numpy(moves))
 
     def predict(self, split: str) -> NDArray[np.floating]:
         if self.kind == "other split":

@@ -17,7 +17,7 @@ from harness.backends.base import (
     evaluation_shapes,
     load_network,
 )
-from harness.backends.torch.data import H5Dataset, loader, move, normalize
+from harness.backends.torch.data import H5Dataset, augment, loader, normalize
 from harness.backends.torch.profiler import seconds_by_operation
 from harness.config import Optimizer
 from harness.data.hdf5 import open_dataset
@@ -84,15 +84,15 @@ class TorchBackend(Backend):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         self.model.train()
         losses = torch.empty(len(order), dtype=self.dtype, device=self.device)
         batches = loader(self.dataset("train"), order)
         for step, ((images, labels), rate) in enumerate(zip(batches, rates.tolist(), strict=True)):
             self.optimizer.param_groups[0]["lr"] = rate
-            if moves is not None:
-                images = move(images, torch.from_numpy(moves[step]))
+            if augmentation is not None:
+                images = augment(images, torch.from_numpy(augmentation[step]))
             self.optimizer.zero_grad()
             loss = self.compute_loss(images.to(self.device), labels.to(self.device))
             loss.backward()
