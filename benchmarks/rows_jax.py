@@ -21,7 +21,7 @@ from harness.backends.base import Task
 from harness.backends.jax.data import normalize
 from harness.backends.jax.train import JaxBackend, SpaceToDepthJaxBackend
 from harness.config import Optimizer
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.measure.turns import take_turns
 from harness.plugins import find_model
 from harness.protocol.order import epoch_order

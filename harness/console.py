@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -69,3 +70,30 @@ def _console(*, stderr: bool) -> Console:
 
 
 terminal = Terminal()
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Gives a function that is told how many more of ``total`` things are done."""
+    if not terminal.is_interactive:
+        yield lambda _more: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=terminal.err,
+    ) as progress:
+        task = progress.add_task(what, total=total, completed=done)
+        yield lambda more: progress.update(task, advance=more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -157,6 +158,15 @@ def read_bytes(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise BenchError(f"{path}: longer than {limit / 2**20:g} MiB, so not such a file")
     return content
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def first_line(error: Any) -> str:

@@ -14,7 +14,8 @@ import pytest
 
 from harness import plugins
 from harness.backends.spec import BackendSpec
-from harness.data import hdf5
+from harness.data.schema import ImageDataset, Split
+from harness.data.writer import write_dataset
 
 PLANTED = Path(__file__).parent / "execution"
 PYTHONPATH = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONPATH")]))
@@ -108,20 +109,20 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, BackendSpec]]
 
 
 @pytest.fixture(scope="session")
-def small_dataset() -> Callable[..., hdf5.ImageDataset]:
+def small_dataset() -> Callable[..., ImageDataset]:
     """Random pixels, 3 classes; keywords replace fields of ImageDataset."""
 
-    def make(sizes=(40, 9, 12), shape=(1, 12, 12), **fields) -> hdf5.ImageDataset:
+    def make(sizes=(40, 9, 12), shape=(1, 12, 12), **fields) -> ImageDataset:
         rng = np.random.default_rng(3)
         splits = {
-            name: hdf5.Split(
+            name: Split(
                 rng.integers(0, 256, (size, *shape), dtype=np.uint8),
                 (np.arange(size) % 3).astype(np.uint8),
             )
             for name, size in zip(("train", "val", "test"), sizes, strict=True)
         }
         values = {"name": "small", "task": "multiclass", "classes": ("a", "b", "c")}
-        return hdf5.ImageDataset(**(values | {"splits": splits} | fields))
+        return ImageDataset(**(values | {"splits": splits} | fields))
 
     return make
 
@@ -129,7 +130,7 @@ def small_dataset() -> Callable[..., hdf5.ImageDataset]:
 @pytest.fixture(scope="session")
 def small_file(small_dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 training images of 12x12 pixels."""
-    return hdf5.write(tmp_path_factory.mktemp("small") / "small.h5", small_dataset())
+    return write_dataset(tmp_path_factory.mktemp("small") / "small.h5", small_dataset())
 
 
 @pytest.fixture(scope="session")

@@ -72,12 +72,12 @@ def test_the_export_of_a_data_set_onto_a_full_disk(small_disk, bench):
 
 
 def test_both_ways_of_writing_give_the_same_bytes(tmp_path, small_dataset, monkeypatch):
-    from harness.data.hdf5 import write
+    from harness.data.writer import write_dataset
 
     data = small_dataset(sizes=(3000, 9, 12), shape=(1, 28, 28))
-    write(tmp_path / "memory.h5", data)
+    write_dataset(tmp_path / "memory.h5", data)
     monkeypatch.setattr(files, "IN_MEMORY_BYTES", 0)
-    write(tmp_path / "disk.h5", data)
+    write_dataset(tmp_path / "disk.h5", data)
     assert (tmp_path / "memory.h5").read_bytes() == (tmp_path / "disk.h5").read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["disk.h5", "memory.h5"]
 

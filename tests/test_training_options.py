@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.config import Experiment, load_experiment
-from harness.data import hdf5
+from harness.data.schema import SPLITS, ImageDataset, Split
+from harness.data.writer import write_dataset
 from harness.plugins import backends, find_model
 from harness.protocol.weights import initial_weights, load_weights, save_weights
 from harness.results.folder import RunFolder
@@ -28,12 +29,12 @@ def films(tmp_path_factory):
     random = np.random.default_rng(0)
     for name, task in (("labels", "multilabel"), ("classes", "multiclass")):
         splits = {}
-        for split in hdf5.SPLITS:
+        for split in SPLITS:
             labels = (random.random((40, 2)) < 0.3).astype(np.uint8)
             labels = labels if task == "multilabel" else labels[:, 0]
-            splits[split] = hdf5.Split(random.integers(0, 256, (40, 1, 32, 32), np.uint8), labels)
-        dataset = hdf5.ImageDataset(name=name, task=task, classes=("one", "two"), splits=splits)
-        hdf5.write(folder / f"{name}.h5", dataset)
+            splits[split] = Split(random.integers(0, 256, (40, 1, 32, 32), np.uint8), labels)
+        dataset = ImageDataset(name=name, task=task, classes=("one", "two"), splits=splits)
+        write_dataset(folder / f"{name}.h5", dataset)
     return folder
 
 

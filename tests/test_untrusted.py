@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from harness import untrusted
-from harness.data.hdf5 import open_dataset, write
+from harness.data.reader import open_dataset
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 from harness.protocol.weights import Origin, read_weights, save_weights
 
@@ -23,8 +24,9 @@ READER = """
 import faulthandler, sys
 from pathlib import Path
 from harness import untrusted
-from harness.data.hdf5 import open_dataset, write
-from harness.data.validation import validate
+from harness.data.reader import open_dataset
+from harness.data.writer import write_dataset
+from harness.data.validate import validate
 from harness.errors import BenchError
 from harness.protocol.weights import read_weights
 
@@ -233,7 +235,7 @@ def test_hundreds_of_damaged_files(small_dataset, tmp_path, monkeypatch, python)
         name: replace(split, id=[f"{index}.png" for index in range(len(split))])
         for name, split in small_dataset().splits.items()
     }
-    write(tmp_path / "a.h5", small_dataset(splits=named))
+    write_dataset(tmp_path / "a.h5", small_dataset(splits=named))
     weights = {f"layer{index}.weight": np.ones((3, 4), np.float32) for index in range(20)}
     save_weights(tmp_path / "b.h5", weights, model="lenet5", origin=Origin(classes=("a", "b")))
     originals = [(tmp_path / name).read_bytes() for name in ("a.h5", "b.h5")]

@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from harness.backends.base import Task
 from harness.cli import main
 from harness.config import Training, parse_experiment
-from harness.data import hdf5
-from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
+from harness.data.reader import open_dataset
+from harness.data.schema import SPLITS, ImageDataset, Split
+from harness.data.writer import write_dataset
 from harness.execution.evaluation import Evaluator, largest_difference, prepare
 from harness.execution.inputs import TrainingInputs
 from harness.execution.runner import prepare as prepare_run
@@ -45,14 +46,14 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("travel")
     splits = {}
     with open_dataset(resolve("digits", folder)) as data:
-        for name in hdf5.SPLITS:
+        for name in SPLITS:
             split = data.split(name)
             bits = split.labels[:, None] >> np.arange(4, dtype=np.uint8) & 1
-            splits[name] = hdf5.Split(split.all_images(), bits)
-    dataset = hdf5.ImageDataset(
+            splits[name] = Split(split.all_images(), bits)
+    dataset = ImageDataset(
         name="digit-bits", task="multilabel", classes=("1", "2", "4", "8"), splits=splits
     )
-    hdf5.write(folder / "digit-bits.h5", dataset)
+    write_dataset(folder / "digit-bits.h5", dataset)
     return folder
 
 

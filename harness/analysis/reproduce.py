@@ -25,8 +25,8 @@ from harness.analysis.compare import (
 )
 from harness.analysis.comparison import Group, Outcome, Run, Trained
 from harness.config import Experiment, available_cpus
-from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.plan import Cell
 from harness.report.identity import ITEMS, TOLERANCE

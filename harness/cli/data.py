@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.data.cards import Card
-    from harness.data.hdf5 import DatasetFile
-    from harness.data.validation import Problem
+    from harness.data.reader import DatasetFile
+    from harness.data.validate import Problem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -134,7 +134,7 @@ def list_(data_dir: Path) -> None:
 def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> tuple[str, str, str]:
     """The task of a data set, what can be done with it, and the sizes of its splits."""
     from harness.data.fetch import can_export
-    from harness.data.hdf5 import open_dataset
+    from harness.data.reader import open_dataset
 
     if path is not None:
         try:
@@ -337,9 +337,9 @@ def import_(
     possible the import stops with exit code 2 and names the option that decides. Exit code 1: the
     data set is invalid (`bench data validate`), and no file was written.
     """
-    from harness.data.hdf5 import open_dataset
     from harness.data.importers.base import ImportOptions
     from harness.data.importing import InvalidDatasetError, import_path
+    from harness.data.reader import open_dataset
     from harness.data.split import Fractions
 
     out = out or data_dir / f"{name}.h5"
@@ -393,7 +393,7 @@ def validate(file: str, data_dir: Path) -> None:
 
 def _report(path: Path) -> int:
     """Print every problem of a file; return the number of errors."""
-    from harness.data.validation import validate as examine
+    from harness.data.validate import validate as examine
 
     problems = examine(path)
     _tell(path, problems)
@@ -422,8 +422,8 @@ def info(file: str, data_dir: Path) -> None:
 
     For several labels an image: the positives of each, as a number and as a share of the split.
     """
-    from harness.data.hdf5 import open_dataset
     from harness.data.locate import resolve
+    from harness.data.reader import open_dataset
 
     with open_dataset(resolve(file, data_dir), memory_budget=0) as dataset:
         _describe(dataset)
@@ -433,7 +433,7 @@ def _describe(dataset: DatasetFile) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.data.validation import shared_groups
+    from harness.data.validate import shared_groups
 
     channels, height, width = dataset.image_shape
     facts = {

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import importers
-from harness.data.hdf5 import ImageDataset, name_fault, write
 from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.schema import ImageDataset, name_fault
 from harness.data.split import Fractions, complete
 from harness.data.summary import printable
-from harness.data.validation import Problem, examine
+from harness.data.validate import Problem, examine
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 
 Report = Callable[[Problem], None]
@@ -73,7 +74,7 @@ def store(
             if report is not None:
                 report(problem)
 
-    return write(out, dataset, check)
+    return write_dataset(out, dataset, check)
 
 
 def work_folder(out: Path) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.hdf5 import Split, Task
+from harness.data.schema import Split, Task
 from harness.errors import BenchError
 
 _VAL_BESIDE_OFFICIAL_TEST = 0.05  # keeps nearly all official training images for training

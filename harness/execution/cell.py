@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.backends.base import Task
 from harness.backends.spec import BackendSpec
 from harness.config import Training
-from harness.data.hdf5 import SplitReader, open_dataset
+from harness.data.reader import SplitReader, open_dataset
 from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeoutError
 from harness.execution.caches import compile_cache
 from harness.execution.inputs import TrainingInputs

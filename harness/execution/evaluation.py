@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from harness.backends.base import Task
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer, available_cpus, parse_experiment
-from harness.data.hdf5 import SPLITS, DatasetFile, UInt8Array, open_dataset
 from harness.data.locate import resolve
+from harness.data.reader import DatasetFile, open_dataset
+from harness.data.schema import SPLITS, UInt8Array
 from harness.errors import BenchError, WorkerError, unknown
 from harness.execution.worker import Worker
 from harness.files import new_hdf5

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.config import Experiment
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.errors import WorkerError
 from harness.execution.cell import CellRun, now
 from harness.execution.repeats import repeat_disturbed

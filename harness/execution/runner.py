@@ -15,9 +15,10 @@ from pathlib import Path
 from harness import __version__
 from harness.backends.spec import BackendSpec
 from harness.config import Experiment, TimeLimits, Training, available_cpus
-from harness.data.hdf5 import DatasetFile, name_fault, open_dataset
 from harness.data.locate import resolve
-from harness.data.validation import validate
+from harness.data.reader import DatasetFile, open_dataset
+from harness.data.schema import name_fault
+from harness.data.validate import validate
 from harness.errors import BenchError, WorkerError
 from harness.execution.cell import now
 from harness.execution.group import run_group

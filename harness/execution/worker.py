@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Backend, Task
 from harness.backends.spec import BackendSpec
-from harness.data.hdf5 import file_sha256, open_dataset
+from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
+from harness.files import file_sha256
 from harness.measure.operations import Operation
 from harness.measure.variables import for_worker
 from harness.measure.warmup import InferenceBudget, timed_calls

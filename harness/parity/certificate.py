@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from harness import __version__
 from harness.backends.spec import BackendSpec
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError
 from harness.execution.inputs import first_weights
 from harness.parity.deviations import TOLERANCE, Deviation, compare

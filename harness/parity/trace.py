@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from harness.backends.base import Task
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer, available_cpus
-from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.execution.worker import Worker
 from harness.plugins import find_model

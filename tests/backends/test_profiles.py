@@ -10,7 +10,9 @@ import pytest
 
 from harness.backends.base import Task
 from harness.config import Optimizer, available_cpus
-from harness.data import hdf5
+from harness.data.reader import open_dataset
+from harness.data.schema import ImageDataset
+from harness.data.writer import write_dataset
 from harness.execution.worker import Worker
 from harness.measure.operations import OPERATIONS
 from harness.plugins import backends, find_model
@@ -22,14 +24,14 @@ PROFILED = ["torch", "torch-compile", "jax", "jax-scan", "knet", "julia-referenc
 
 @pytest.mark.parametrize("name", PROFILED)
 def test_a_real_profile(
-    name: str, small_dataset: Callable[..., hdf5.ImageDataset], tmp_path: Path
+    name: str, small_dataset: Callable[..., ImageDataset], tmp_path: Path
 ) -> None:
     spec = backends()[name]
     if (reason := spec.missing()) is not None:
         pytest.skip(f"{name} {reason}")
     if name in ("knet", "julia-reference") and not Path("/proc/self/task").is_dir():
         pytest.skip("the profile needs Linux")
-    path = hdf5.write(tmp_path / "small.h5", small_dataset(shape=(1, 28, 28)))
+    path = write_dataset(tmp_path / "small.h5", small_dataset(shape=(1, 28, 28)))
     task = Task(
         model="lenet5",
         dataset=path,
@@ -37,7 +39,7 @@ def test_a_real_profile(
         precision="float32",
         threads=1,
     )
-    with hdf5.open_dataset(path) as data:
+    with open_dataset(path) as data:
         parameters = find_model("lenet5").parameters(data.image_shape, len(data.classes))
     order = epoch_order(40, 8, seed=0, epoch=0)
     if name in ("knet", "julia-reference"):  # a sampling profiler needs time for what is short

@@ -7,7 +7,7 @@ import pytest
 
 from harness.backends.base import Task
 from harness.config import Optimizer, available_cpus
-from harness.data import hdf5
+from harness.data.writer import write_dataset
 from harness.errors import WorkerError
 from harness.execution.worker import Worker
 from harness.measure.warmup import InferenceBudget
@@ -23,7 +23,7 @@ BUDGET = InferenceBudget(warm_up_s=0, least=3, most=3, seconds=0)
 def dataset(small_dataset, tmp_path_factory):
     """Its test split has batches of 256 and of 14."""
     path = tmp_path_factory.mktemp("ragged") / "ragged.h5"
-    return hdf5.write(path, small_dataset(sizes=(40, 14, 270)))
+    return write_dataset(path, small_dataset(sizes=(40, 14, 270)))
 
 
 @pytest.mark.parametrize(

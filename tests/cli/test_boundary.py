@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 BENCH = f"{sys.executable} -m harness"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from harness.cli import main
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 
 VERBS = ["list", "export", "fetch", "import", "validate", "info"]
 

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.data import hdf5
+from harness.data.schema import Split
+from harness.data.writer import write_dataset
 from harness.execution.evaluation import largest_difference
 from harness.plugins import find_model
 from harness.protocol.weights import Origin, initial_weights, save_weights
@@ -103,12 +104,12 @@ def test_labels_have_their_auroc_and_undefined_says_so(evaluate, weights, small_
         name: np.stack([s.labels == 0, s.labels == 1, np.ones(len(s))], axis=1).astype(np.uint8)
         for name, s in splits.items()
     }
-    path = hdf5.write(
+    path = write_dataset(
         tmp_path / "labels.h5",
         small_dataset(
             task="multilabel",
             classes=("[red]", "green", "always"),
-            splits={name: hdf5.Split(s.images, labels[name]) for name, s in splits.items()},
+            splits={name: Split(s.images, labels[name]) for name, s in splits.items()},
         ),
     )
     file = weights(task="multilabel", classes=("[red]", "green", "always"))

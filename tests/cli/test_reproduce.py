@@ -9,7 +9,7 @@ import pytest
 
 from harness.analysis.reproduce import closeness, hold
 from harness.config import parse_experiment
-from harness.data import hdf5
+from harness.data.writer import write_dataset
 from harness.execution.runner import prepare
 from harness.results.folder import RunFolder
 
@@ -139,7 +139,7 @@ def trained(planted, small_dataset, tmp_path):
     """A run of planted backends on data of its own: the data file and the folder."""
 
     def train(*frameworks):
-        data = hdf5.write(tmp_path / "data" / "small.h5", small_dataset())
+        data = write_dataset(tmp_path / "data" / "small.h5", small_dataset())
         settings = {
             "frameworks": frameworks, "datasets": [str(data)], "threads": 1,
             "training": {"epochs": 2, "batch_size": 8},
@@ -195,7 +195,7 @@ def test_other_data_are_refused_before_any_work(trained, verb, small_dataset, tm
     got = verb(*words)
     assert (got.exit_code, got.stdout) == (2, "")
     assert f"the data of the run, {data}, are gone; " in got.stderr
-    hdf5.write(data, small_dataset(sizes=(41, 9, 12)))
+    write_dataset(data, small_dataset(sizes=(41, 9, 12)))
     got = verb(*words)
     assert (got.exit_code, got.stdout) == (2, "")
     assert f"{data}: not the data of the run (SHA-256 " in got.stderr

@@ -19,19 +19,19 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.data import hdf5
+from harness.data.writer import write_dataset
 from harness.execution import suite
 from harness.results.folder import RunFolder
 
 
 def _truncated(path, small_dataset):
-    hdf5.write(path, small_dataset())
+    write_dataset(path, small_dataset())
     path.write_bytes(path.read_bytes()[:-200])
 
 
 def _edited(edit):
     def make(path, small_dataset):
-        hdf5.write(path, small_dataset())
+        write_dataset(path, small_dataset())
         with h5py.File(path, "a") as file:
             edit(file)
 
@@ -67,7 +67,7 @@ DATA = {
         "/test/images: images are 1x14x12 (CxHxW) but those of /train are 1x12x12",
     ),
     "too small for LeNet-5": (
-        lambda path, make: hdf5.write(path, make(shape=(1, 12, 11))),
+        lambda path, make: write_dataset(path, make(shape=(1, 12, 11))),
         "needs images of at least 12x12 pixels, these are 12x11",
     ),
 }

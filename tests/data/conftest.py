@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data.hdf5 import ImageDataset, Split
+from harness.data.schema import ImageDataset, Split
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "datasets"
 

@@ -16,7 +16,7 @@ import pytest
 
 from harness.data import fetch
 from harness.data.cards import Card, CardFile, find_card
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from harness.data import importers
-from harness.data.hdf5 import open_dataset
 from harness.data.importers import folder
 from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path
+from harness.data.reader import open_dataset
 from harness.data.summary import AmbiguousError
 from harness.errors import BenchError
 

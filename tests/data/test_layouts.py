@@ -19,7 +19,7 @@ from PIL import Image
 from harness.backends.base import Task
 from harness.cli import main
 from harness.config import Optimizer, available_cpus
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.execution.worker import Worker
 from harness.plugins import find_backend, find_model
 from harness.protocol.weights import initial_weights

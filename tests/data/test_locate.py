@@ -6,20 +6,20 @@ import sys
 import pytest
 
 from harness.data import fetch
-from harness.data.hdf5 import write
 from harness.data.locate import exported, resolve
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 
 
 def test_a_path_is_itself(tmp_path, make_dataset, monkeypatch):
-    path = write(tmp_path / "my.h5", make_dataset())
+    path = write_dataset(tmp_path / "my.h5", make_dataset())
     assert resolve(str(path), tmp_path / "data") == path
     monkeypatch.chdir(tmp_path)
     assert resolve("my.h5", tmp_path / "data").samefile(path)
 
 
 def test_a_name_is_a_file_in_the_data_folder(tmp_path, make_dataset):
-    path = write(tmp_path / "mine.h5", make_dataset())
+    path = write_dataset(tmp_path / "mine.h5", make_dataset())
     assert resolve("mine", tmp_path) == path
     assert exported(tmp_path) == {"mine": path}
 
@@ -61,7 +61,7 @@ def test_what_needs_a_network_is_not_fetched_unasked(tmp_path):
     ],
 )
 def test_what_is_not_known(tmp_path, make_dataset, name, expected):
-    write(tmp_path / "mine.h5", make_dataset())
+    write_dataset(tmp_path / "mine.h5", make_dataset())
     with pytest.raises(BenchError) as caught:
         resolve(name, tmp_path)
     assert expected in str(caught.value)
@@ -74,7 +74,7 @@ def test_a_folder_is_to_be_imported(tmp_path):
 
 
 def test_locating_does_not_import_h5py_for_a_file_that_is_there(tmp_path, make_dataset):
-    write(tmp_path / "mine.h5", make_dataset())
+    write_dataset(tmp_path / "mine.h5", make_dataset())
     code = (
         "import sys; from pathlib import Path; from harness.data.locate import resolve; "
         f"resolve('mine', Path({str(tmp_path)!r})); assert 'h5py' not in sys.modules"

@@ -8,10 +8,10 @@ import pytest
 
 from harness.data import importers
 from harness.data.cards import find_card
-from harness.data.hdf5 import open_dataset
 from harness.data.importers import medmnist
 from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import importers, spool
-from harness.data.hdf5 import open_dataset
-from harness.data.importers import nih
+from harness.data import importers
+from harness.data.importers import nih, spool
 from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path, work_folder
+from harness.data.reader import open_dataset
 from harness.data.summary import AmbiguousError
-from harness.data.validation import validate
+from harness.data.validate import validate
 from harness.errors import BenchError
 
 HEADER = (

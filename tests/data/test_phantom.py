@@ -8,10 +8,10 @@ import pytest
 
 from harness.data import importers
 from harness.data.cards import find_card
-from harness.data.hdf5 import open_dataset
 from harness.data.importers import phantom
 from harness.data.locate import resolve
-from harness.data.validation import validate
+from harness.data.reader import open_dataset
+from harness.data.validate import validate
 
 # What every machine must draw. A change of the drawings is a new data set: results on the old one
 # no longer compare.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.data.hdf5 import Split
+from harness.data.schema import Split
 from harness.data.split import Fractions, complete
 from harness.errors import BenchError
 

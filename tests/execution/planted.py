@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.backends.base import Backend
 from harness.backends.spec import BackendSpec, Family
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.protocol.received import Received
 

@@ -13,7 +13,7 @@ import pytest
 
 from harness import processes
 from harness.config import parse_experiment
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.execution import cell as cell_module
 from harness.execution.runner import prepare
@@ -561,11 +561,11 @@ def test_resume_refuses_another_experiment(compare, changes, what):
 
 
 def test_resume_refuses_other_data(compare, small_file, small_dataset, tmp_path, monkeypatch):
-    from harness.data import hdf5
+    from harness.data.writer import write_dataset
 
-    path = hdf5.write(tmp_path / "mine.h5", small_dataset())
+    path = write_dataset(tmp_path / "mine.h5", small_dataset())
     compare("sound", datasets=[str(path)])
-    hdf5.write(path, small_dataset(sizes=(41, 9, 12)))
+    write_dataset(path, small_dataset(sizes=(41, 9, 12)))
     with pytest.raises(BenchError, match="holds a run with another dataset"):
         compare("sound", datasets=[str(path)], resume=True)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
+import h5py
 import pytest
 
 from harness.cli.run import _settings, run
 from harness.config import Experiment, TimeLimits, load_experiment, parse_experiment
-from harness.data import hdf5
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 from harness.execution.runner import command_line, prepare
+from harness.files import file_sha256
 from harness.paths import data_dir
 from harness.report import tables
 
@@ -96,15 +98,15 @@ def check(planted, tmp_path):
 
 
 def test_two_files_of_one_name(check, small_file, small_dataset, tmp_path):
-    other = hdf5.write(tmp_path / "other.h5", small_dataset(sizes=(30, 9, 9)))
+    other = write_dataset(tmp_path / "other.h5", small_dataset(sizes=(30, 9, 9)))
     with pytest.raises(BenchError, match="another data set of this run is called 'small' too"):
         check(small_file, other)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_data_set_whose_name_is_a_path(check, small_dataset, tmp_path):
-    path = hdf5.write(tmp_path / "x.h5", small_dataset())
-    with hdf5.h5py.File(path, "a") as file:
+    path = write_dataset(tmp_path / "x.h5", small_dataset())
+    with h5py.File(path, "a") as file:
         file.attrs["name"] = "../../x"
     with pytest.raises(BenchError, match=r"name '../../x': must be of letters"):
         check(path)
@@ -127,7 +129,7 @@ def test_the_manifest_says_what_will_run(check, small_file):
     assert manifest.experiment.frameworks == ("sound",)
     entry = manifest.datasets["small"]
     assert (entry.train, entry.val, entry.test) == (40, 9, 12)
-    assert entry.sha256 == hdf5.file_sha256(small_file)
+    assert entry.sha256 == file_sha256(small_file)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_warnings_of_the_data_reach_the_report(check, small_file):
 
 def test_invalid_data_are_refused(check, small_dataset, tmp_path):
     source = [{"file": "x", "sha256": "none"}]
-    path = hdf5.write(tmp_path / "small.h5", small_dataset(source=source))
+    path = write_dataset(tmp_path / "small.h5", small_dataset(source=source))
     with pytest.raises(BenchError, match=r"small\.h5: invalid: attribute 'source': 'x' has"):
         check(path)
     assert not (tmp_path / "run").exists()

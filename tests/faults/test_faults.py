@@ -18,7 +18,8 @@ import pytest
 
 from harness.backends.base import Task
 from harness.config import Optimizer
-from harness.data import hdf5
+from harness.data.schema import ImageDataset, Split
+from harness.data.writer import write_dataset
 from harness.parity.deviations import judge
 from harness.parity.diagnosis import Diagnosis, diagnose
 from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
@@ -184,14 +185,14 @@ class Bench:
         rng = np.random.default_rng(3)
         multilabel = model == "xraynet"
 
-        def split(size: int) -> hdf5.Split:
+        def split(size: int) -> Split:
             pixels = rng.integers(0, 256, (size, *SHAPES[model]), dtype=np.uint8)
             labels = rng.integers(0, 2 if multilabel else 5, (size, 3) if multilabel else size)
-            return hdf5.Split(pixels, labels.astype(np.uint8))
+            return Split(pixels, labels.astype(np.uint8))
 
-        return hdf5.write(
+        return write_dataset(
             path,
-            hdf5.ImageDataset(
+            ImageDataset(
                 name=model,
                 task="multilabel" if multilabel else "multiclass",
                 classes=("a", "b", "c", "d", "e")[: 3 if multilabel else 5],

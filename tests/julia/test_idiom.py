@@ -7,8 +7,8 @@ import pytest
 
 from harness.backends.base import Task
 from harness.config import Optimizer
-from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
+from harness.data.reader import open_dataset
 from harness.errors import WorkerError
 from harness.execution.worker import Worker
 from harness.plugins import backends, find_model

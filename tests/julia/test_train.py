@@ -14,7 +14,8 @@ from harness.backends.base import Task
 from harness.backends.julia import installation
 from harness.backends.julia.train import JuliaBackend
 from harness.config import Optimizer
-from harness.data import hdf5
+from harness.data.schema import ImageDataset
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 from harness.plugins import backends
 
@@ -77,11 +78,11 @@ print("equal")
 
 
 def test_moved_images_are_the_same_from_memory_and_in_blocks(
-    small_dataset: Callable[..., hdf5.ImageDataset], tmp_path: Path
+    small_dataset: Callable[..., ImageDataset], tmp_path: Path
 ) -> None:
     if (reason := backends()["julia-reference"].missing()) is not None:
         pytest.skip(f"julia {reason}")
-    path = hdf5.write(tmp_path / "small.h5", small_dataset(shape=(1, 16, 16)))
+    path = write_dataset(tmp_path / "small.h5", small_dataset(shape=(1, 16, 16)))
     done = subprocess.run(
         [sys.executable, "-c", BLOCKS, str(path)],
         env={**os.environ, **installation.environment(installation.find_julia(), 2)},

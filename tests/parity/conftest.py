@@ -12,9 +12,10 @@ import pytest
 
 from harness.backends.base import Task
 from harness.config import Optimizer, available_cpus
-from harness.data import hdf5
-from harness.data.hdf5 import open_dataset
 from harness.data.locate import resolve
+from harness.data.reader import open_dataset
+from harness.data.schema import SPLITS, ImageDataset, Split
+from harness.data.writer import write_dataset
 from harness.execution.worker import Worker
 from harness.plugins import backends, find_model
 from harness.protocol.augmentation import epoch_augmentation
@@ -65,13 +66,13 @@ def write_bits(digits: Path, path: Path) -> Path:
     """The same pictures, with the bits of their digit as labels."""
     splits = {}
     with open_dataset(digits) as data:
-        for name in hdf5.SPLITS:
+        for name in SPLITS:
             split = data.split(name)
             bits = split.labels[:, None] >> np.arange(4, dtype=np.uint8) & 1
-            splits[name] = hdf5.Split(split.all_images(), bits)
-    return hdf5.write(
+            splits[name] = Split(split.all_images(), bits)
+    return write_dataset(
         path,
-        hdf5.ImageDataset(
+        ImageDataset(
             name="digit-bits", task="multilabel", classes=("1", "2", "4", "8"), splits=splits
         ),
     )
@@ -81,13 +82,13 @@ def write_small_xrays(phantoms: Path, path: Path) -> Path:
     """Every other pixel of a few phantoms: several labels an image, batch after batch unlike."""
     with open_dataset(phantoms) as data:
         splits = {}
-        for name in hdf5.SPLITS:
+        for name in SPLITS:
             split = data.split(name)
             small = np.ascontiguousarray(split.all_images()[:100, :, ::2, ::2])
-            splits[name] = hdf5.Split(small, split.labels[:100])
-        return hdf5.write(
+            splits[name] = Split(small, split.labels[:100])
+        return write_dataset(
             path,
-            hdf5.ImageDataset(
+            ImageDataset(
                 name="small-xrays", task="multilabel", classes=data.classes, splits=splits
             ),
         )

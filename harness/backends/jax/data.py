@@ -10,8 +10,8 @@ from jax import Array
 from jax.profiler import TraceAnnotation
 from numpy.typing import NDArray
 
-from harness.data.ahead import read_ahead
-from harness.data.hdf5 import SplitReader
+from harness.data.prefetch import prefetch
+from harness.data.reader import SplitReader
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int32]]
 READING = "reading a batch"
@@ -64,7 +64,7 @@ def stream(
             return images if augmentation is None else augment(images, augmentation[step]), labels
 
     batches = map(batch, range(len(order)))
-    return batches if split.in_memory else read_ahead(batches)
+    return batches if split.in_memory else prefetch(batches)
 
 
 def normalize(images: Array, mean: Array, std: Array) -> Array:

@@ -19,7 +19,7 @@ from harness.backends.base import EVALUATION_BATCH, Backend, Task, load_network
 from harness.backends.jax.data import normalize, read_batch, stream
 from harness.backends.jax.profiler import seconds_by_operation
 from harness.config import Optimizer
-from harness.data.hdf5 import SplitReader, open_dataset
+from harness.data.reader import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.plugins import find_model

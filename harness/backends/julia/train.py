@@ -15,7 +15,7 @@ from harness.backends.base import Backend, Task, evaluation_batches, evaluation_
 from harness.backends.julia import profiler
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
-from harness.data.hdf5 import SplitReader, open_dataset
+from harness.data.reader import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.models.card import Parameter

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from harness.data.ahead import read_ahead
-from harness.data.hdf5 import SplitReader
+from harness.data.prefetch import prefetch
+from harness.data.reader import SplitReader
 
 
 class H5Dataset(Dataset[tuple[Tensor, Tensor]]):
@@ -34,7 +34,7 @@ def loader(dataset: H5Dataset, order: Iterable[NDArray]) -> Iterable[tuple[Tenso
     What comes from the disk is read one batch ahead.
     """
     batches = DataLoader(dataset, sampler=order, batch_size=None)
-    return batches if dataset.split.in_memory else read_ahead(batches)
+    return batches if dataset.split.in_memory else prefetch(batches)
 
 
 def augment(images: Tensor, augmentation: Tensor) -> Tensor:

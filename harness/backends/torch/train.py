@@ -20,7 +20,7 @@ from harness.backends.base import (
 from harness.backends.torch.data import H5Dataset, augment, loader, normalize
 from harness.backends.torch.profiler import seconds_by_operation
 from harness.config import Optimizer
-from harness.data.hdf5 import open_dataset
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.plugins import find_model

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.hdf5 import MAX_CLASSES, Split, Task
 from harness.data.importers.intensity import Intensity
 from harness.data.importers.naming import natural
+from harness.data.schema import MAX_CLASSES, Split, Task
 from harness.data.summary import Account, ImportSummary, listed
 from harness.errors import BenchError
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.hdf5 import Split
 from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.schema import Split
 
 NAME = "digits"
 DESCRIPTION = "scikit-learn's own 8x8 digits (needs no file)"

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from harness.console import progress_bar
 from harness.data.importers import intensity as intensities
 from harness.data.importers.intensity import Intensity
-from harness.data.progress import bar
 from harness.data.summary import Account, AmbiguousError, listed
 from harness.errors import BenchError
 
@@ -112,7 +112,7 @@ def read_images(
     broken: dict[int, str] = {}
     seen = _Seen()
     intensity = intensity or Intensity()
-    with bar("decoding", len(paths)) as advance:
+    with progress_bar("decoding", len(paths)) as advance:
         for index, path in enumerate(paths):
             advance(1)
             try:

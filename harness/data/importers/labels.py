@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.hdf5 import MAX_CLASSES, Task
 from harness.data.importers import naming
 from harness.data.importers.base import (
     AskedTask,
@@ -18,6 +17,7 @@ from harness.data.importers.base import (
     check_not_a_measurement,
     stored_task,
 )
+from harness.data.schema import MAX_CLASSES, Task
 from harness.data.summary import Account, listed
 from harness.errors import BenchError
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.console import terminal
-from harness.data.hdf5 import SPLITS, Task
 from harness.data.importers import npz
 from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.schema import SPLITS, Task
 from harness.errors import BenchError
 
 NAME = "medmnist"

@@ -19,14 +19,15 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from harness.data import spool
-from harness.data.hdf5 import Split, Task, UInt8Array, file_sha256
+from harness.data.importers import spool
 from harness.data.importers.base import AskedTask, ImportOptions, RawDataset
 from harness.data.importers.files import find_lists, is_ignored, split_by_lists
 from harness.data.importers.images import BrokenImageError, image_size, read_grey, transform_note
 from harness.data.importers.naming import is_negative
+from harness.data.schema import Split, Task, UInt8Array
 from harness.data.summary import Account, AmbiguousError, listed, printable
 from harness.errors import BenchError
+from harness.files import file_sha256
 
 NAME = "nih"
 DESCRIPTION = "NIH's ChestX-ray14 (Data_Entry_2017*.csv beside its images)"

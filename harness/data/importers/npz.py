@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.hdf5 import SPLITS, Split, Task, file_sha256
 from harness.data.importers import intensity as intensities
 from harness.data.importers import naming
 from harness.data.importers.base import (
@@ -29,8 +28,10 @@ from harness.data.importers.base import (
 from harness.data.importers.files import is_ignored
 from harness.data.importers.labels import Labels
 from harness.data.npz_archive import read_arrays
+from harness.data.schema import SPLITS, Split, Task
 from harness.data.summary import Account, listed
 from harness.errors import BenchError
+from harness.files import file_sha256
 
 NAME = "npz"
 DESCRIPTION = "a .npz file with images/labels, x_train/y_train or train_images/train_labels"

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.hdf5 import Split
 from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.schema import Split
 from harness.protocol.random import stream
 
 NAME = "phantom"

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.hdf5 import Split, file_sha256
 from harness.data.importers import naming
 from harness.data.importers.base import ImportOptions, RawDataset
 from harness.data.importers.files import (
@@ -31,9 +30,10 @@ from harness.data.importers.files import (
     walk,
 )
 from harness.data.importers.labels import Labels, of_bits, of_cells
+from harness.data.schema import Split
 from harness.data.summary import Account, listed, printable
 from harness.errors import BenchError
-from harness.files import check_regular
+from harness.files import check_regular, file_sha256
 
 NAME = "table"
 DESCRIPTION = "a CSV file of labels beside its images (or the folder that holds both)"

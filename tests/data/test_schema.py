@@ -8,14 +8,15 @@ import h5py
 import numpy as np
 import pytest
 
-from harness.data import hdf5
-from harness.data.hdf5 import Split, channel_statistics, open_dataset, write
+from harness.data.reader import open_dataset
+from harness.data.schema import Split, channel_statistics
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 
 
 @pytest.fixture
 def path(tmp_path: Path, make_dataset) -> Path:
-    return write(tmp_path / "small.h5", make_dataset())
+    return write_dataset(tmp_path / "small.h5", make_dataset())
 
 
 def fails(path: Path) -> str:
@@ -32,7 +33,7 @@ def fails(path: Path) -> str:
 @pytest.mark.parametrize("budget", [0, 10**9])
 def test_what_is_written_is_read_back(tmp_path, make_dataset, task, budget):
     dataset = make_dataset(task, shape=(3, 5, 4))
-    with open_dataset(write(tmp_path / "a.h5", dataset), budget) as file:
+    with open_dataset(write_dataset(tmp_path / "a.h5", dataset), budget) as file:
         assert (file.name, file.task, file.classes) == ("small", task, ("ant", "bee", "cat"))
         assert file.image_shape == (3, 5, 4)
         assert file.sizes == {"train": 12, "val": 4, "test": 5}
@@ -59,15 +60,15 @@ def test_groups_and_names_are_read_back(tmp_path, make_dataset):
         )
         for name, split in dataset.splits.items()
     }
-    with open_dataset(write(tmp_path / "a.h5", make_dataset(splits=splits))) as file:
+    with open_dataset(write_dataset(tmp_path / "a.h5", make_dataset(splits=splits))) as file:
         np.testing.assert_array_equal(file.split("val").group, splits["val"].group)
         assert file.split("test").id == splits["test"].id
 
 
 def test_equal_input_gives_equal_bytes(tmp_path, make_dataset):
     first, second = tmp_path / "a.h5", tmp_path / "other" / "b.h5"
-    write(first, make_dataset())
-    write(second, make_dataset())
+    write_dataset(first, make_dataset())
+    write_dataset(second, make_dataset())
     assert first.read_bytes() == second.read_bytes()
     with open_dataset(first) as file:
         assert file.sha256() == hashlib.sha256(first.read_bytes()).hexdigest()
@@ -76,7 +77,7 @@ def test_equal_input_gives_equal_bytes(tmp_path, make_dataset):
 def test_statistics_are_those_of_the_training_pixels(tmp_path, make_dataset):
     dataset = make_dataset(shape=(3, 6, 7))
     pixels = dataset.splits["train"].images / 255
-    with open_dataset(write(tmp_path / "a.h5", dataset)) as file:
+    with open_dataset(write_dataset(tmp_path / "a.h5", dataset)) as file:
         np.testing.assert_allclose(file.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-6)
         np.testing.assert_allclose(file.std, pixels.std(axis=(0, 2, 3)), rtol=1e-6)
 
@@ -126,7 +127,7 @@ def test_too_little_memory_falls_back_to_the_disk(path, make_dataset, monkeypatc
         raise MemoryError
 
     with open_dataset(path) as file:
-        monkeypatch.setattr(hdf5.np, "empty", refuse)
+        monkeypatch.setattr("harness.data.reader.np.empty", refuse)
         reader = file.split("train")
         monkeypatch.undo()
         assert not reader.in_memory
@@ -147,7 +148,7 @@ def test_class_counts(path):
 
 
 def test_large_splits_are_chunked_by_whole_images(tmp_path, make_dataset):
-    write(tmp_path / "a.h5", make_dataset(sizes=(300, 1, 1), shape=(3, 64, 64)))
+    write_dataset(tmp_path / "a.h5", make_dataset(sizes=(300, 1, 1), shape=(3, 64, 64)))
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["train/images"].chunks == (85, 3, 64, 64)
         assert file["train/images"].compression is None
@@ -219,7 +220,7 @@ def test_label_out_of_range(path):
 
 
 def test_multilabel_value_that_is_not_a_bit(tmp_path, make_dataset):
-    path = write(tmp_path / "a.h5", make_dataset("multilabel"))
+    path = write_dataset(tmp_path / "a.h5", make_dataset("multilabel"))
     values = np.zeros((4, 3), dtype=np.uint8)
     values[1, 2] = 2
     replace(path, "val/labels", values)
@@ -319,7 +320,7 @@ def test_damaged_inside(path):
 )
 def test_refused_fields_leave_no_file(tmp_path, make_dataset, change, expected):
     with pytest.raises(BenchError, match="not written") as caught:
-        write(tmp_path / "a.h5", make_dataset(**change))
+        write_dataset(tmp_path / "a.h5", make_dataset(**change))
     assert expected in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -345,7 +346,7 @@ def test_refused_fields_leave_no_file(tmp_path, make_dataset, change, expected):
 def test_refused_splits_leave_no_file(tmp_path, make_dataset, name, split, expected):
     dataset = make_dataset()
     with pytest.raises(BenchError) as caught:
-        write(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, name: split}))
+        write_dataset(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, name: split}))
     assert expected in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -354,7 +355,7 @@ def test_a_constant_channel_cannot_be_normalised(tmp_path, make_dataset):
     dataset = make_dataset()
     grey = Split(np.full((12, 1, 6, 7), 9, np.uint8), dataset.splits["train"].labels)
     with pytest.raises(BenchError, match="channel 0 of /train is the same in every pixel"):
-        write(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, "train": grey}))
+        write_dataset(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, "train": grey}))
 
 
 def test_a_failed_write_keeps_the_old_file(path, make_dataset, monkeypatch):
@@ -363,9 +364,9 @@ def test_a_failed_write_keeps_the_old_file(path, make_dataset, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hdf5, "_write_split", full)
+    monkeypatch.setattr("harness.data.writer._write_split", full)
     with pytest.raises(BenchError, match=f"cannot write {path}: No space left on device"):
-        write(path, make_dataset())
+        write_dataset(path, make_dataset())
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["small.h5"]
 
@@ -373,15 +374,15 @@ def test_a_failed_write_keeps_the_old_file(path, make_dataset, monkeypatch):
 def test_a_file_in_place_of_the_folder(tmp_path, make_dataset):
     (tmp_path / "data").touch()
     with pytest.raises(BenchError, match=f"cannot write {tmp_path}"):
-        write(tmp_path / "data" / "a.h5", make_dataset())
+        write_dataset(tmp_path / "data" / "a.h5", make_dataset())
 
 
 def test_whether_all_splits_fit_the_budget_together(small_file):
-    with hdf5.open_dataset(small_file) as data:
+    with open_dataset(small_file) as data:
         assert data.fits_in_memory
         images = sum(data.sizes.values()) * 144
     for budget, fits in ((images, True), (images - 1, False)):
-        with hdf5.open_dataset(small_file, memory_budget=budget) as data:
+        with open_dataset(small_file, memory_budget=budget) as data:
             assert data.fits_in_memory is fits
 
 
@@ -395,5 +396,5 @@ def test_statistics_of_an_odd_number_of_pixels():
 
 def test_a_name_that_is_too_long_for_files(tmp_path, make_dataset):
     with pytest.raises(BenchError, match="name of 300 characters: it names files"):
-        write(tmp_path / "a.h5", make_dataset(name="n" * 300))
-    assert write(tmp_path / "a.h5", make_dataset(name="n" * 100)).is_file()
+        write_dataset(tmp_path / "a.h5", make_dataset(name="n" * 300))
+    assert write_dataset(tmp_path / "a.h5", make_dataset(name="n" * 100)).is_file()

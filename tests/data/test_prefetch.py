@@ -4,13 +4,13 @@ import threading
 
 import pytest
 
-from harness.data.ahead import read_ahead
+from harness.data.prefetch import prefetch
 
 
 def test_all_come_in_order():
-    assert list(read_ahead(range(50))) == list(range(50))
-    assert list(read_ahead([])) == []
-    assert list(read_ahead([None, 0, ""])) == [None, 0, ""]
+    assert list(prefetch(range(50))) == list(range(50))
+    assert list(prefetch([])) == []
+    assert list(prefetch([None, 0, ""])) == [None, 0, ""]
 
 
 def test_the_next_is_made_while_one_is_used():
@@ -21,7 +21,7 @@ def test_the_next_is_made_while_one_is_used():
             event.set()
             yield number
 
-    coming = read_ahead(batches())
+    coming = prefetch(batches())
     assert next(coming) == 0
     assert made[1].wait(timeout=10)
     assert not made[2].wait(timeout=0.05), "more than one batch ahead fills the memory"
@@ -33,7 +33,7 @@ def test_an_error_reaches_whoever_asks():
         yield 1
         raise OSError("the disk is gone")
 
-    coming = read_ahead(batches())
+    coming = prefetch(batches())
     assert next(coming) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         next(coming)
@@ -41,7 +41,7 @@ def test_an_error_reaches_whoever_asks():
 
 def test_who_stops_early_leaves_no_thread():
     before = threading.active_count()
-    coming = read_ahead(range(100))
+    coming = prefetch(range(100))
     next(coming)
     coming.close()
     assert threading.active_count() == before

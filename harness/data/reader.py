@@ -1,344 +1,38 @@
-"""The HDF5 schema, version 1: its only writer and its only reader.
-
-Layout of a file::
-
-    /               attributes: schema, name, task, classes, mean, std, source, split, license;
-                    optional: import (JSON, what the import found, used and left out)
-    /train/images   uint8 (N, C, H, W), chunked by whole images
-    /train/labels   uint8 (N,) for task "multiclass", uint8 (N, L) of 0/1 for "multilabel"
-    /train/group    int64 (N,), optional: whoever must not appear in two splits (a patient)
-    /train/id       UTF-8 strings (N,), optional: file names
-    /val, /test     the same
-
-``mean`` and ``std`` (float64, one value a channel, population standard deviation) are those of
-/train after division by 255. Equal input gives a byte-identical file.
-"""
+"""Reads data set files; see :mod:`harness.data.schema` for what is in them."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Self, cast
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from harness.data.schema import (
+    SCHEMA_VERSION,
+    SPLITS,
+    TASKS,
+    IndexArray,
+    Task,
+    UInt8Array,
+    classes_fault,
+    label_fault,
+    shape_fault,
+    size_fault,
+)
 from harness.data.summary import ImportSummary
 from harness.errors import BenchError
-from harness.files import check_regular, first_line, new_hdf5
+from harness.files import check_regular, file_sha256, first_line
 from harness.untrusted import examine
 
-SCHEMA_VERSION = 1
-SPLITS = ("train", "val", "test")
-TASKS = ("multiclass", "multilabel")
-MAX_NAME = 100
-MAX_CLASSES = 256  # labels are uint8
 DEFAULT_MEMORY_BUDGET = 2 * 1024**3
-_CHUNK_BYTES = 1024**2
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-Task = Literal["multiclass", "multilabel"]
-UInt8Array = npt.NDArray[np.uint8]
-IndexArray = npt.NDArray[np.integer[Any]]
-
-
-class Images(Protocol):
-    """uint8 (N, C, H, W): an array, or what fetches its rows from a disk when they are asked for.
-
-    ``images[a:b]`` gives an array; ``images[indices]`` an array, or rows to be fetched later.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: Any, /) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split, on its way to a file.
-
-    ``images`` uint8 (N, C, H, W); ``labels`` uint8 (N,) or (N, L); ``group`` int64 (N,) or None;
-    ``id`` N strings or None.
-    """
-
-    images: Images
-    labels: UInt8Array
-    group: npt.NDArray[np.int64] | None = None
-    id: list[str] | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, indices: IndexArray) -> Split:
-        """The examples at ``indices``, in that order."""
-        images = self.images[indices]
-        return Split(
-            images=np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images,
-            labels=self.labels[indices],
-            group=None if self.group is None else self.group[indices],
-            id=None if self.id is None else [self.id[i] for i in indices],
-        )
-
-
-@dataclass(frozen=True)
-class ImageDataset:
-    """A whole data set, ready to be written.
-
-    ``splits`` holds exactly train, val and test. ``source`` lists the files that it came from:
-    mappings with at least ``file`` and ``sha256``, plus ``url`` or ``note`` where known.
-    ``summary`` accounts for what the import found, where it was one.
-    """
-
-    name: str
-    task: Task
-    classes: tuple[str, ...]
-    splits: Mapping[str, Split]
-    source: list[dict[str, str]] = field(default_factory=list)
-    split_rule: str = "unknown"
-    license: str = "unknown"
-    summary: ImportSummary | None = None
-
-
-# ---------------------------------------------------------------------------------------------
-# Rules that both the writer and the reader hold to. Sentences carry the place inside the file.
-
-
-def _shape_fault(
-    place: str,
-    images: tuple[int, ...],
-    images_dtype: Any,
-    labels: tuple[int, ...],
-    labels_dtype: Any,
-    task: str,
-    classes: int,
-) -> str | None:
-    """What is wrong with the shapes and dtypes of one split, or None."""
-    if images_dtype != np.uint8:
-        return f"{place}/images: dtype is {images_dtype}, expected uint8"
-    if len(images) != 4:
-        return f"{place}/images: shape {images} is not (N, C, H, W)"
-    if images[0] == 0:
-        return f"{place}/images: no images; every split needs at least one"
-    if 0 in images:
-        return f"{place}/images: shape {images} has an empty side"
-    if labels_dtype != np.uint8:
-        return f"{place}/labels: dtype is {labels_dtype}, expected uint8"
-    expected = (images[0],) if task == "multiclass" else (images[0], classes)
-    if labels != expected:
-        return f"{place}/labels: shape is {labels}, expected {expected} for task {task}"
-    return None
-
-
-def _label_fault(place: str, labels: UInt8Array, task: str, classes: int) -> str | None:
-    """The first label out of range, or None. ``labels`` has passed :func:`_shape_fault`."""
-    limit = classes - 1 if task == "multiclass" else 1
-    bad = np.argwhere(labels > limit)
-    if len(bad) == 0:
-        return None
-    where = tuple(int(i) for i in bad[0])
-    value = int(labels[where])
-    more = f" ({len(bad)} such labels)" if len(bad) > 1 else ""
-    if task == "multiclass":
-        return (
-            f"{place}/labels: label {value} at index {where[0]} is out of range, "
-            f"there are {classes} classes (labels 0 to {limit}){more}"
-        )
-    return f"{place}/labels: value {value} at index {list(where)} is neither 0 nor 1{more}"
-
-
-def _same_size_fault(place: str, shape: tuple[int, ...], train: tuple[int, ...]) -> str | None:
-    if shape == train:
-        return None
-
-    def text(values: tuple[int, ...]) -> str:
-        return "x".join(map(str, values))
-
-    return (
-        f"{place}/images: images are {text(shape)} (CxHxW) but those of /train are {text(train)}; "
-        "bring all images to one size (`bench data import --size`)"
-    )
-
-
-def _classes_fault(classes: tuple[str, ...], task: str) -> str | None:
-    least = 2 if task == "multiclass" else 1
-    if not least <= len(classes) <= MAX_CLASSES:
-        return f"classes: {len(classes)} classes, expected {least} to {MAX_CLASSES} for task {task}"
-    if any(not name.strip() for name in classes):
-        return "classes: a class has an empty name"
-    if len(set(classes)) != len(classes):
-        twice = next(name for name in classes if classes.count(name) > 1)
-        return f"classes: the name {twice!r} appears twice"
-    return None
-
-
-# ---------------------------------------------------------------------------------------------
-# Writing
-
-
-def channel_statistics(
-    images: Any, block_bytes: int = 8 * _CHUNK_BYTES
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and population standard deviation of each channel, in [0, 1] units: float64 (C,).
-
-    ``images`` is uint8 (N, C, H, W), an array or an HDF5 dataset; it is read in blocks. The sums
-    are exact integers, so the result depends neither on the block size nor on the machine.
-    """
-    count, channels, height, width = images.shape
-    step = max(1, block_bytes // (channels * height * width))
-    histogram = np.zeros((channels, 256), dtype=np.int64)
-    for start in range(0, count, step):
-        block = images[start : start + step]
-        for channel in range(channels):
-            histogram[channel] += _histogram(block[:, channel].ravel())
-    n = count * height * width
-    mean = np.empty(channels)
-    std = np.empty(channels)
-    for channel, row in enumerate(histogram.tolist()):
-        total = sum(value * times for value, times in enumerate(row))
-        squares = sum(value * value * times for value, times in enumerate(row))
-        mean[channel] = total / (255 * n)
-        std[channel] = ((n * squares - total * total) / (255 * n) ** 2) ** 0.5
-    return mean, std
-
-
-def _histogram(values: UInt8Array) -> npt.NDArray[np.int64]:
-    """How often each of the 256 values occurs in ``values`` (N,); counted two at a time."""
-    even = len(values) & ~1
-    pairs = np.bincount(np.ascontiguousarray(values[:even]).view(np.uint16), minlength=1 << 16)
-    square = pairs.reshape(256, 256)
-    last = np.bincount(values[even:], minlength=256)
-    return np.asarray(square.sum(axis=0) + square.sum(axis=1) + last)
-
-
-def name_fault(name: str) -> str | None:
-    """Why ``name`` cannot name a data set (and its file), or None."""
-    if len(name) > MAX_NAME:
-        return f"name of {len(name)} characters: it names files, so at most {MAX_NAME} are allowed"
-    if _NAME.fullmatch(name):
-        return None
-    return f"name {name!r}: must be of letters, digits, '.', '_' and '-', and not begin with a sign"
-
-
-def _check_dataset(dataset: ImageDataset) -> str | None:
-    """What keeps ``dataset`` from being written, or None."""
-    if fault := name_fault(dataset.name):
-        return fault
-    if dataset.task not in TASKS:
-        return f"task {dataset.task!r}: expected one of {', '.join(TASKS)}"
-    if fault := _classes_fault(dataset.classes, dataset.task):
-        return fault
-    if set(dataset.splits) != set(SPLITS):
-        return f"splits are {', '.join(sorted(dataset.splits))}; expected train, val and test"
-    for name in SPLITS:
-        split, place = dataset.splits[name], f"/{name}"
-        fault = (
-            _shape_fault(
-                place,
-                split.images.shape,
-                split.images.dtype,
-                split.labels.shape,
-                split.labels.dtype,
-                dataset.task,
-                len(dataset.classes),
-            )
-            or _same_size_fault(
-                place, split.images.shape[1:], dataset.splits["train"].images.shape[1:]
-            )
-            or _label_fault(place, split.labels, dataset.task, len(dataset.classes))
-        )
-        if fault:
-            return fault
-        if split.group is not None and (
-            split.group.shape != (len(split),) or split.group.dtype != np.int64
-        ):
-            return f"{place}/group: expected int64 ({len(split)},)"
-        if split.id is not None and len(split.id) != len(split):
-            return f"{place}/id: {len(split.id)} names for {len(split)} images"
-    return None
-
-
-def _write_split(parent: Any, name: str, split: Split) -> None:
-    group = parent.create_group(name)
-    count, *shape = split.images.shape
-    rows = min(count, max(1, _CHUNK_BYTES // int(np.prod(shape))))
-    # No compression: images are read at random during training, and inflating a whole chunk to
-    # reach one image would be timed as part of the data pipeline.
-    images = group.create_dataset(
-        "images", shape=split.images.shape, dtype=np.uint8, chunks=(rows, *shape)
-    )
-    for start in range(0, count, rows):
-        images[start : start + rows] = split.images[start : start + rows]
-    group.create_dataset("labels", data=split.labels)
-    if split.group is not None:
-        group.create_dataset("group", data=split.group)
-    if split.id is not None:
-        group.create_dataset("id", data=split.id, dtype=h5py.string_dtype("utf-8"))
-
-
-def _bytes_of(split: Split) -> int:
-    """How much room a split takes in a file, roughly and never too little."""
-    names = sum(32 + 4 * len(name) for name in split.id or ())
-    groups = 0 if split.group is None else split.group.nbytes
-    return math.prod(split.images.shape) + split.labels.nbytes + groups + names
-
-
-def write(path: Path, dataset: ImageDataset, check: Callable[[Any], None] | None = None) -> Path:
-    """Write ``dataset`` to ``path`` and return it; a failure leaves no file and no partial file.
-
-    ``check`` is called with the open HDF5 file before it gets its name; what it raises is a
-    failure.
-
-    The file is written beside its final name, forced to the disk and renamed into place, so that
-    a reader (or a second writer) only ever sees a whole file. Its parent folder is made.
-
-    Raises BenchError when the data break the schema, when a channel of /train is constant (its
-    standard deviation is the divisor of the normalisation) or when the folder cannot be written.
-    """
-    if fault := _check_dataset(dataset):
-        raise BenchError(f"{path}: not written: {fault}")
-    mean, std = channel_statistics(dataset.splits["train"].images)
-    if not std.all():
-        channel = int(np.argmin(std))
-        raise BenchError(
-            f"{path}: not written: channel {channel} of /train is the same in every pixel "
-            "(standard deviation 0), so it cannot be normalised"
-        )
-    # track_order and timestamps stay off (h5py's defaults): equal input, equal bytes.
-    with new_hdf5(path, size=sum(map(_bytes_of, dataset.splits.values()))) as file:
-        file.attrs["schema"] = SCHEMA_VERSION
-        file.attrs["name"] = dataset.name
-        file.attrs["task"] = dataset.task
-        file.attrs.create("classes", list(dataset.classes), dtype=h5py.string_dtype("utf-8"))
-        file.attrs["mean"] = mean
-        file.attrs["std"] = std
-        file.attrs["source"] = json.dumps(dataset.source, sort_keys=True, ensure_ascii=False)
-        file.attrs["split"] = dataset.split_rule
-        file.attrs["license"] = dataset.license
-        if dataset.summary is not None:
-            file.attrs["import"] = dataset.summary.model_dump_json(exclude_defaults=True)
-        for name in SPLITS:
-            _write_split(file, name, dataset.splits[name])
-        if check is not None:
-            check(file)
-    return path
-
-
-# ---------------------------------------------------------------------------------------------
-# Reading
+"""Bytes that the images of a data set may take in memory."""
 
 
 class SplitReader:
@@ -565,15 +259,6 @@ def open_h5(path: Path) -> Any:
     raise BenchError(f"{path}: damaged HDF5 file ({verdict.fault}); export or copy it again")
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn what HDF5 raises on damaged content into BenchError."""
@@ -628,7 +313,7 @@ def read_header(file: Any) -> Header:
     if listed.ndim != 1 or not all(isinstance(name, str) for name in listed):
         raise BenchError("attribute 'classes' is not a list of strings; export it again")
     classes = tuple(str(name) for name in listed)
-    if fault := _classes_fault(classes, task):
+    if fault := classes_fault(classes, task):
         raise BenchError(fault)
     statistics = {}
     for key in ("mean", "std"):
@@ -693,7 +378,7 @@ def split_faults(
             yield f"{place}/{absent[0]}: this dataset is missing"
             continue
         images, targets = members["images"], members["labels"]
-        fault = _shape_fault(
+        fault = shape_fault(
             place,
             images.shape,
             images.dtype,
@@ -710,9 +395,7 @@ def split_faults(
             channels = train_shape[0]
             if header.mean.shape != (channels,) or header.std.shape != (channels,):
                 yield f"attributes 'mean' and 'std': expected {channels} values, one a channel"
-        if train_shape is not None and (
-            fault := _same_size_fault(place, images.shape[1:], train_shape)
-        ):
+        if train_shape is not None and (fault := size_fault(place, images.shape[1:], train_shape)):
             yield fault
         for key, kind in (("group", "i"), ("id", "O")):
             member = members[key]
@@ -723,7 +406,7 @@ def split_faults(
             ):
                 yield f"{place}/{key}: expected one value for each of {images.shape[0]} images"
         values = targets[()]
-        if fault := _label_fault(place, values, header.task, classes):
+        if fault := label_fault(place, values, header.task, classes):
             yield fault
             continue
         if labels is not None:

@@ -14,15 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.hdf5 import (
-    SPLITS,
-    Header,
-    UInt8Array,
-    channel_statistics,
-    open_h5,
-    read_header,
-    split_faults,
-)
+from harness.data.reader import Header, open_h5, read_header, split_faults
+from harness.data.schema import SPLITS, UInt8Array, channel_statistics
 from harness.data.summary import listed
 from harness.errors import BenchError
 

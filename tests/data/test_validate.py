@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from harness.data.hdf5 import Split, write
-from harness.data.validation import Problem, validate
+from harness.data.schema import Split
+from harness.data.validate import Problem, validate
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 
 
@@ -21,12 +22,12 @@ def enough(make_dataset, **fields):
 
 
 def test_a_sound_file(tmp_path, make_dataset):
-    assert validate(write(tmp_path / "a.h5", enough(make_dataset))) == []
+    assert validate(write_dataset(tmp_path / "a.h5", enough(make_dataset))) == []
 
 
 @pytest.mark.parametrize("key", ["mean", "std"])
 def test_statistics_are_derived_again(tmp_path, make_dataset, key):
-    path = write(tmp_path / "a.h5", enough(make_dataset))
+    path = write_dataset(tmp_path / "a.h5", enough(make_dataset))
     with h5py.File(path, "r+") as file:
         file.attrs[key] = file.attrs[key] + 1e-6
     (message,) = messages(path, "error")
@@ -35,7 +36,7 @@ def test_statistics_are_derived_again(tmp_path, make_dataset, key):
 
 
 def test_every_structural_fault_is_listed(tmp_path, make_dataset):
-    path = write(tmp_path / "a.h5", enough(make_dataset))
+    path = write_dataset(tmp_path / "a.h5", enough(make_dataset))
     with h5py.File(path, "r+") as file:
         del file["val"]
         file["test/labels"][0] = 200
@@ -43,7 +44,7 @@ def test_every_structural_fault_is_listed(tmp_path, make_dataset):
 
 
 def test_a_bad_header_is_a_problem_and_not_a_crash(tmp_path, make_dataset):
-    path = write(tmp_path / "a.h5", enough(make_dataset))
+    path = write_dataset(tmp_path / "a.h5", enough(make_dataset))
     with h5py.File(path, "r+") as file:
         file.attrs["mean"] = [np.nan]
     assert messages(path, "error") == ["attribute 'mean' holds NaN or infinity; export it again"]
@@ -54,7 +55,7 @@ def test_images_in_two_splits_are_counted(tmp_path, make_dataset):
     test = dataset.splits["test"]
     images = np.concatenate([dataset.splits["train"].images[[3, 4]], test.images[2:]])
     splits = {**dataset.splits, "test": dataclasses.replace(test, images=images)}
-    path = write(tmp_path / "a.h5", enough(make_dataset, splits=splits))
+    path = write_dataset(tmp_path / "a.h5", enough(make_dataset, splits=splits))
     assert validate(path) == [Problem("warning", "2 image(s) of /test also occur in /train")]
 
 
@@ -68,10 +69,12 @@ def with_groups(dataset, groups):
 def test_a_group_in_two_splits_is_an_error(tmp_path, make_dataset):
     dataset = enough(make_dataset)
     apart = {"train": [1] * 15, "val": [2] * 20, "test": [3] * 20}
-    path = write(tmp_path / "a.h5", enough(make_dataset, splits=with_groups(dataset, apart)))
+    path = write_dataset(
+        tmp_path / "a.h5", enough(make_dataset, splits=with_groups(dataset, apart))
+    )
     assert validate(path) == []
     mixed = apart | {"test": [3] * 18 + [1, 1]}
-    write(path, enough(make_dataset, splits=with_groups(dataset, mixed)))
+    write_dataset(path, enough(make_dataset, splits=with_groups(dataset, mixed)))
     (message,) = messages(path, "error")
     assert message.startswith("1 group(s) in both /train and /test, for instance 1")
 
@@ -80,7 +83,7 @@ def test_groups_in_some_splits_only(tmp_path, make_dataset):
     dataset = enough(make_dataset)
     splits = with_groups(dataset, {"train": [1] * 15, "val": [2] * 20, "test": [3] * 20})
     splits["val"] = dataset.splits["val"]
-    path = write(tmp_path / "a.h5", enough(make_dataset, splits=splits))
+    path = write_dataset(tmp_path / "a.h5", enough(make_dataset, splits=splits))
     assert messages(path, "error") == ["/val/group is missing, although other splits have one"]
 
 
@@ -89,7 +92,9 @@ def test_classes_without_examples_and_rare_ones(tmp_path, make_dataset):
     train = dataclasses.replace(
         dataset.splits["train"], labels=np.array([0] * 14 + [1], dtype=np.uint8)
     )
-    path = write(tmp_path / "a.h5", enough(make_dataset, splits={**dataset.splits, "train": train}))
+    path = write_dataset(
+        tmp_path / "a.h5", enough(make_dataset, splits={**dataset.splits, "train": train})
+    )
     assert messages(path, "warning") == [
         "/train: no example of cat",
         "/train: fewer than 5 examples of bee (1)",
@@ -100,7 +105,7 @@ def test_absent_labels_of_a_multilabel_set(tmp_path, make_dataset):
     dataset = enough(make_dataset, task="multilabel")
     val = dataset.splits["val"]
     silent = dataclasses.replace(val, labels=np.zeros_like(val.labels))
-    path = write(
+    path = write_dataset(
         tmp_path / "a.h5",
         enough(make_dataset, task="multilabel", splits={**dataset.splits, "val": silent}),
     )
@@ -121,7 +126,7 @@ def test_few_positives_and_no_negative_of_a_label(tmp_path, make_dataset):
     splits = {
         name: dataclasses.replace(dataset.splits[name], labels=every) for name in ("val", "test")
     }
-    path = write(
+    path = write_dataset(
         tmp_path / "a.h5",
         enough(make_dataset, task="multilabel", splits={"train": train, **splits}),
     )
@@ -137,16 +142,18 @@ def test_constant_images(tmp_path, make_dataset):
     images[[2, 5]] = 0
     images[5] = 255
     val = Split(images, dataset.splits["val"].labels)
-    path = write(tmp_path / "a.h5", enough(make_dataset, splits={**dataset.splits, "val": val}))
+    path = write_dataset(
+        tmp_path / "a.h5", enough(make_dataset, splits={**dataset.splits, "val": val})
+    )
     assert messages(path, "warning") == [
         "/val/images: 2 image(s) of a single value, the first at index 2"
     ]
 
 
 def test_sources(tmp_path, make_dataset):
-    path = write(tmp_path / "a.h5", enough(make_dataset, source=[]))
+    path = write_dataset(tmp_path / "a.h5", enough(make_dataset, source=[]))
     assert messages(path, "warning") == ["attribute 'source' lists no files: the origin is unknown"]
-    write(path, enough(make_dataset, source=[{"file": "x", "sha256": "abc"}]))
+    write_dataset(path, enough(make_dataset, source=[{"file": "x", "sha256": "abc"}]))
     assert messages(path, "error") == ["attribute 'source': 'x' has no valid SHA-256 checksum"]
 
 
@@ -159,7 +166,7 @@ def test_what_is_no_hdf5_file_cannot_be_examined(tmp_path):
 def test_small_splits_and_splits_of_one_class(tmp_path, make_dataset):
     dataset = make_dataset(sizes=(15, 20, 19))
     val = dataclasses.replace(dataset.splits["val"], labels=np.ones(20, dtype=np.uint8))
-    path = write(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, "val": val}))
+    path = write_dataset(tmp_path / "a.h5", make_dataset(splits={**dataset.splits, "val": val}))
     assert messages(path, "warning") == [
         "/val: all images are of one class, bee",
         "/test: only 19 images; a score there is a guess",

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import progress_bar
 from harness.cpus import available_cpus
-from harness.data.hdf5 import UInt8Array
 from harness.data.importers.images import BrokenImageError
-from harness.data.progress import bar
+from harness.data.schema import UInt8Array
 from harness.errors import BenchError
 
 _RECORD = np.dtype([("sha256", "u1", 32), ("length", "<i8"), ("changed", "<i8"), ("done", "u1")])
@@ -44,7 +44,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Rows:
-    """Some images of a spool, as :class:`harness.data.hdf5.Images`: read when asked for.
+    """Some images of a spool, as :class:`harness.data.schema.Images`: read when asked for.
 
     ``rows`` int64 (N,): which images, in which order.
     """
@@ -194,7 +194,7 @@ def _decode_all(
     pool = ThreadPoolExecutor(workers or len(available_cpus()))
     saved = time.monotonic()
     try:
-        with bar("decoding", len(files), len(files) - len(waiting)) as advance:
+        with progress_bar("decoding", len(files), len(files) - len(waiting)) as advance:
             running = {pool.submit(work, task): len(task) for task in tasks}
             for future in as_completed(running):
                 future.result()
