@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from harness.backends.julia import private
 from harness.backends.spec import MissingRequirement
 from harness.errors import BenchError
 
@@ -33,7 +34,7 @@ class Installation:
     executable: Path
     version: str
     found_by: str
-    """``PYTHON_JULIACALL_EXE``, ``PATH`` or ``juliapkg``."""
+    """``PYTHON_JULIACALL_EXE``, ``PATH``, ``juliapkg`` or ``cache``."""
     bindir: Path
     libjulia: Path
     system_image: Path
@@ -125,6 +126,7 @@ def environment(installation: Installation, threads: int) -> dict[str, str]:
         # So that the process finds this very Julia.
         "PYTHON_JULIACALL_EXE": str(installation.executable),
         **HIDDEN_GPUS,
+        **private.environment(installation.executable),
     }
     if installation.project is not None:
         project = str(installation.project)
@@ -163,15 +165,16 @@ def candidates() -> Iterator[Candidate]:
     on_path = shutil.which("julia")
     managed, project = _known_to_juliapkg() or (None, "")
     # A project is resolved for one Julia: juliapkg's goes with juliapkg's choice alone.
+    same = on_path is not None and managed is not None and os.path.samefile(on_path, managed)
     if on_path:
-        same = managed is not None and Path(on_path).resolve() == managed.resolve()
         yield Candidate(
             executable=Path(on_path), found_by="PATH", project=asked or (project if same else "")
         )
-        if same:
-            return
-    if managed is not None:
+    if managed is not None and not same:
         yield Candidate(executable=managed, found_by="juliapkg", project=asked or project)
+    unpacked = private.executable()
+    if unpacked is not None:
+        yield Candidate(executable=unpacked, found_by="cache", project=asked)
 
 
 def forget() -> None:
@@ -226,7 +229,7 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
     try:
         run = subprocess.run(
             [executable, "--startup-file=no", "--history-file=no", "-O0", _PROBE, *PACKAGES],
-            env=os.environ | project,
+            env=os.environ | private.environment(executable) | project,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -246,7 +249,7 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
             return MissingRequirement(
                 f"Julia {said['version']} at {executable} crashes on exceptions "
                 f"({signal.Signals(-run.returncode).name}; wrong libunwind?)",
-                "bench setup julia",
+                mend,
             )
         first = next(iter(run.stderr.splitlines()), f"exit code {run.returncode}")
         return MissingRequirement(f"Julia at {executable} does not work: {first}", mend)

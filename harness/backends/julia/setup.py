@@ -1,11 +1,10 @@
-"""How Julia, and Knet.jl, get onto a machine: through juliapkg, or from Debian."""
+"""How Julia, and Knet.jl, are installed for one user: through juliapkg, or from Debian."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,8 +42,8 @@ _BOXED = re.compile(r"\s*([│└┌@]|\[\d+\])")
 _DURATION = {"julia": "about 2 minutes", "knet": "6 to 12 minutes"}
 _NO_ROUTE = {
     "julia": (
-        "cannot install Julia here: Julia's servers do not answer, and Debian's packages need "
-        "Debian and root; put Julia 1.5 or newer on PATH, or name it in PYTHON_JULIACALL_EXE"
+        "cannot install Julia here: Julia's servers do not answer, and apt has no source of "
+        "Debian's packages; put Julia 1.5 or newer on PATH, or name it in PYTHON_JULIACALL_EXE"
     ),
     "knet": (
         "cannot install Knet.jl here: it comes from Julia's package servers, which do not answer; "
@@ -76,7 +75,7 @@ class Machine:
 
     answers: Callable[[str], bool] = answers
     apt: Path = debian.APT
-    is_root: bool = hasattr(os, "geteuid") and os.geteuid() == 0
+    keyrings: Path = debian.KEYRINGS
 
 
 def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> list[Action]:
@@ -95,7 +94,7 @@ def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> l
     if _servers_answer(machine):
         route = _juliapkg_actions(row)
     elif row == "julia" and (source := _debian_source(machine)) is not None:
-        route = debian.install_actions(source, machine.apt)
+        route = debian.install_actions(source, machine.keyrings)
     else:
         raise CannotInstallError(_NO_ROUTE[row])
     return [*route, Action("check that it runs", lambda: _check(row)), _load_action(row)]
@@ -134,6 +133,7 @@ def _found(row: str) -> str:
 
 
 def _check(row: str) -> None:
+    forget()
     need = _NEEDS[row]()
     if need is not None:
         raise CannotInstallError(f"installed, but it does not work: {need}")
@@ -182,8 +182,7 @@ def _servers_answer(machine: Machine) -> bool:
 
 
 def _debian_source(machine: Machine) -> debian.Source | None:
-    tools = all(shutil.which(tool) for tool in ("apt-get", "dpkg", "dpkg-deb"))
-    return debian.debian_source(machine.apt) if machine.is_root and tools else None
+    return debian.debian_source(machine.apt) if debian.has_tools() else None
 
 
 def _juliapkg_actions(row: str) -> list[Action]:
