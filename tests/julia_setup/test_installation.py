@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.backends.julia import installation
+from harness.backends.julia import installation, private
 from harness.backends.julia.installation import (
     Installation,
     environment,
@@ -234,14 +233,22 @@ def test_the_kernels_that_fit_a_cpu(cpuinfo, core):
     assert openblas_core(cpuinfo) == core
 
 
-REAL = shutil.which("julia")
+@pytest.fixture(scope="module")
+def julia_here():
+    """The Julia of this machine, and what it needs in its environment."""
+    reason = need_for_julia()
+    if reason is not None:
+        pytest.skip(str(reason))
+    found = find_julia()
+    return found.executable, private.environment(found.executable)
 
 
 @pytest.fixture
-def real(machine, monkeypatch):
-    if REAL is None:
-        pytest.skip("no julia on PATH")
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", REAL)
+def real(julia_here, machine, monkeypatch):
+    executable, settings = julia_here
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(executable))
     return machine
 
 

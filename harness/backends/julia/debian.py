@@ -91,15 +91,23 @@ def _download(source: Source, keyrings: Path, folder: Path) -> list[Path]:
         CannotInstallError: the suite is not there, or not signed with a key that is known here.
     """
     configuration = folder / "apt.conf"
-    _write_configuration(configuration, folder / "apt")
+    write_configuration(configuration, folder / "apt")
     _write_source(source, keyrings, folder / "apt" / "bullseye.sources")
     private_apt = {"APT_CONFIG": str(configuration)}
-    output_of("apt-get", "update", environment=private_apt)
-    output_of("apt-get", "--yes", "--download-only", "install", "julia", environment=private_apt)
+    try:
+        output_of("apt-get", "update", environment=private_apt)
+        output_of(
+            "apt-get", "--yes", "--download-only", "install", "julia", environment=private_apt
+        )
+    except CannotInstallError as error:
+        raise CannotInstallError(
+            f"cannot download Debian's julia: {error}; put Julia 1.5 or newer on PATH, or name it "
+            "in PYTHON_JULIACALL_EXE"
+        ) from None
     return sorted((folder / "apt" / "cache" / "archives").glob("*.deb"))
 
 
-def _write_configuration(path: Path, folder: Path) -> None:
+def write_configuration(path: Path, folder: Path) -> None:
     """An apt that keeps everything in ``folder`` and believes that no package is installed.
 
     ``APT_CONFIG`` is read before the system's settings: it has them left out, but for the machine's
@@ -139,12 +147,12 @@ def _write_source(source: Source, keyrings: Path, path: Path) -> None:
         "Suites": _SUITE,
         "Components": "main",
         "Architectures": output_of("dpkg", "--print-architecture").strip(),
-        **_trust_in_suite(source, keyrings),
+        **trust_in_suite(source, keyrings),
     }
     path.write_text("".join(f"{key}: {value}\n" for key, value in fields.items()), encoding="utf-8")
 
 
-def _trust_in_suite(source: Source, keyrings: Path) -> Mapping[str, str]:
+def trust_in_suite(source: Source, keyrings: Path) -> Mapping[str, str]:
     """The suite's own keys where the system has them, else whatever the machine's source trusts.
 
     A mirror that the machine trusts without a signature stays trusted; no other does.
