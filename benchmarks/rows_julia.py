@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.backends.base import Task
-from harness.backends.julia.installation import environment, find_julia, need_for_knet
+from harness.backends.julia.installation import environment, find_julia, missing_knet
 from harness.backends.julia.train import JuliaBackend, KnetBackend
 from harness.config import Optimizer
 from harness.measure.turns import take_turns
@@ -87,7 +87,7 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
         threads=threads,
     )
     # Both engines live in one process here, so that they can take turns.
-    with_knet = need_for_knet() is None
+    with_knet = missing_knet() is None
     os.environ |= environment(find_julia("Knet" if with_knet else None), threads)
     (KnetBackend if with_knet else JuliaBackend).start()
     bridge = (KnetBackend if with_knet else JuliaBackend).bridge

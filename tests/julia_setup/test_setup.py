@@ -24,7 +24,7 @@ from harness.backends.julia.debian import (
     trust_in_suite,
     write_configuration,
 )
-from harness.backends.julia.installation import find_julia, need_for_julia
+from harness.backends.julia.installation import find_julia, missing_julia
 from harness.backends.julia.setup import JULIACALL, DoesNotLoadError, Machine, answers, plan
 from harness.backends.spec import MissingRequirement
 from harness.paths import julia_dir
@@ -381,7 +381,7 @@ def test_the_machines_proxy_is_used_and_its_hooks_are_not_run(
     )
     monkeypatch.setenv("APT_CONFIG", str(settings))
     run(plan("julia", trusted))
-    assert need_for_julia() is None
+    assert missing_julia() is None
     assert not (tmp_path / "hook").exists()
     configuration = tmp_path / "written"
     write_configuration(configuration, tmp_path / "folder")
@@ -415,7 +415,7 @@ def test_a_mirror_without_the_suite(archive, trusted):
 def test_an_installation_that_does_not_load_is_replaced(trusted, load):
     run(plan("julia", trusted))
     (private.root() / "damaged").touch()
-    load += [Need("sys.so is damaged", "bench setup julia")]
+    load += [MissingRequirement("sys.so is damaged", "bench setup julia")]
     with pytest.raises(DoesNotLoadError, match=r"sys\.so is damaged"):
         run(plan("julia", trusted))
     run(plan("julia", trusted, repair=True))

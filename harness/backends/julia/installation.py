@@ -72,13 +72,13 @@ def find_julia(package: str | None = None) -> Installation:
     return found
 
 
-def need_for_julia() -> MissingRequirement | None:
+def missing_julia() -> MissingRequirement | None:
     """Why nothing in Julia can run."""
     found = _find()
     return found if isinstance(found, MissingRequirement) else None
 
 
-def need_for_knet() -> MissingRequirement | None:
+def missing_knet() -> MissingRequirement | None:
     """Why Knet cannot run."""
     found = _find("Knet")
     if isinstance(found, MissingRequirement):
@@ -222,7 +222,7 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
     """Run it once."""
     executable = candidate.executable
     chosen = candidate.found_by == "PYTHON_JULIACALL_EXE"
-    mend = (
+    fix = (
         "set PYTHON_JULIACALL_EXE to another Julia, or unset it" if chosen else "bench setup julia"
     )
     project = {"JULIA_PROJECT": candidate.project} if candidate.project else {}
@@ -238,10 +238,10 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
             check=False,
         )
     except OSError as error:
-        return MissingRequirement(f"cannot run Julia at {executable}: {error.strerror}", mend)
+        return MissingRequirement(f"cannot run Julia at {executable}: {error.strerror}", fix)
     except subprocess.TimeoutExpired:
         return MissingRequirement(
-            f"Julia at {executable} did not answer in {_PROBE_TIMEOUT_S} s", mend
+            f"Julia at {executable} did not answer in {_PROBE_TIMEOUT_S} s", fix
         )
     said = dict(line.partition("=")[::2] for line in run.stdout.splitlines())
     if "exceptions" not in said:
@@ -249,14 +249,14 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
             return MissingRequirement(
                 f"Julia {said['version']} at {executable} crashes on exceptions "
                 f"({signal.Signals(-run.returncode).name}; wrong libunwind?)",
-                mend,
+                fix,
             )
         first = next(iter(run.stderr.splitlines()), f"exit code {run.returncode}")
-        return MissingRequirement(f"Julia at {executable} does not work: {first}", mend)
+        return MissingRequirement(f"Julia at {executable} does not work: {first}", fix)
     if _release(said["version"]) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         return MissingRequirement(
-            f"Julia {said['version']} at {executable} is older than {oldest}", mend
+            f"Julia {said['version']} at {executable} is older than {oldest}", fix
         )
     active = Path(said["project"]) if said["project"] else None
     if os.environ.get("PYTHON_JULIACALL_PROJECT") and not (active and active.is_file()):

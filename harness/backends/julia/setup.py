@@ -20,8 +20,8 @@ from harness.backends.julia.installation import (
     find_julia,
     forget,
     location,
-    need_for_julia,
-    need_for_knet,
+    missing_julia,
+    missing_knet,
     versions_with,
 )
 from harness.backends.julia.resolve import JULIA
@@ -86,10 +86,10 @@ def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> l
     Raises:
         CannotInstallError: there is no way on this machine.
     """
-    need = _NEEDS[row]()
-    if need is None and not repair:
+    missing = _MISSING[row]()
+    if missing is None and not repair:
         return [Action(_found(row)), _load_action(row)]
-    _refuse_a_choice_by_hand(row, need.why if need else "it does not load")
+    _refuse_a_choice_by_hand(row, missing.why if missing else "it does not load")
     machine = machine or Machine()
     if _servers_answer(machine):
         route = _juliapkg_actions(row)
@@ -134,9 +134,9 @@ def _found(row: str) -> str:
 
 def _check(row: str) -> None:
     forget()
-    need = _NEEDS[row]()
-    if need is not None:
-        raise CannotInstallError(f"installed, but it does not work: {need}")
+    missing = _MISSING[row]()
+    if missing is not None:
+        raise CannotInstallError(f"installed, but it does not work: {missing}")
 
 
 def _load_action(row: str) -> Action:
@@ -152,9 +152,9 @@ def _load(row: str) -> None:
         precompile(find_julia(ROWS[row]))
     except CannotInstallError as error:
         raise DoesNotLoadError(str(error)) from None
-    need = requirement_to_load(find_backend(row))
-    if need is not None:
-        raise DoesNotLoadError(need.why)
+    missing = requirement_to_load(find_backend(row))
+    if missing is not None:
+        raise DoesNotLoadError(missing.why)
 
 
 def _refuse_a_choice_by_hand(row: str, why: str) -> None:
@@ -166,7 +166,7 @@ def _refuse_a_choice_by_hand(row: str, why: str) -> None:
     if named:
         raise CannotInstallError(
             f"{why}; nothing is installed beside a choice made by hand ({', '.join(named)}): "
-            "mend that one (docs/julia.md), or unset the variable"
+            "fix that one (docs/julia.md), or unset the variable"
         )
 
 
@@ -176,7 +176,7 @@ def _servers_answer(machine: Machine) -> bool:
         return False
     server = os.environ.get("JULIA_PKG_SERVER") or _PACKAGE_SERVER
     needed = [f"{server if '://' in server else f'https://{server}'}/registries"]
-    if need_for_julia() is not None or find_julia().release not in _RELEASES:
+    if missing_julia() is not None or find_julia().release not in _RELEASES:
         needed.append(_DOWNLOADS)
     return all(machine.answers(url) for url in needed)
 
@@ -221,4 +221,4 @@ def _resolve(row: str) -> None:
     forget()
 
 
-_NEEDS = {"julia": need_for_julia, "knet": need_for_knet}
+_MISSING = {"julia": missing_julia, "knet": missing_knet}
