@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.backends.base import Task
 from harness.backends.julia.installation import environment, find_julia, missing_knet
+from harness.backends.julia.packages import REFERENCE, folder
 from harness.backends.julia.train import JuliaBackend, KnetBackend
 from harness.config import Optimizer
 from harness.measure.turns import take_turns
@@ -92,8 +93,11 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
     (KnetBackend if with_knet else JuliaBackend).start()
     bridge = (KnetBackend if with_knet else JuliaBackend).bridge
     JuliaBackend.bridge = bridge
+    if with_knet:
+        bridge.add_to_load_path(folder(REFERENCE))
+        JuliaBackend.load(REFERENCE)
     backends: dict[str, tuple[JuliaBackend, str]] = {
-        "julia-reference": (JuliaBackend(task), "PipelineBench.Standard")
+        "julia-reference": (JuliaBackend(task), "PipelineBenchReference")
     }
     if with_knet:
         backends["knet"] = (KnetBackend(task), "PipelineBenchKnet")

@@ -38,13 +38,13 @@ function read_split(path, split)
 end
 
 """
-The images of one step: `indices` into a split, from 1, and how each is moved: flip, down, right in
-`moves` (3, n), or nothing.
+The images of one step: `indices` into a split, from 1, and the augmentation of each: flip, down,
+right in `augmentation` (3, n), or nothing.
 """
 struct Batch{T,I<:AbstractVector{<:Integer},M}
     images::Images{T}
     indices::I
-    moves::M
+    augmentation::M
 end
 
 Batch(images, indices) = Batch(images, indices, nothing)
@@ -54,7 +54,7 @@ Base.length(batch::Batch) = length(batch.indices)
 "Fill `x` (W, H, C, n) with the normalised images of `batch`, or of a slice of it."
 inputs!(x, batch::Batch, slice = 1:length(batch)) = inputs!(
     x, batch.images, view(batch.indices, slice),
-    batch.moves === nothing ? nothing : view(batch.moves, :, slice),
+    batch.augmentation === nothing ? nothing : view(batch.augmentation, :, slice),
 )
 
 function inputs!(x::Array{T,4}, images::Images{T}, indices, ::Nothing) where {T}
@@ -75,12 +75,12 @@ function inputs!(x::Array{T,4}, images::Images{T}, indices, ::Nothing) where {T}
 end
 
 # Mirrored left to right where the flip is 1, then shifted; from outside comes black.
-function inputs!(x::Array{T,4}, images::Images{T}, indices, moves) where {T}
+function inputs!(x::Array{T,4}, images::Images{T}, indices, augmentation) where {T}
     pixels, table = images.pixels, images.table
     width, height = size(x)[1:2]
     for (n, index) in enumerate(indices)
         1 <= index <= size(pixels, 4) || throw(BoundsError(pixels, index))
-        flip, down, right = moves[1, n] == 1, moves[2, n], moves[3, n]
+        flip, down, right = augmentation[1, n] == 1, augmentation[2, n], augmentation[3, n]
         for channel in 1:size(x, 3), h in 1:height, w in 1:width
             row, column = h - down, w - right
             pixel = 0x00

@@ -7,16 +7,16 @@ module Received
 using SHA: SHA2_256_CTX, digest!, update!
 
 mutable struct Record
-    pending::Vector{NTuple{3,Array}}  # order, learning rates and moves of an epoch
+    pending::Vector{NTuple{3,Array}}  # order, learning rates and augmentation of an epoch
     hashes::NTuple{3,SHA2_256_CTX}
-    moved::Bool
+    augmented::Bool
 end
 
 Record() = Record([], ntuple(_ -> SHA2_256_CTX(), 3), false)
 
 keep!(record, arrays...) = (push!(record.pending, map(copy, arrays)); nothing)
 
-"Hash what is pending; the digests of order, learning rates and moves so far, in one line."
+"Hash what is pending; the digests of order, learning rates and augmentation so far, in one line."
 function digests(record)
     for arrays in record.pending, (hash, array) in zip(record.hashes, arrays)
         # As bytes where they lie: the order of a C-order NumPy array.
@@ -24,10 +24,10 @@ function digests(record)
             hash, unsafe_wrap(Array, Ptr{UInt8}(pointer(array)), sizeof(array)),
         )
     end
-    record.moved |= any(!isempty(moves) for (_, _, moves) in record.pending)
+    record.augmented |= any(!isempty(augmentation) for (_, _, augmentation) in record.pending)
     empty!(record.pending)
-    order, rates, moves = (bytes2hex(digest!(deepcopy(hash))) for hash in record.hashes)
-    return "$order $rates $(record.moved ? moves : "none")"
+    order, rates, augmentation = (bytes2hex(digest!(deepcopy(hash))) for hash in record.hashes)
+    return "$order $rates $(record.augmented ? augmentation : "none")"
 end
 
 end

@@ -84,14 +84,14 @@ def test_what_is_found_is_compiled_and_loaded(machine, row):
     assert str(julia) in found.sentence
     load.run()
     arguments, environment = machine.calls(julia)[-1]
-    assert arguments[-1] == "import PipelineBench, PipelineBenchKnet"
+    assert arguments[-1] == "import PipelineBench, PipelineBenchReference, PipelineBenchKnet"
     assert environment["JULIA_CUDA_USE_BINARYBUILDER"] == "false"
 
 
 def test_the_packages_of_the_harness_come_last_on_the_load_path(machine, monkeypatch):
     """Since Julia 1.9 nothing that stands after them is looked at for what they depend on."""
     julia = machine.julia(packages={"Knet": machine.package("Knet", "1.4.10")})
-    ours = [str(julia_dir()), str(julia_dir() / "knet")]
+    ours = [str(julia_dir() / name) for name in (".", "reference", "knet")]
     for given, first in ((None, [""]), ("@:/theirs", ["@", "/theirs"])):
         if given:
             monkeypatch.setenv("JULIA_LOAD_PATH", given)
@@ -103,7 +103,7 @@ def test_the_packages_of_the_harness_come_last_on_the_load_path(machine, monkeyp
 def test_without_knet_only_the_package_that_needs_nothing_is_compiled(machine):
     julia = machine.julia()
     run(plan("julia", Machine(answers=nobody_answers)))
-    assert machine.calls(julia)[-1][0][-1] == "import PipelineBench"
+    assert machine.calls(julia)[-1][0][-1] == "import PipelineBench, PipelineBenchReference"
 
 
 def test_a_package_that_does_not_compile_ends_it(machine):

@@ -45,7 +45,7 @@ def _roots() -> Mapping[str, Path]:
 
 JULIA = Family(
     name="julia",
-    network=("julia/src/models/layers.jl",),
+    network=("julia/src/layers.jl",),
     training=("julia/src/train.jl", "julia/src/optimizers.jl"),
     data=("julia/src/data.jl",),
     versions=("julia", "engine", "bridge"),
@@ -125,7 +125,7 @@ BACKENDS = (
             BRIDGE,
             ExtraCode(
                 title="an engine; the others have operations, gradients and threads from packages",
-                files=("julia/src/standard/*.jl",),
+                files=("julia/reference/src/*.jl",),
                 shown=False,
             ),
         ),

@@ -24,10 +24,11 @@ from harness.backends.julia.installation import (
     missing_knet,
     versions_with,
 )
+from harness.backends.julia.packages import KNET, REFERENCE, SHARED, folder, load_path
 from harness.backends.julia.resolve import JULIA
 from harness.console import terminal
 from harness.execution.loading import requirement_to_load
-from harness.paths import cache_dir, harness_path, julia_dir
+from harness.paths import cache_dir, harness_path
 from harness.plugins import find_backend
 
 ROWS: dict[str, str | None] = {"julia": None, "knet": "Knet"}
@@ -102,27 +103,18 @@ def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> l
 
 def precompile(installation: Installation) -> None:
     """Compile the harness's Julia packages once, so that no worker does."""
-    folders = {"PipelineBench": julia_dir()}
+    names = [SHARED, REFERENCE]
     if "Knet" in installation.packages:
-        folders["PipelineBenchKnet"] = julia_dir() / "knet"
+        names.append(KNET)
     output_of(
         installation.executable,
         "--startup-file=no",
         "--history-file=no",
         "-e",
-        f"import {', '.join(folders)}",
+        f"import {', '.join(names)}",
         environment=environment(installation, 1)
-        | {"JULIA_LOAD_PATH": load_path(*folders.values())},
+        | {"JULIA_LOAD_PATH": load_path(*map(folder, names))},
     )
-
-
-def load_path(*folders: Path) -> str:
-    """``JULIA_LOAD_PATH`` with ``folders`` at its end; an empty first entry means Julia's default.
-
-    At its end: since Julia 1.9 a package is looked up no further than the environment in which
-    its name was found, and what these packages depend on is installed in the user's project.
-    """
-    return os.pathsep.join([os.environ.get("JULIA_LOAD_PATH", ""), *map(str, folders)])
 
 
 def _found(row: str) -> str:

@@ -51,14 +51,15 @@ function optimise(loss, data, rate, settings)
 end
 
 """
-    train(split, order, rates, moves, losses)
+    train(split, order, rates, augmentation, losses)
 
 As many steps as `order` (batch, steps) has, on batches of its size that Knet draws by itself.
 """
-function train(split, order, rates, moves, losses)
-    isempty(moves) || error("Knet's tutorial augments no images: leave --shift and --flip out")
+function train(split, order, rates, augmentation, losses)
+    isempty(augmentation) ||
+        error("Knet's tutorial augments no images: leave --shift and --flip out")
     now = CURRENT[]
-    Received.keep!(now.received, order, rates, moves)
+    Received.keep!(now.received, order, rates, augmentation)
     x, y = tensors(now.splits[split])
     batches = Iterators.take(minibatch(x, y, size(order, 1); shuffle = true), length(losses))
     steps = optimise(objective(now), batches, rates[1], now.settings)
