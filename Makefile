@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
-# What they install goes into .venv; delete it to start over.
+# What they install goes into .venv and the user's cache (~/.cache/pipeline-bench); delete these to
+# start over. Nothing else on the machine changes, and neither needs root.
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,18 +31,16 @@ $(STAMP): pyproject.toml constraints.txt
 
 environment: $(STAMP)
 
-# torch.compile writes C++: without a compiler that row is left out, and the report says so.
+# torch.compile writes C++; nothing is installed for it. The report names what is left out, and why.
 .PHONY: compiler
 compiler:
-	@command -v g++ >/dev/null || command -v clang++ >/dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-			&& apt-get update -qq && apt-get install -y -qq g++ python3-dev; } \
+	@command -v g++ >/dev/null || command -v c++ >/dev/null || command -v clang++ >/dev/null \
 		|| echo 'no C++ compiler: torch-compile will be left out'
 
-# Without a Julia its row is left out, and the report says so.
+# Into .venv or the user's cache; the system stays as it is.
 .PHONY: julia
 julia: $(STAMP)
-	@$(BIN)/bench setup julia || echo 'no Julia: its row will be left out'
+	@$(BIN)/bench setup julia || echo 'no Julia: julia-reference and knet will be left out'
 
 run: $(STAMP) compiler julia
 	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,knet,julia-reference --models lenet5 \

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.backends.base import Task
-from harness.backends.julia.installation import environment, find_julia, need_for_knet
+from harness.backends.julia.installation import environment, find_julia, missing_knet
+from harness.backends.julia.packages import REFERENCE, folder
 from harness.backends.julia.train import JuliaBackend, KnetBackend
 from harness.config import Optimizer
 from harness.measure.turns import take_turns
@@ -87,13 +88,16 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
         threads=threads,
     )
     # Both engines live in one process here, so that they can take turns.
-    with_knet = need_for_knet() is None
+    with_knet = missing_knet() is None
     os.environ |= environment(find_julia("Knet" if with_knet else None), threads)
     (KnetBackend if with_knet else JuliaBackend).start()
     bridge = (KnetBackend if with_knet else JuliaBackend).bridge
     JuliaBackend.bridge = bridge
+    if with_knet:
+        bridge.add_to_load_path(folder(REFERENCE))
+        JuliaBackend.load(REFERENCE)
     backends: dict[str, tuple[JuliaBackend, str]] = {
-        "julia-reference": (JuliaBackend(task), "PipelineBench.Standard")
+        "julia-reference": (JuliaBackend(task), "PipelineBenchReference")
     }
     if with_knet:
         backends["knet"] = (KnetBackend(task), "PipelineBenchKnet")

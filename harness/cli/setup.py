@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def setup(what: str, dry_run: bool) -> None:
     """Install Julia, or Knet.jl with the Julia that it needs, where they are not there yet.
 
-    Through juliapkg where Julia's servers answer; else, for Julia alone, from Debian's packages.
-    What is there is loaded, and installed again when it does not load. Exit code 1 when neither
-    can be.
+    Through juliapkg where Julia's servers answer; else, for Julia alone, from Debian's packages,
+    unpacked into the user's cache. Nothing of the system changes. An installation that is there is
+    loaded, and replaced when it does not load. Exit code 1 when neither way is open.
     """
     from harness.backends.julia.actions import CannotInstallError
     from harness.backends.julia.setup import DoesNotLoadError, plan

@@ -1,9 +1,10 @@
 """
-The networks of the comparison in Julia, written in the idiom of Knet.jl, and what drives them.
+What the Julia variants have in common: how Python calls them, the data, the networks in the style
+of Knet.jl, their training.
 
 `pipeline.jl` holds the networks and their training once, against a small set of operations. It is
-included twice: here into `Standard`, where the operations are our own and need nothing but
-Julia's standard library and BLAS, and in the package `PipelineBenchKnet`, where they are Knet's.
+included twice: by the package `PipelineBenchKnet`, where the operations are Knet's, and by
+`PipelineBenchReference`, where they need nothing but Julia's standard library and BLAS.
 """
 module PipelineBench
 
@@ -11,21 +12,13 @@ include("data.jl")
 include("bridge.jl")
 include("received.jl")
 include("sampler.jl")
+include("optimizers.jl")
 
-module Standard
-    using ..PipelineBench: Batch, Images, Received, has_hdf5, inputs!, read_split, target_shape, targets!
-    using LinearAlgebra: BLAS, BlasInt
+"The file that a package with an engine includes."
+const PIPELINE = joinpath(@__DIR__, "pipeline.jl")
 
-    include("standard/engine.jl")
-    include("pipeline.jl")
-
-    meets(::BatchNorm) = true
-end
-
-Bridge.register("standard", Standard)
-Bridge.register("sampler", Sampler)
+__init__() = Bridge.register("sampler", Sampler)
 
 precompiling() = ccall(:jl_generating_output, Cint, ()) == 1
-precompiling() && Standard.precompile_workload()
 
 end

@@ -38,8 +38,8 @@ function read_split(path, split)
 end
 
 """
-The images of one step: `indices` into a split, from 1, and how each is moved: flip, down, right in
-`augmentation` (3, n), or nothing.
+The images of one step: `indices` into a split, from 1, and the augmentation of each: flip, down,
+right in `augmentation` (3, n), or nothing.
 """
 struct Batch{T,I<:AbstractVector{<:Integer},M}
     images::Images{T}

@@ -9,7 +9,7 @@ using SHA: SHA2_256_CTX, digest!, update!
 mutable struct Record
     pending::Vector{NTuple{3,Array}}  # order, learning rates and augmentation of an epoch
     hashes::NTuple{3,SHA2_256_CTX}
-    moved::Bool
+    augmented::Bool
 end
 
 Record() = Record([], ntuple(_ -> SHA2_256_CTX(), 3), false)
@@ -24,10 +24,10 @@ function digests(record)
             hash, unsafe_wrap(Array, Ptr{UInt8}(pointer(array)), sizeof(array)),
         )
     end
-    record.moved |= any(!isempty(augmentation) for (_, _, augmentation) in record.pending)
+    record.augmented |= any(!isempty(augmentation) for (_, _, augmentation) in record.pending)
     empty!(record.pending)
     order, rates, augmentation = (bytes2hex(digest!(deepcopy(hash))) for hash in record.hashes)
-    return "$order $rates $(record.moved ? augmentation : "none")"
+    return "$order $rates $(record.augmented ? augmentation : "none")"
 end
 
 end

@@ -8,7 +8,7 @@ started do; another one would end the process.
 module Sampler
 
 const PROFILE = Base.PkgId(Base.UUID("9abbd945-dff8-562f-b5e8-e1ebf5ef1b79"), "Profile")
-const PAUSE = 0.0005  # seconds between two looks at the threads
+const PAUSE = 0.0005  # seconds between two samples
 const ROOM = 10^7  # addresses
 
 function start()
@@ -19,13 +19,13 @@ function start()
     return nothing
 end
 
-"Threads that every look takes in."
+"Threads that every sample covers."
 threads() = isdefined(Threads, :maxthreadid) ? Threads.maxthreadid() : Threads.nthreads()
 
 """
-Stop, and tell what was seen: a line for every look, with how often the same was seen and the stack
-of every thread behind form feeds; of a stack its frames behind tabs, the innermost first, each
-with function and file.
+Stop, and return the samples: a line for each that differs, with how often it was taken and the
+stack of every thread behind form feeds; of a stack its frames behind tabs, the innermost first,
+each with function and file.
 """
 function stop()
     Profile = Base.require(PROFILE)
@@ -42,11 +42,11 @@ function stop()
             append!(stack, ("\t$(frame.func) $(frame.file)" for frame in frames[address]))
         end
     end
-    looks = Dict{Vector{String},Int}()
-    for look in Iterators.partition(stacks, threads())
-        looks[look] = get(looks, look, 0) + 1
+    samples = Dict{Vector{String},Int}()
+    for sample in Iterators.partition(stacks, threads())
+        samples[sample] = get(samples, sample, 0) + 1
     end
-    return join(("$count\f$(join(look, '\f'))" for (look, count) in looks), '\n')
+    return join(("$count\f$(join(sample, '\f'))" for (sample, count) in samples), '\n')
 end
 
 end

@@ -81,8 +81,8 @@ can_read_files() = Int(has_hdf5())
     train(split, order, rates, augmentation, losses)
 
 Train on the batches `order` (batch, steps), indices from 0, with learning rates `rates` (steps,),
-and write the loss of every step, before its update, to `losses` (steps,). Images are moved by
-`augmentation` (3, batch, steps); when it is empty, they are not.
+and write the loss of every step, before its update, to `losses` (steps,). Images are augmented as
+`augmentation` (3, batch, steps) says; when it is empty, they are not.
 """
 function train(split, order, rates, augmentation, losses)
     now = CURRENT[]
@@ -98,7 +98,8 @@ function train!(now::Pipeline, images::Images, order, rates, augmentation, losse
     indices = Vector{Int}(undef, size(order, 1))
     for step in axes(order, 2)
         indices .= view(order, :, step) .+ 1
-        batch = Batch(images, indices, isempty(augmentation) ? nothing : view(augmentation, :, :, step))
+        own = isempty(augmentation) ? nothing : view(augmentation, :, :, step)
+        batch = Batch(images, indices, own)
         losses[step] = loss_and_gradients!(now.engine, now.network, batch)
         for (param, rule) in zip(now.parameters, now.rules)
             # As vectors, so that the rule is compiled once and not for every number of axes.
@@ -108,13 +109,13 @@ function train!(now::Pipeline, images::Images, order, rates, augmentation, losse
 end
 
 """
-Loss of one batch (indices from 0) and its scores in evaluation; the gradients wait for
+Loss of one batch (indices from 0) and its logits in evaluation; the gradients wait for
 `get_gradient`. Running statistics stay as they are.
 """
-function differentiate(split, batch, scores)
+function differentiate(split, batch, logits)
     now = CURRENT[]
     chosen = Batch(now.splits[split], batch .+ 1)
-    scores!(scores, now.engine, now.network, chosen)
+    logits!(logits, now.engine, now.network, chosen)
     statistics = [array => copy(array) for (_, array) in now.arrays if array isa Array]
     loss = loss_and_gradients!(now.engine, now.network, chosen)
     foreach(((array, before),) -> copyto!(array, before), statistics)
@@ -124,33 +125,33 @@ end
 const MAPS = Ref{Array}()
 
 """
-Grad-CAM (Selvaraju et al. 2017) of the images `rows` of a split for the scores `outputs`, both
+Grad-CAM (Selvaraju et al. 2017) of the images `rows` of a split for the logits `outputs`, both
 counted from 0. Returns height and width of the maps, which wait for `get_activation_maps`.
 """
 function activation_maps(split, rows, outputs)
     now = CURRENT[]
     batch = Batch(now.splits[split], rows .+ 1)
-    maps, slopes = maps_and_slopes(now.engine, now.network, batch, outputs .+ 1)
+    maps, gradients = maps_and_gradients(now.engine, now.network, batch, outputs .+ 1)
     width, height = size(maps)[1:2]
-    weights = sum(slopes; dims = (1, 2)) ./ (width * height)
+    weights = sum(gradients; dims = (1, 2)) ./ (width * height)
     MAPS[] = max.(dropdims(sum(weights .* maps; dims = 3); dims = 3), 0)
     return "$height $width"
 end
 
 get_activation_maps(out) = (copyto!(out, MAPS[]); nothing)
 
-"Scores (classes, count) of `count` images of a split from the one of index `first` on, from 0."
-function predict(split, first, scores)
+"Logits (classes, count) of `count` images of a split from the one of index `first` on, from 0."
+function predict(split, first, logits)
     now = CURRENT[]
-    batch = Batch(now.splits[split], first+1:first+size(scores, 2))
-    scores!(scores, now.engine, now.network, batch)
+    batch = Batch(now.splits[split], first+1:first+size(logits, 2))
+    logits!(logits, now.engine, now.network, batch)
     return nothing
 end
 
 "Train and predict once on a small scale: precompiling the package keeps what that compiles."
 function precompile_workload()
     pixels, labels = zeros(UInt8, 16, 16, 1, 4), zeros(UInt8, 4)
-    order, scores = zeros(Int, 4, 1), zeros(Float32, 2, 4)
+    order, logits = zeros(Int, 4, 1), zeros(Float32, 2, 4)
     for (model, f, pool) in
         (("lenet5", "tanh", "average"), ("lenet5", "relu", "max"), ("xraynet", "relu", "max"))
         build(
@@ -164,7 +165,7 @@ function precompile_workload()
         end
         hand_over("train", pixels, labels)
         train("train", order, zeros(1), zeros(Int, 0, 4, 1), zeros(1))
-        predict("train", 0, scores)
+        predict("train", 0, logits)
         received()
     end
     facts()

@@ -1,6 +1,6 @@
 """The Julia row with faults planted in the source of its engine, each put right after it.
 
-A fault is a change of text in a file of ``julia/src``, evaluated into the running package: one
+A fault is a change of text in a file of ``julia/``, evaluated into the running package: one
 process makes them all, one after the other.
 """
 
@@ -19,46 +19,46 @@ class Change(NamedTuple):
     wrong: str
 
 
-_ENGINE, _DATA = "PipelineBench.Standard", "PipelineBench"
+_ENGINE, _SHARED = "PipelineBenchReference", "PipelineBench"
 
 CHANGES = {
     "KernelsMirrored": [
-        Change("models/layers.jl", _ENGINE,
+        Change("src/layers.jl", _ENGINE,
                "canonical!(out::Array, array::Array) = copyto!(out, array)",
                "canonical!(out::Array, array::Array) = copyto!(out, turned(array))\n"
                "turned(a) = ndims(a) == 4 ? reverse(reverse(a; dims = 1); dims = 2) : a"),
-        Change("models/layers.jl", _ENGINE,
+        Change("src/layers.jl", _ENGINE,
                "from_canonical!(array::Array, given::Array) = copyto!(array, given)",
                "from_canonical!(array::Array, given::Array) = copyto!(array, turned(given))"),
     ],
     "BiasedVariance": [
-        Change("standard/batchnorm.jl", _ENGINE, "variance .* (count / max(1, count - 1))",
+        Change("reference/src/batchnorm.jl", _ENGINE, "variance .* (count / max(1, count - 1))",
                "variance"),
     ],
     "RateInVelocity": [
-        Change("optimizers.jl", _ENGINE, "v .= m .* v .+ (g .+ decay .* p)",
+        Change("src/optimizers.jl", _SHARED, "v .= m .* v .+ (g .+ decay .* p)",
                "v .= m .* v .+ T(rate) .* (g .+ decay .* p)"),
-        Change("optimizers.jl", _ENGINE, "p .-= T(rate) .* v", "p .-= v"),
+        Change("src/optimizers.jl", _SHARED, "p .-= T(rate) .* v", "p .-= v"),
     ],
     "EpsilonInsideTheRoot": [
-        Change("optimizers.jl", _ENGINE, "(sqrt.(s ./ unbiased2) .+ T(rule.epsilon))",
+        Change("src/optimizers.jl", _SHARED, "(sqrt.(s ./ unbiased2) .+ T(rule.epsilon))",
                "sqrt.(s ./ unbiased2 .+ T(rule.epsilon))"),
     ],
     "NoBiasCorrection": [
-        Change("optimizers.jl", _ENGINE,
+        Change("src/optimizers.jl", _SHARED,
                "unbiased1, unbiased2 = T(1 - rule.beta1^rule.steps), T(1 - rule.beta2^rule.steps)",
                "unbiased1, unbiased2 = one(T), one(T)"),
     ],
     "SummedOverLabels": [
-        Change("standard/loss.jl", _ENGINE, "one(T) / (scores.tape.images * size(s, 1))",
-               "one(T) / scores.tape.images"),
+        Change("reference/src/loss.jl", _ENGINE, "one(T) / (logits.tape.images * size(s, 1))",
+               "one(T) / logits.tape.images"),
     ],
     "IndicesFromZero": [
-        Change("train.jl", _ENGINE, "indices .= view(order, :, step) .+ 1",
+        Change("src/train.jl", _ENGINE, "indices .= view(order, :, step) .+ 1",
                "indices .= max.(view(order, :, step), 1)"),
     ],
     "MirroredTopToBottom": [
-        Change("data.jl", _DATA,
+        Change("src/data.jl", _SHARED,
                "pixels[flip ? width + 1 - column : column, row, channel, index]",
                "pixels[column, flip ? height + 1 - row : row, channel, index]"),
     ],
@@ -88,7 +88,7 @@ class Planted(JuliaBackend):
 
 def paragraph(change: Change) -> str:
     """The definition that holds what is to be changed, or those without a blank line between."""
-    source = (julia_dir() / "src" / change.file).read_text(encoding="utf-8")
+    source = (julia_dir() / change.file).read_text(encoding="utf-8")
     assert source.count(change.right) == 1, change
     place = source.index(change.right)
     start = max(source.rfind("\n\n", 0, place), source.rfind("\nfunction ", 0, place))

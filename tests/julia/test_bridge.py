@@ -21,12 +21,13 @@ import numpy as np
 from harness.backends.julia.bridge import LibjuliaBridge
 from harness.backends.julia.installation import find_julia
 from harness.errors import WorkerError
-from harness.paths import julia_dir
-bridge = LibjuliaBridge(find_julia(), [julia_dir()])
+from harness.backends.julia.packages import REFERENCE, SHARED, folder
+bridge = LibjuliaBridge(find_julia(), [folder(SHARED), folder(REFERENCE)])
+bridge.evaluate("import PipelineBenchReference; 0")
 """
 BUILD = """
 bridge.call(
-    "standard.build", "lenet5", "tanh", "average", 12, 12, 1, 3, "float64",
+    "reference.build", "lenet5", "tanh", "average", 12, 12, 1, 3, "float64",
     np.array([0.5]), np.array([0.25]), np.empty(0), "sgd", 0.9, 0.9, 0.999, 1e-8, 0.0,
 )
 """
@@ -97,7 +98,7 @@ def test_a_julia_exception_arrives_with_its_message_and_trace(run: Run) -> None:
         + """
 for attempt in range(3):  # again and again: nothing is left behind by the first
     try:
-        bridge.call("standard.get_parameter", "conv9.weight", np.zeros(3))
+        bridge.call("reference.get_parameter", "conv9.weight", np.zeros(3))
     except WorkerError as error:
         assert "Stacktrace" in error.details and "train.jl" in error.details
         print(error)
@@ -115,8 +116,8 @@ for label, last in ((0, 4), (0, -1), (3, 3)):
     try:
         order = np.array([[0, 1, 2, last]])
         labels = np.full(4, label, np.uint8)
-        bridge.call("standard.hand_over", "all", pixels, labels)
-        bridge.call("standard.train", "all", order, rates, np.empty((0, 0, 0), np.int64), losses)
+        bridge.call("reference.hand_over", "all", pixels, labels)
+        bridge.call("reference.train", "all", order, rates, np.empty((0, 0, 0), np.int64), losses)
     except WorkerError as error:
         print(str(error).replace("(", " ").replace(":", "").split()[1])
 """
@@ -127,12 +128,12 @@ for label, last in ((0, 4), (0, -1), (3, 3)):
 def test_what_does_not_exist_and_what_cannot_cross(run: Run) -> None:
     told = run("""
 for attempt in (
-    lambda: bridge.call("standard.no_such_function"),
+    lambda: bridge.call("reference.no_such_function"),
     lambda: bridge.call("nowhere.train"),
     lambda: bridge.evaluate("this is not Julia"),
     lambda: bridge.evaluate("import NoSuchPackage; 0"),
-    lambda: bridge.call("standard.predict", np.zeros((3, 4))[:, ::2]),
-    lambda: bridge.call("standard.predict", np.zeros(3, np.complex128)),
+    lambda: bridge.call("reference.predict", np.zeros((3, 4))[:, ::2]),
+    lambda: bridge.call("reference.predict", np.zeros(3, np.complex128)),
 ):
     try:
         attempt()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import installation
-from harness.backends.julia.setup import load_path
+from harness.backends.julia.packages import load_path
 from harness.plugins import backends
 
 KNET = "1902f260-5fb4-5aff-8c31-6271790ab950"

@@ -1,4 +1,4 @@
-"""The Julia package's own tests: derivatives against finite differences, values, training."""
+"""The Julia packages' own tests: derivatives against finite differences, values, training."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import installation
-from harness.paths import julia_dir
-from harness.plugins import backends
+from harness.backends.julia.packages import REFERENCE, SHARED, folder, load_path
+from harness.plugins import find_backend
+
+Julia = Callable[[Path], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def julia() -> Callable[..., subprocess.CompletedProcess[str]]:
-    if (reason := backends()["julia-reference"].missing()) is not None:
+def julia() -> Julia:
+    """Runs a script with two threads, the packages of the harness on the load path."""
+    if (reason := find_backend("julia-reference").missing()) is not None:
         pytest.skip(f"julia {reason}")
     found = installation.find_julia()
-    settings = installation.environment(found, 2)
+    settings = installation.environment(found, 2) | {
+        "JULIA_LOAD_PATH": load_path(folder(SHARED), folder(REFERENCE))
+    }
 
-    def julia(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def julia(script: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(found.executable), "--startup-file=no", f"--project={julia_dir()}", *arguments],
+            [str(found.executable), "--startup-file=no", str(script)],
             env={**os.environ, **settings},
             capture_output=True,
             text=True,
@@ -34,15 +39,17 @@ def julia() -> Callable[..., subprocess.CompletedProcess[str]]:
     return julia
 
 
-def test_runtests(julia: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    done = julia(str(julia_dir() / "test" / "runtests.jl"))
+@pytest.mark.parametrize(
+    ("package", "last"),
+    [(SHARED, "calls by address"), (REFERENCE, "a network in a file of its own")],
+)
+def test_runtests(julia: Julia, package: str, last: str) -> None:
+    done = julia(folder(package) / "test" / "runtests.jl")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "batch normalisation over all threads" in done.stdout
+    assert last in done.stdout
 
 
-def test_a_failing_test_fails_the_run(
-    julia: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_a_failing_test_fails_the_run(julia: Julia, tmp_path: Path) -> None:
     script = tmp_path / "runtests.jl"
     script.write_text('using PipelineBench, Test\n@testset "wrong" begin @test 1 == 2 end\n')
-    assert julia(str(script)).returncode != 0
+    assert julia(script).returncode != 0

@@ -5,32 +5,33 @@ import pytest
 from harness.backends.julia.profiler import divide, operation_of
 
 OURS = "/home/me/julia/src"
+REFERENCE = "/home/me/julia/reference/src"
 KNET = "/depot/packages/Knet/x1/src/ops20"
 NNLIB = "/depot/packages/NNlib/y2/src"
-ENGINE = (f"backward! {OURS}/standard/tape.jl", f"train! {OURS}/train.jl", "call bridge.jl")
+ENGINE = (f"backward! {REFERENCE}/tape.jl", f"train! {OURS}/train.jl", "call bridge.jl")
 TAPE = ("differentiate /depot/packages/AutoGrad/z3/src/core.jl", f"train! {OURS}/train.jl")
 
 
 @pytest.mark.parametrize(
     ("inside", "operation"),
     [
-        (["vmuladd vectors.jl", f"kernel_tile! {OURS}/standard/direct.jl"], "convolution"),
+        (["vmuladd vectors.jl", f"kernel_tile! {REFERENCE}/direct.jl"], "convolution"),
         (
-            [f"gemm! {OURS}/standard/gemm.jl", f"convolve! {OURS}/standard/convolution.jl"],
+            [f"gemm! {REFERENCE}/gemm.jl", f"convolve! {REFERENCE}/convolution.jl"],
             "convolution",
         ),
         (
-            [f"gemm! {OURS}/standard/gemm.jl", f"multiply! {OURS}/standard/dense.jl"],
+            [f"gemm! {REFERENCE}/gemm.jl", f"multiply! {REFERENCE}/dense.jl"],
             "matrix product",
         ),
-        ([f"mean_tiles! {OURS}/standard/pooling.jl"], "pooling"),
-        ([f"slopes {OURS}/standard/batchnorm.jl"], "normalisation"),
-        ([f"nll {OURS}/standard/loss.jl"], "loss"),
+        ([f"mean_tiles! {REFERENCE}/pooling.jl"], "pooling"),
+        ([f"gradient_sums {REFERENCE}/batchnorm.jl"], "normalisation"),
+        ([f"nll {REFERENCE}/loss.jl"], "loss"),
         (["setindex! ./array.jl", f"inputs! {OURS}/data.jl"], "data"),
         (["materialize ./broadcast.jl", f"update! {OURS}/optimizers.jl"], "optimiser"),
         (["jl_gc_collect libjulia.so.1"], "other"),
         (["wait ./task.jl", "jl_task_get_next libjulia.so.1"], None),
-        ([f"meet! {OURS}/standard/parallel.jl", f"gather! {OURS}/standard/batchnorm.jl"], None),
+        ([f"barrier! {REFERENCE}/parallel.jl", f"allreduce! {REFERENCE}/batchnorm.jl"], None),
     ],
 )
 def test_frames_of_our_engine(inside, operation):
@@ -58,7 +59,7 @@ def test_frames_of_knet(inside, operation):
 
 
 def test_a_look_counts_in_parts_to_each_thread_that_works():
-    working, idle = f"\tconvolve! {OURS}/standard/convolution.jl", "\tjl_task_get_next x"
+    working, idle = f"\tconvolve! {REFERENCE}/convolution.jl", "\tjl_task_get_next x"
     updating = f"\tupdate! {OURS}/optimizers.jl"
     looks = "\n".join(
         [

@@ -17,7 +17,7 @@ from harness.config import Optimizer
 from harness.data.schema import ImageDataset
 from harness.data.writer import write_dataset
 from harness.errors import BenchError
-from harness.plugins import backends
+from harness.plugins import find_backend
 
 # Twice the same moved batches: all images handed over once, then read from the disk in blocks of
 # two batches and a rest.
@@ -80,7 +80,7 @@ print("equal")
 def test_moved_images_are_the_same_from_memory_and_in_blocks(
     small_dataset: Callable[..., ImageDataset], tmp_path: Path
 ) -> None:
-    if (reason := backends()["julia-reference"].missing()) is not None:
+    if (reason := find_backend("julia-reference").missing()) is not None:
         pytest.skip(f"julia {reason}")
     path = write_dataset(tmp_path / "small.h5", small_dataset(shape=(1, 16, 16)))
     done = subprocess.run(
@@ -93,6 +93,84 @@ def test_moved_images_are_the_same_from_memory_and_in_blocks(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "equal\n"
+
+
+OUTSIDE = """
+import sys
+from pathlib import Path
+import numpy as np
+from harness.backends.base import Task
+from harness.backends.julia import train
+from harness.backends.julia.plugin import find_network
+from harness.config import Optimizer
+from harness.models.card import ModelCard, Parameter
+from harness.protocol.order import epoch_order
+from harness.protocol.weights import initial_weights
+
+def describe(shape, classes):
+    uniform = "glorot_uniform"
+    return (
+        Parameter(name="conv1.weight", shape=(4, shape[0], 3, 3), initializer=uniform),
+        Parameter(name="conv1.bias", shape=(4,), initializer="zeros"),
+        Parameter(name="fc.weight", shape=(classes, 4), initializer=uniform),
+        Parameter(name="fc.bias", shape=(classes,), initializer="zeros"),
+    ), ()
+
+card = ModelCard(
+    name="small", title="Small", reference="", package="outside", head="fc", describe=describe
+)
+assert find_network(card).endswith("outside/outside.jl")
+train.find_model = lambda name: card
+train.JuliaBackend.start()
+optimizer = Optimizer(learning_rate=0.05)
+dataset = Path(sys.argv[1])
+task = Task(model="small", dataset=dataset, optimizer=optimizer, precision="float64", threads=1)
+for _ in range(2):  # the second time its file is known
+    backend = train.JuliaBackend(task)
+    backend.load_weights(initial_weights(backend.parameters, seed=0))
+    order = epoch_order(40, 8, seed=0, epoch=0)
+    losses = [backend.train_epoch(order, np.full(len(order), 0.05)).mean() for _ in range(3)]
+    assert losses[2] < losses[0], losses
+print("trained")
+"""
+NETWORK = """
+struct Small
+    conv1
+    fc
+end
+
+Small(T, (width, height, channels), classes; activation, pooling) =
+    Small(Conv(T, 3, channels => 4; f = activation), Dense(T, 4 => classes))
+
+features(net::Small, x) = net.conv1(x)
+classify(net::Small, maps) = net.fc(average(maps))
+(net::Small)(x) = classify(net, features(net, x))
+
+register_network("outside", Small)
+"""
+
+
+def test_a_model_that_lies_outside_of_the_harness(
+    small_dataset: Callable[..., ImageDataset], tmp_path: Path
+) -> None:
+    if (reason := find_backend("julia-reference").missing()) is not None:
+        pytest.skip(f"julia {reason}")
+    path = write_dataset(tmp_path / "small.h5", small_dataset(shape=(1, 16, 16)))
+    package = tmp_path / "outside"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "outside.jl").write_text(NETWORK)
+    done = subprocess.run(
+        [sys.executable, "-c", OUTSIDE, str(path)],
+        env={**os.environ, **installation.environment(installation.find_julia(), 1)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "trained\n"
 
 
 def test_a_gpu_is_refused_in_one_sentence(small_file: Path) -> None:

@@ -14,7 +14,7 @@ from harness.backends.julia import installation
 _VARIABLES = (
     "PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT", "JULIA_PROJECT", "JULIA_LOAD_PATH",
     "JULIA_PKG_SERVER", "JULIA_LLVM_ARGS", "OPENBLAS_CORETYPE", "PYTHON_JULIAPKG_EXE",
-    "PYTHON_JULIAPKG_OFFLINE",
+    "PYTHON_JULIAPKG_OFFLINE", "JULIA_DEPOT_PATH", "LD_LIBRARY_PATH",
 )  # fmt: skip
 
 # Answers the probe; `settings` come from a JSON file beside it, read at every call.
@@ -22,8 +22,9 @@ _JULIA = """
 import json, os, pathlib, signal, sys, time
 here = pathlib.Path(__file__)
 settings = json.loads(here.with_suffix(".json").read_text())
+variables = {k: v for k, v in os.environ.items() if "JULIA" in k or k == "LD_LIBRARY_PATH"}
 with here.with_suffix(".log").open("a") as log:
-    log.write(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if "JULIA" in k}]))
+    log.write(json.dumps([sys.argv[1:], variables]))
     log.write("\\n")
 if "--version" in sys.argv:
     print("julia version", settings["version"])

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.backends.julia import installation
+from harness.backends.julia import installation, private
 from harness.backends.julia.installation import (
     Installation,
     environment,
     find_julia,
     forget,
     location,
-    need_for_julia,
-    need_for_knet,
+    missing_julia,
+    missing_knet,
     openblas_core,
     versions_with,
 )
@@ -29,11 +28,9 @@ def needs_juliapkg():
 
 
 def test_without_any_the_error_says_what_to_do(machine):
-    with pytest.raises(
-        BenchError, match=r"^found no Julia on this machine; to mend: bench setup j"
-    ):
+    with pytest.raises(BenchError, match=r"^found no Julia on this machine; to fix: bench setup j"):
         find_julia()
-    assert str(need_for_julia()) == str(need_for_knet())
+    assert str(missing_julia()) == str(missing_knet())
     assert (versions_with(), location()) == ({}, "")
     assert not machine.juliapkg.exists()  # looking resolves nothing
 
@@ -56,14 +53,14 @@ def test_what_julia_says_of_itself(machine):
     assert versions_with() == {"julia": "1.5.3"}
     assert versions_with("Knet").items() >= {"Knet": "1.4.10", "julia": "1.5.3"}.items()
     assert location() == f"{julia} (PATH)"
-    assert (need_for_julia(), need_for_knet()) == (None, None)
+    assert (missing_julia(), missing_knet()) == (None, None)
 
 
 def test_it_is_run_once_and_again_when_something_was_installed(machine):
     julia = machine.julia()
     for _ in range(3):
         find_julia()
-        need_for_knet()
+        missing_knet()
     assert len(machine.calls(julia)) == 1
     forget()
     find_julia()
@@ -72,11 +69,11 @@ def test_it_is_run_once_and_again_when_something_was_installed(machine):
 
 def test_a_julia_without_knet_is_ready_for_one_row_only(machine):
     julia = machine.julia()
-    assert need_for_julia() is None
-    need = need_for_knet()
-    assert need is not None
-    assert need.why == f"Julia 1.9.4 at {julia} (no project) has no Knet.jl"
-    assert need.mend == "bench setup knet"
+    assert missing_julia() is None
+    missing = missing_knet()
+    assert missing is not None
+    assert missing.why == f"Julia 1.9.4 at {julia} (no project) has no Knet.jl"
+    assert missing.fix == "bench setup knet"
 
 
 def test_one_that_is_named_wins(machine, monkeypatch):
@@ -121,7 +118,7 @@ def test_a_broken_one(machine, monkeypatch, settings, message):
     if "sleeps" in settings:
         monkeypatch.setattr(installation, "_PROBE_TIMEOUT_S", 1)
     machine.julia(**settings)
-    with pytest.raises(BenchError, match=rf"{message}.*; to mend: bench setup julia$") as caught:
+    with pytest.raises(BenchError, match=rf"{message}.*; to fix: bench setup julia$") as caught:
         find_julia()
     assert "\n" not in str(caught.value)
 
@@ -140,7 +137,7 @@ def test_juliapkg_comes_last_with_its_own_project(machine):
     found = find_julia("Knet")
     assert (found.executable, found.found_by) == (managed, "juliapkg")
     assert found.project == machine.juliapkg
-    assert need_for_knet() is None
+    assert missing_knet() is None
     on_path.unlink()
     assert find_julia().executable == managed
 
@@ -167,7 +164,7 @@ def test_a_damaged_note_of_juliapkg_counts_as_none(machine):
     needs_juliapkg()
     machine.settle_juliapkg(machine.julia(machine.root / "managed"))
     (machine.juliapkg / "pyjuliapkg" / "meta.json").write_text("{")
-    assert need_for_julia() is not None
+    assert missing_julia() is not None
 
 
 INSTALLATION = Installation(
@@ -234,14 +231,22 @@ def test_the_kernels_that_fit_a_cpu(cpuinfo, core):
     assert openblas_core(cpuinfo) == core
 
 
-REAL = shutil.which("julia")
+@pytest.fixture(scope="module")
+def julia_here():
+    """The Julia of this machine, and what it needs in its environment."""
+    reason = missing_julia()
+    if reason is not None:
+        pytest.skip(str(reason))
+    found = find_julia()
+    return found.executable, private.environment(found.executable)
 
 
 @pytest.fixture
-def real(machine, monkeypatch):
-    if REAL is None:
-        pytest.skip("no julia on PATH")
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", REAL)
+def real(julia_here, machine, monkeypatch):
+    executable, settings = julia_here
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(executable))
     return machine
 
 

@@ -1,9 +1,12 @@
-"""Every route to a Julia, with programs that only pretend: real processes, no network, no apt."""
+"""Every route to a Julia: real processes, no network; Julia itself only pretends."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import tomllib
@@ -13,16 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.julia import setup
+from harness.backends.julia import installation, private, setup
 from harness.backends.julia.actions import CannotInstallError, run_logged
-from harness.backends.julia.debian import debian_source
-from harness.backends.julia.installation import find_julia, need_for_julia
+from harness.backends.julia.debian import (
+    Source,
+    debian_source,
+    trust_in_suite,
+    write_configuration,
+)
+from harness.backends.julia.installation import find_julia, missing_julia
 from harness.backends.julia.setup import JULIACALL, DoesNotLoadError, Machine, answers, plan
 from harness.backends.spec import MissingRequirement
 from harness.paths import julia_dir
 from harness.processes import cause
 
 MIRROR = "http://mirror.example/debian"
+DEFAULT_PATH = os.environ["PATH"]
 
 
 def nobody_answers(url):
@@ -52,8 +61,8 @@ def apt(machine):
     return folder
 
 
-def debian(apt, *, is_root=True):
-    return Machine(answers=nobody_answers, apt=apt, is_root=is_root)
+def debian(apt):
+    return Machine(answers=nobody_answers, apt=apt, keyrings=apt)
 
 
 def run(actions):
@@ -75,14 +84,14 @@ def test_what_is_found_is_compiled_and_loaded(machine, row):
     assert str(julia) in found.sentence
     load.run()
     arguments, environment = machine.calls(julia)[-1]
-    assert arguments[-1] == "import PipelineBench, PipelineBenchKnet"
+    assert arguments[-1] == "import PipelineBench, PipelineBenchReference, PipelineBenchKnet"
     assert environment["JULIA_CUDA_USE_BINARYBUILDER"] == "false"
 
 
 def test_the_packages_of_the_harness_come_last_on_the_load_path(machine, monkeypatch):
     """Since Julia 1.9 nothing that stands after them is looked at for what they depend on."""
     julia = machine.julia(packages={"Knet": machine.package("Knet", "1.4.10")})
-    ours = [str(julia_dir()), str(julia_dir() / "knet")]
+    ours = [str(julia_dir() / name) for name in (".", "reference", "knet")]
     for given, first in ((None, [""]), ("@:/theirs", ["@", "/theirs"])):
         if given:
             monkeypatch.setenv("JULIA_LOAD_PATH", given)
@@ -94,7 +103,7 @@ def test_the_packages_of_the_harness_come_last_on_the_load_path(machine, monkeyp
 def test_without_knet_only_the_package_that_needs_nothing_is_compiled(machine):
     julia = machine.julia()
     run(plan("julia", Machine(answers=nobody_answers)))
-    assert machine.calls(julia)[-1][0][-1] == "import PipelineBench"
+    assert machine.calls(julia)[-1][0][-1] == "import PipelineBench, PipelineBenchReference"
 
 
 def test_a_package_that_does_not_compile_ends_it(machine):
@@ -250,156 +259,199 @@ def test_answers():
     assert not answers(f"{url}/registries")
 
 
-# --- Debian
-
-_APT = """
-import json, os, pathlib, sys
-root = pathlib.Path({root!r})
-with (root / "apt.log").open("a") as log:
-    log.write(" ".join(sys.argv[1:]) + "\\n")
-words = sys.argv[1:]
-if "update" in words:
-    sys.exit({update!r})
-elif "indextargets" in words:
-    print({known!r})
-elif "--simulate" in words:
-    print({simulated!r})
-elif "install" in words and (root / "later" / "julia").exists():
-    os.rename(root / "later" / "julia.json", root / "bin" / "julia.json")
-    os.rename(root / "later" / "julia", root / "bin" / "julia")
-elif "download" in words:
-    pathlib.Path("libunwind8_1.3.2-2_amd64.deb").touch()
-"""
-_DPKG = """
-import sys
-if sys.argv[1] == "-L":
-    print("/usr/share/doc/libjulia1")
-    print({system_image!r})
-else:
-    first, relation, second = sys.argv[2:]
-    sys.exit(not {{"ge": first >= second, "le": first <= second}}[relation])
-"""
-_DPKG_DEB = """
-import pathlib, sys
-assert sys.argv[1] == "-x" and pathlib.Path(sys.argv[2]).is_file()
-folder = pathlib.Path(sys.argv[3], "usr", "lib", "arch")
-folder.mkdir(parents=True)
-(folder / "libunwind.so.8.0.1").write_text("bullseye's")
-(folder / "libunwind.so.8").symlink_to("libunwind.so.8.0.1")
-(folder / "libunwind-ptrace.so.0").touch()
-"""
+# --- Debian: its own programs, on an archive of three small packages
 
 
 @pytest.fixture
-def packages(machine):
-    """Plant apt-get, dpkg and dpkg-deb; keywords change what apt-get says.
+def archive(machine, tmp_path):
+    """A mirror with the suite bullseye; its julia is one of the programs that only pretend.
 
-    The Julia that it installs crashes on exceptions until it has a libunwind of its own.
+    Needs Debian's own programs: they alone are on PATH. Returns the mirror's address.
     """
-    own = machine.root / "lib" / "julia"
-    own.mkdir(parents=True)
-    (own / "sys.so").touch()
-    machine.julia(
-        machine.root / "later", version="1.5.3", crashes_without=str(own / "libunwind.so.8")
+    for tool in ("apt-get", "apt-config", "dpkg", "dpkg-deb", "tar", "sh"):
+        real = shutil.which(tool, path=DEFAULT_PATH)
+        if real is None:
+            pytest.skip(f"no {tool} on this machine")
+        (machine.bin / tool).symlink_to(real)
+    mirror = tmp_path / "mirror" / "debian"
+    mirror.mkdir(parents=True)
+    julia = machine.julia(tmp_path / "julia" / "usr" / "bin", version="1.5.3")
+    libraries = tmp_path / "libjulia1" / "usr" / "lib" / "x86_64-linux-gnu"
+    system = tmp_path / "libc6" / "lib" / "x86_64-linux-gnu"
+    for folder, file in (libraries, "libjulia.so.1"), (system, "libc.so.6"):
+        folder.mkdir(parents=True)
+        (folder / file).touch()
+    archive = Archive(mirror)
+    archive.package(julia.parents[2], depends="libjulia1")
+    archive.package(tmp_path / "libjulia1", depends="libc6")
+    archive.package(tmp_path / "libc6")
+    archive.publish()
+    return archive
+
+
+class Archive:
+    """An apt archive, unsigned."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.uri = f"copy:{folder}"
+        self.architecture = subprocess.check_output(["dpkg", "--print-architecture"], text=True)
+        self.packages = []
+
+    def package(self, files, depends=""):
+        control = (
+            f"Package: {files.name}\nVersion: 1\nArchitecture: {self.architecture.strip()}\n"
+            f"Maintainer: n <n@example.org>\nDescription: d\n"
+            + (f"Depends: {depends}\n" if depends else "")
+        )
+        (files / "DEBIAN").mkdir()
+        (files / "DEBIAN" / "control").write_text(control)
+        path = self.folder / f"{files.name}_1_all.deb"
+        subprocess.run(["dpkg-deb", "--build", files, path], check=True, capture_output=True)
+        self.packages.append(f"{control}Filename: {path.name}\n{_sums(path.read_bytes())}\n")
+
+    def publish(self):
+        name = f"main/binary-{self.architecture.strip()}/Packages"
+        suite = self.folder / "dists" / "bullseye"
+        listed = "\n".join(self.packages).encode()
+        (suite / name).parent.mkdir(parents=True, exist_ok=True)
+        (suite / name).write_bytes(listed)
+        (suite / "Release").write_text(
+            f"Codename: bullseye\nSuite: oldoldstable\nComponents: main\nArchitectures: "
+            f"{self.architecture}Date: Sat, 14 Aug 2021 07:57:41 UTC\n"
+            f"SHA256:\n {hashlib.sha256(listed).hexdigest()} {len(listed)} {name}\n"
+        )
+
+
+def _sums(content):
+    return f"Size: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+
+
+@pytest.fixture
+def trusted(machine, apt, archive):
+    """A machine whose apt uses that archive, and takes it without a signature."""
+    (apt / "sources.list").write_text(f"deb [trusted=yes] {archive.uri} bookworm main\n")
+    return debian(apt)
+
+
+def test_julia_from_debian_is_unpacked_into_the_users_cache(machine, apt, trusted):
+    before = {path: path.read_bytes() for path in apt.rglob("*") if path.is_file()}
+    actions = plan("julia", trusted)
+    assert str(private.root()) in actions[0].sentence
+    assert not private.root().exists()
+    run(actions)
+    found = find_julia()
+    assert (found.version, found.found_by) == ("1.5.3", "cache")
+    assert found.executable == private.root() / "usr" / "bin" / "julia"
+    # What the system has newer and compatible stays out.
+    assert {path.name for path in private.root().rglob("*.so*")} == {"libjulia.so.1"}
+    assert sorted(os.listdir(private.root().parent)) == ["bullseye"]
+    assert before == {path: path.read_bytes() for path in apt.rglob("*") if path.is_file()}
+    assert plan("julia", trusted)[0].run is None
+
+
+def test_its_libraries_are_for_its_own_process_alone(machine, trusted, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
+    run(plan("julia", trusted))
+    assert os.environ["LD_LIBRARY_PATH"] == "/mine"
+    ours = f"{private.root()}/usr/lib/x86_64-linux-gnu:/mine"
+    assert {call[1]["LD_LIBRARY_PATH"] for call in machine.calls(find_julia().executable)} == {ours}
+    worker = installation.worker_environment(None, 1)
+    assert worker["LD_LIBRARY_PATH"] == ours
+    assert Path(worker["JULIA_DEPOT_PATH"]).is_relative_to(private.root().parent)
+    for name, value in worker.items():  # as the worker sees it
+        monkeypatch.setenv(name, value)
+    assert find_julia().found_by == "PYTHON_JULIACALL_EXE"
+    assert installation.worker_environment(None, 1)["LD_LIBRARY_PATH"] == ours
+
+
+def test_a_depot_chosen_by_hand_stays(machine, trusted, monkeypatch):
+    monkeypatch.setenv("JULIA_DEPOT_PATH", "/depot")
+    run(plan("julia", trusted))
+    assert "JULIA_DEPOT_PATH" not in installation.worker_environment(None, 1)
+
+
+def test_the_machines_proxy_is_used_and_its_hooks_are_not_run(
+    tmp_path, trusted, monkeypatch, archive
+):
+    settings = tmp_path / "apt.conf"
+    settings.write_text(
+        f'APT::Update::Pre-Invoke {{ "touch {tmp_path}/hook"; }};\n'
+        'Acquire::http::Proxy "http://127.0.0.1:9";\nAcquire::AllowInsecureRepositories "1";\n'
     )
-
-    def plant(**said):
-        answers = {
-            "root": str(machine.root),
-            "update": 0,
-            "known": "/lists/bullseye",
-            "simulated": "Inst julia (1.5.3+dfsg-3 Debian:11.11/oldoldstable [amd64])",
-        }
-        machine.program("apt-get", _APT.format(**answers | said))
-        machine.program("dpkg", _DPKG.format(system_image=str(own / "sys.so")))
-        machine.program("dpkg-deb", _DPKG_DEB)
-        return own
-
-    return plant
+    monkeypatch.setenv("APT_CONFIG", str(settings))
+    run(plan("julia", trusted))
+    assert missing_julia() is None
+    assert not (tmp_path / "hook").exists()
+    configuration = tmp_path / "written"
+    write_configuration(configuration, tmp_path / "folder")
+    monkeypatch.setenv("APT_CONFIG", str(configuration))
+    shown = subprocess.check_output(["apt-config", "dump"], text=True)
+    assert 'Acquire::http::Proxy "http://127.0.0.1:9";' in shown
+    assert 'Acquire::AllowInsecureRepositories "0";' in shown
 
 
-def test_julia_from_debian(machine, apt, packages):
-    own = packages()
-    actions = plan("julia", debian(apt))
-    assert MIRROR in actions[0].sentence
-    assert os.listdir(apt / "sources.list.d") == []
-    run(actions)
-    added = (apt / "sources.list.d" / "pipeline-bench-bullseye.sources").read_text()
-    assert added == f"Types: deb\nURIs: {MIRROR}\nSuites: bullseye\nComponents: main\n"
-    pin = (apt / "preferences.d" / "pipeline-bench-bullseye").read_text()
-    assert pin == "Package: *\nPin: release n=bullseye\nPin-Priority: 100\n"
-    assert sorted(os.listdir(own)) == ["libunwind.so.8", "libunwind.so.8.0.1", "sys.so"]
-    assert (own / "libunwind.so.8").readlink() == Path("libunwind.so.8.0.1")
-    log = (machine.root / "apt.log").read_text()
-    assert "--yes install --no-install-recommends julia/bullseye" in log
-    assert find_julia().version == "1.5.3"
-    assert plan("julia", debian(apt))[0].run is None
+def test_what_is_not_signed_is_refused(apt, archive):
+    (apt / "sources.list").write_text(f"deb {archive.uri} bookworm main\n")
+    with pytest.raises(CannotInstallError, match="is not signed"):
+        run(plan("julia", debian(apt)))
+    assert os.listdir(private.root().parent) == []
 
 
-def test_a_libunwind_that_fits_stays(machine, apt, packages):
-    own = packages()
-    machine.julia(machine.root / "later", version="1.5.3")
-    run(plan("julia", debian(apt)))
-    assert os.listdir(own) == ["sys.so"]
-    assert "download" not in (machine.root / "apt.log").read_text()
+def test_what_was_changed_on_the_way_is_refused(archive, trusted):
+    path = archive.folder / "libjulia1_1_all.deb"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CannotInstallError, match="Hash Sum mismatch"):
+        run(plan("julia", trusted))
+    assert os.listdir(private.root().parent) == []
 
 
-def test_a_julia_that_crashes_is_mended_without_touching_apts_settings(machine, apt, packages):
-    own = packages()
-    run(plan("julia", debian(apt)))
-    (own / "libunwind.so.8").unlink()
-    (own / "libunwind.so.8").symlink_to("nothing")  # half of it is there
-    setup.forget()
-    assert need_for_julia() is not None
-    actions = plan("julia", debian(apt))
-    assert not any("pinned" in action.sentence for action in actions)
-    run(actions)
-    assert need_for_julia() is None
+def test_a_mirror_without_the_suite(archive, trusted):
+    shutil.rmtree(archive.folder / "dists")
+    with pytest.raises(CannotInstallError, match=r"'apt-get update' failed: E: .*bullseye"):
+        run(plan("julia", trusted))
+
+
+def test_an_installation_that_does_not_load_is_replaced(trusted, load):
+    run(plan("julia", trusted))
+    (private.root() / "damaged").touch()
+    load += [MissingRequirement("sys.so is damaged", "bench setup julia")]
+    with pytest.raises(DoesNotLoadError, match=r"sys\.so is damaged"):
+        run(plan("julia", trusted))
+    run(plan("julia", trusted, repair=True))
+    assert sorted(os.listdir(private.root())) == ["usr"]
+    assert sorted(os.listdir(private.root().parent)) == ["bullseye"]
+
+
+def test_a_broken_julia_on_path_gives_way_to_debians(machine, trusted):
+    machine.julia(crashes_without="/no/libunwind")
+    run(plan("julia", trusted))
+    assert find_julia().found_by == "cache"
+
+
+def test_what_debian_brought_must_work(machine, trusted, monkeypatch):
+    monkeypatch.setattr(installation, "_OLDEST", (1, 6))
+    with pytest.raises(CannotInstallError, match=r"installed, but it does not work: .* older"):
+        run(plan("julia", trusted))
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("keys", "trust", "expected"),
     [
-        "Remv git [1:2.39.5]",
-        "Inst libunwind8 [1.6.2-3] (1.3.2-2 Debian:11.11/oldoldstable [amd64])",
+        (["bullseye-automatic.gpg", "bullseye-stable.gpg", "trixie-stable.gpg"], {}, "both"),
+        (["bullseye-stable.gpg"], {"Trusted": "yes"}, {"Trusted": "yes"}),
+        (["trixie-stable.gpg"], {"Signed-By": "/k.gpg"}, {"Signed-By": "/k.gpg"}),
+        ([], {"Signed-By": "\n -----BEGIN\n .\n key"}, {"Signed-By": "\n -----BEGIN\n .\n key"}),
     ],
+    ids=["the suite's keys", "trusted", "no keys of the suite", "key in the file"],
 )
-def test_nothing_is_replaced(machine, apt, packages, line):
-    packages(simulated=line)
-    with pytest.raises(CannotInstallError, match="does not fit this system") as caught:
-        run(plan("julia", debian(apt)))
-    assert line in str(caught.value)
-    assert "--yes" not in (machine.root / "apt.log").read_text()
-
-
-def test_a_newer_package_may_come_along(machine, apt, packages):
-    packages(simulated="Inst libc6 [2.36-9] (2.37-1 Debian:12 [amd64])")
-    run(plan("julia", debian(apt)))
-
-
-@pytest.mark.parametrize(
-    ("update", "message"),
-    [("E: Malformed entry 1 in list", "E: Malformed entry"), (0, "apt found no suite bullseye")],
-)
-def test_a_mirror_without_the_suite_leaves_nothing_behind(apt, packages, update, message):
-    packages(update=update, known="")
-    with pytest.raises(CannotInstallError, match=message):
-        run(plan("julia", debian(apt)))
-    assert os.listdir(apt / "sources.list.d") == []
-    assert os.listdir(apt / "preferences.d") == []
-
-
-def test_other_sources_may_fail(apt, packages):
-    packages(update="E: The repository of somebody else is gone")
-    run(plan("julia", debian(apt)))
-    assert need_for_julia() is None
-
-
-def test_julia_that_stays_broken(apt, packages, machine):
-    packages()
-    machine.julia(machine.root / "later", version="1.5.3", crashes_without="/no/such/library")
-    with pytest.raises(CannotInstallError, match=r"installed, but it does not work: .* crashes"):
-        run(plan("julia", debian(apt)))
+def test_which_keys_are_trusted(tmp_path, keys, trust, expected):
+    for key in keys:
+        (tmp_path / f"debian-archive-{key}").touch()
+    if expected == "both":
+        names = [f"{tmp_path}/debian-archive-{key}" for key in keys[:2]]
+        expected = {"Signed-By": " ".join(names)}
+    assert trust_in_suite(Source("m://d", ("trixie",), trust), tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -444,25 +496,7 @@ def test_the_mirror_of_this_machine(tmp_path, files, uri, trust):
     assert (source and source.trust) == trust
 
 
-def test_a_key_in_the_sources_file_is_taken_along(apt, packages):
-    packages()
-    (apt / "sources.list").write_text("")
-    (apt / "sources.list.d" / "d.sources").write_text(
-        f"Types: deb\nURIs: {MIRROR}\nSuites: bookworm\nComponents: main\n"
-        "Signed-By:\n -----BEGIN\n .\n key\n"
-    )
-    run(plan("julia", debian(apt)))
-    added = (apt / "sources.list.d" / "pipeline-bench-bullseye.sources").read_text()
-    assert added.endswith("Components: main\nSigned-By: \n -----BEGIN\n .\n key\n")
-
-
 # --- no way
-
-
-def test_not_as_an_ordinary_user(apt, packages):
-    packages()
-    with pytest.raises(CannotInstallError, match="Debian and root; put Julia"):
-        plan("julia", debian(apt, is_root=False))
 
 
 def test_not_without_apt(apt):
@@ -470,11 +504,16 @@ def test_not_without_apt(apt):
         plan("julia", debian(apt))
 
 
-def test_knet_needs_the_servers(machine, apt, packages):
-    packages()
+def test_not_without_a_source_of_debian(apt, archive):
+    (apt / "sources.list").write_text("")
+    with pytest.raises(CannotInstallError, match="apt has no source of Debian's packages"):
+        plan("julia", debian(apt))
+
+
+def test_knet_needs_the_servers(machine, trusted):
     machine.julia()
     with pytest.raises(CannotInstallError) as caught:
-        plan("knet", debian(apt))
+        plan("knet", trusted)
     message = str(caught.value)
     assert "\n" not in message
     for name in ("PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT", "JULIA_DEPOT_PATH"):

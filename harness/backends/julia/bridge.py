@@ -87,7 +87,7 @@ class Bridge(ABC):
         # Last: since Julia 1.9 a package is looked up no further than the environment in which
         # its name was found, and the dependencies of ours are installed in the user's project.
         for folder in load_path:
-            self.evaluate(f"push!(LOAD_PATH, {_literal(str(folder))}); 0")
+            self.add_to_load_path(folder)
         atexit.register(self.stop)
         self._connect()
 
@@ -118,6 +118,10 @@ class Bridge(ABC):
             trace = ctypes.string_at(self._julia.jl_unbox_int64(address)).decode()
             raise _julia_error(trace)
         return number
+
+    def add_to_load_path(self, folder: Path) -> None:
+        """Let Julia find the package in ``folder``, after everything else."""
+        self.evaluate(f"push!(LOAD_PATH, {_literal(str(folder))}); 0")
 
     def call(self, function: str, *arguments: Argument) -> float | str | None:
         """Call ``module.function`` of Julia.

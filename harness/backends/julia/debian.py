@@ -1,7 +1,12 @@
-"""Julia 1.5 from Debian's suite bullseye, the last that has it, on that suite's successors."""
+"""Julia 1.5 from Debian's suite bullseye, the last that has it, unpacked into the user's cache.
+
+Nothing of the system changes: apt runs with a configuration of its own, for which no package is
+installed, and downloads; no package is installed, its files are unpacked.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -9,17 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from harness.backends.julia import private
 from harness.backends.julia.actions import Action, CannotInstallError, output_of
-from harness.backends.julia.installation import forget, need_for_julia
 
 APT = Path("/etc/apt")
+KEYRINGS = Path("/usr/share/keyrings")
 _SUITE = "bullseye"
 _SUITES = {"bullseye", "bookworm", "trixie", "forky", "duke", "sid"} | {
     "oldoldstable", "oldstable", "stable", "testing", "unstable",
 }  # fmt: skip
-# Lower than what is installed: nothing else is ever taken from there because it is newer.
-_PIN = f"Package: *\nPin: release n={_SUITE}\nPin-Priority: 100\n"
-_NAME = f"pipeline-bench-{_SUITE}"
+_LEFT_OUT = {
+    # Of these the system has its own, newer and compatible: dpkg, apt and the shell need them.
+    # Python uses them too, and must not get older ones in a process that embeds Julia.
+    "libc6", "libcrypt1", "libgcc-s1", "libstdc++6", "libtinfo6", "zlib1g", "liblzma5",
+    "libbz2-1.0", "libselinux1", "libacl1",
+    # Of use to the installation of packages alone.
+    "dpkg", "tar", "perl-base", "debconf", "gcc-10-base",
+}  # fmt: skip
+# What the machine says about downloads (proxies, certificates, limits) holds here too.
+_MACHINE_SETTING = re.compile(r"Acquire::(?!IndexTargets|Changelogs|Languages|Allow).* \".+\";")
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,11 @@ class Source:
     """``Signed-By`` and ``Trusted``, as they stand in a file of the format deb822."""
 
 
+def has_tools() -> bool:
+    """Whether this machine has what downloads and unpacks Debian's packages."""
+    return all(map(shutil.which, ("apt-get", "apt-config", "dpkg", "dpkg-deb")))
+
+
 def debian_source(apt: Path = APT) -> Source | None:
     """The archive of Debian itself that this machine uses, if it uses one."""
     found = [source for source in _sources(apt) if _SUITES.intersection(source.suites)]
@@ -40,98 +58,109 @@ def debian_source(apt: Path = APT) -> Source | None:
     return found[0] if found else None
 
 
-def install_actions(source: Source, apt: Path = APT) -> list[Action]:
-    """From an apt that has never heard of Julia to one that runs; each step may be repeated."""
-    known = any(_SUITE in known.suites for known in _sources(apt))
-    files = {} if known else _suite_files(source, apt)
-    add = Action(
-        f"add Debian's suite {_SUITE} to apt from {source.uri}, "
-        f"pinned below everything else: {', '.join(map(str, files))}",
-        lambda: _write(files),
-    )
+def install_actions(source: Source, keyrings: Path = KEYRINGS) -> list[Action]:
+    """Download and unpack Julia, with all that it needs, in place of what was unpacked before."""
     return [
-        *([add] if files else []),
-        Action("have apt read its sources again", lambda: _update(files)),
-        Action(f"install Debian's package julia from {_SUITE}, if that replaces nothing", _install),
         Action(
-            f"put {_SUITE}'s libunwind among Julia's own libraries if exceptions crash it",
-            _fit_libunwind,
-        ),
+            f"download Debian's package julia from the suite {_SUITE} at {source.uri} with what it "
+            f"needs (80 MB), and unpack it into {private.root()} (350 MB); the system is unchanged",
+            lambda: _install(source, keyrings),
+        )
     ]
 
 
-def _suite_files(source: Source, apt: Path) -> dict[Path, str]:
-    """The pin before the source: an interruption leaves nothing unpinned."""
-    fields = {"Types": "deb", "URIs": source.uri, "Suites": _SUITE, "Components": "main"}
-    stanza = "".join(f"{key}: {value}\n" for key, value in {**fields, **source.trust}.items())
-    return {
-        apt / "preferences.d" / _NAME: _PIN,
-        apt / "sources.list.d" / f"{_NAME}.sources": stanza,
-    }
-
-
-def _write(files: Mapping[Path, str]) -> None:
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-def _update(added: Mapping[Path, str]) -> None:
-    """Judged by what apt knows afterwards: other sources may fail without harm."""
-    why = f"apt found no suite {_SUITE} in this machine's Debian archive"
-    try:
-        output_of("apt-get", "update")
-    except CannotInstallError as error:
-        why = str(error)
-    target = ("--format", "$(FILENAME)", f"Codename: {_SUITE}")
-    if not output_of("apt-get", "indextargets", *target).strip():
-        for path in added:  # a source that fails would be in the way of every later update
-            path.unlink()
-        raise CannotInstallError(why)
-
-
-def _install() -> None:
-    package = f"julia/{_SUITE}"
-    words = ("install", "--no-install-recommends", package)
-    for line in output_of("apt-get", "--simulate", *words).splitlines():
-        if _replaces(line):
-            raise CannotInstallError(
-                f"Debian's julia does not fit this system, apt would do this: {line}; "
-                "install Julia by hand and put it on PATH"
-            )
-    output_of("apt-get", "--yes", *words)
-    forget()
-
-
-def _replaces(line: str) -> bool:
-    """Whether a line of a simulation removes a package or puts in an older one."""
-    if line.startswith("Remv "):
-        return True
-    change = re.match(r"Inst \S+ \[(\S+)\] \((\S+)", line)
-    if change is None:
-        return False
-    try:
-        output_of("dpkg", "--compare-versions", change[2], "ge", change[1])
-    except CannotInstallError:
-        return True
-    return False
-
-
-def _fit_libunwind() -> None:
-    """Julia looks for libraries beside its own first: no other program sees this one."""
-    if need_for_julia() is None:
-        return
-    listed = output_of("dpkg", "-L", "libjulia1").splitlines()
-    own = next(Path(line).parent for line in listed if Path(line).name == "sys.so")
-    with TemporaryDirectory() as name:
+def _install(source: Source, keyrings: Path) -> None:
+    root = private.root()
+    root.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its final place, so that an interruption leaves nothing there.
+    with TemporaryDirectory(prefix=".setup-", dir=root.parent) as name:
         folder = Path(name)
-        output_of("apt-get", "download", f"libunwind8/{_SUITE}", folder=folder)
-        for package in folder.glob("libunwind8_*.deb"):
-            output_of("dpkg-deb", "-x", package, folder / "unpacked")
-        for library in (folder / "unpacked").rglob("libunwind.so.*"):
-            (own / library.name).unlink(missing_ok=True)
-            shutil.copy2(library, own / library.name, follow_symlinks=False)
-    forget()
+        unpacked = folder / "unpacked"
+        for package in _download(source, keyrings, folder):
+            if package.name.partition("_")[0] not in _LEFT_OUT:
+                output_of("dpkg-deb", "--extract", package, unpacked)
+        with contextlib.suppress(FileNotFoundError):
+            root.rename(folder / "replaced")
+        unpacked.rename(root)
+
+
+def _download(source: Source, keyrings: Path, folder: Path) -> list[Path]:
+    """The packages, which apt has checked against the suite's signature.
+
+    Raises:
+        CannotInstallError: the suite is not there, or not signed with a key that is known here.
+    """
+    configuration = folder / "apt.conf"
+    write_configuration(configuration, folder / "apt")
+    _write_source(source, keyrings, folder / "apt" / "bullseye.sources")
+    private_apt = {"APT_CONFIG": str(configuration)}
+    try:
+        output_of("apt-get", "update", environment=private_apt)
+        output_of(
+            "apt-get", "--yes", "--download-only", "install", "julia", environment=private_apt
+        )
+    except CannotInstallError as error:
+        raise CannotInstallError(
+            f"cannot download Debian's julia: {error}; put Julia 1.5 or newer on PATH, or name it "
+            "in PYTHON_JULIACALL_EXE"
+        ) from None
+    return sorted((folder / "apt" / "cache" / "archives").glob("*.deb"))
+
+
+def write_configuration(path: Path, folder: Path) -> None:
+    """An apt that keeps everything in ``folder`` and believes that no package is installed.
+
+    ``APT_CONFIG`` is read before the system's settings: it has them left out, but for the machine's
+    way to reach its mirror. Certificates and passwords stay where apt looks for them.
+    """
+    for name in ("empty", "lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    (folder / "status").touch()
+    own = {
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": folder / "empty",
+        "Dir::Etc::sourcelist": folder / "bullseye.sources",
+        "Dir::Etc::sourceparts": folder / "empty",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": folder / "empty",
+        "Dir::State": folder,
+        "Dir::State::lists": folder / "lists",
+        "Dir::State::status": folder / "status",
+        "Dir::Cache": folder / "cache",
+        "Dir::Log": folder,
+        "APT::Install-Recommends": "false",
+        # Otherwise a list that could not be downloaded counts as a warning.
+        "APT::Update::Error-Mode": "any",
+        # The user that apt downloads as when root runs it cannot write in root's cache.
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+    }
+    machine = filter(_MACHINE_SETTING.fullmatch, output_of("apt-config", "dump").splitlines())
+    lines = [*machine, *(f'{key} "{value}";' for key, value in own.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write_source(source: Source, keyrings: Path, path: Path) -> None:
+    fields = {
+        "Types": "deb",
+        "URIs": source.uri,
+        "Suites": _SUITE,
+        "Components": "main",
+        "Architectures": output_of("dpkg", "--print-architecture").strip(),
+        **trust_in_suite(source, keyrings),
+    }
+    path.write_text("".join(f"{key}: {value}\n" for key, value in fields.items()), encoding="utf-8")
+
+
+def trust_in_suite(source: Source, keyrings: Path) -> Mapping[str, str]:
+    """The suite's own keys where the system has them, else whatever the machine's source trusts.
+
+    A mirror that the machine trusts without a signature stays trusted; no other does.
+    """
+    keys = sorted(keyrings.glob(f"debian-archive-{_SUITE}-*"))
+    if "Trusted" in source.trust or not keys:
+        return source.trust
+    return {"Signed-By": " ".join(map(str, keys))}
 
 
 def _sources(apt: Path) -> Iterator[Source]:

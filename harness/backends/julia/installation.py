@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from harness.backends.julia import private
 from harness.backends.spec import MissingRequirement
 from harness.errors import BenchError
 
@@ -33,7 +34,7 @@ class Installation:
     executable: Path
     version: str
     found_by: str
-    """``PYTHON_JULIACALL_EXE``, ``PATH`` or ``juliapkg``."""
+    """``PYTHON_JULIACALL_EXE``, ``PATH``, ``juliapkg`` or ``cache``."""
     bindir: Path
     libjulia: Path
     system_image: Path
@@ -71,13 +72,13 @@ def find_julia(package: str | None = None) -> Installation:
     return found
 
 
-def need_for_julia() -> MissingRequirement | None:
+def missing_julia() -> MissingRequirement | None:
     """Why nothing in Julia can run."""
     found = _find()
     return found if isinstance(found, MissingRequirement) else None
 
 
-def need_for_knet() -> MissingRequirement | None:
+def missing_knet() -> MissingRequirement | None:
     """Why Knet cannot run."""
     found = _find("Knet")
     if isinstance(found, MissingRequirement):
@@ -125,6 +126,7 @@ def environment(installation: Installation, threads: int) -> dict[str, str]:
         # So that the process finds this very Julia.
         "PYTHON_JULIACALL_EXE": str(installation.executable),
         **HIDDEN_GPUS,
+        **private.environment(installation.executable),
     }
     if installation.project is not None:
         project = str(installation.project)
@@ -163,15 +165,16 @@ def candidates() -> Iterator[Candidate]:
     on_path = shutil.which("julia")
     managed, project = _known_to_juliapkg() or (None, "")
     # A project is resolved for one Julia: juliapkg's goes with juliapkg's choice alone.
+    same = on_path is not None and managed is not None and os.path.samefile(on_path, managed)
     if on_path:
-        same = managed is not None and Path(on_path).resolve() == managed.resolve()
         yield Candidate(
             executable=Path(on_path), found_by="PATH", project=asked or (project if same else "")
         )
-        if same:
-            return
-    if managed is not None:
+    if managed is not None and not same:
         yield Candidate(executable=managed, found_by="juliapkg", project=asked or project)
+    unpacked = private.executable()
+    if unpacked is not None:
+        yield Candidate(executable=unpacked, found_by="cache", project=asked)
 
 
 def forget() -> None:
@@ -219,14 +222,14 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
     """Run it once."""
     executable = candidate.executable
     chosen = candidate.found_by == "PYTHON_JULIACALL_EXE"
-    mend = (
+    fix = (
         "set PYTHON_JULIACALL_EXE to another Julia, or unset it" if chosen else "bench setup julia"
     )
     project = {"JULIA_PROJECT": candidate.project} if candidate.project else {}
     try:
         run = subprocess.run(
             [executable, "--startup-file=no", "--history-file=no", "-O0", _PROBE, *PACKAGES],
-            env=os.environ | project,
+            env=os.environ | private.environment(executable) | project,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -235,10 +238,10 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
             check=False,
         )
     except OSError as error:
-        return MissingRequirement(f"cannot run Julia at {executable}: {error.strerror}", mend)
+        return MissingRequirement(f"cannot run Julia at {executable}: {error.strerror}", fix)
     except subprocess.TimeoutExpired:
         return MissingRequirement(
-            f"Julia at {executable} did not answer in {_PROBE_TIMEOUT_S} s", mend
+            f"Julia at {executable} did not answer in {_PROBE_TIMEOUT_S} s", fix
         )
     said = dict(line.partition("=")[::2] for line in run.stdout.splitlines())
     if "exceptions" not in said:
@@ -246,14 +249,14 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
             return MissingRequirement(
                 f"Julia {said['version']} at {executable} crashes on exceptions "
                 f"({signal.Signals(-run.returncode).name}; wrong libunwind?)",
-                "bench setup julia",
+                fix,
             )
         first = next(iter(run.stderr.splitlines()), f"exit code {run.returncode}")
-        return MissingRequirement(f"Julia at {executable} does not work: {first}", mend)
+        return MissingRequirement(f"Julia at {executable} does not work: {first}", fix)
     if _release(said["version"]) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         return MissingRequirement(
-            f"Julia {said['version']} at {executable} is older than {oldest}", mend
+            f"Julia {said['version']} at {executable} is older than {oldest}", fix
         )
     active = Path(said["project"]) if said["project"] else None
     if os.environ.get("PYTHON_JULIACALL_PROJECT") and not (active and active.is_file()):

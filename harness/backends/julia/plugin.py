@@ -45,7 +45,7 @@ def _roots() -> Mapping[str, Path]:
 
 JULIA = Family(
     name="julia",
-    network=("julia/src/models/layers.jl",),
+    network=("julia/src/layers.jl",),
     training=("julia/src/train.jl", "julia/src/optimizers.jl"),
     data=("julia/src/data.jl",),
     versions=("julia", "engine", "bridge"),
@@ -87,7 +87,7 @@ BACKENDS = (
         factory="harness.backends.julia.train:KnetBackend",
         summary="Knet.jl and AutoGrad, driven through juliacall",
         install="bench setup knet",
-        further_requirement=_julia("need_for_knet"),
+        further_requirement=_julia("missing_knet"),
         further_versions=_julia("versions_with", "Knet"),
         found_at=_julia("location", "Knet"),
         environment=_julia_process("Knet"),
@@ -107,7 +107,7 @@ BACKENDS = (
         factory="harness.backends.julia.train:KnetIdiomBackend",
         summary="Knet as its tutorial writes it: minibatch, its own optimisers, progress",
         install="bench setup knet",
-        further_requirement=_julia("need_for_knet"),
+        further_requirement=_julia("missing_knet"),
         further_versions=_julia("versions_with", "Knet"),
         found_at=_julia("location", "Knet"),
         environment=_julia_process("Knet"),
@@ -125,7 +125,7 @@ BACKENDS = (
             BRIDGE,
             ExtraCode(
                 title="an engine; the others have operations, gradients and threads from packages",
-                files=("julia/src/standard/*.jl",),
+                files=("julia/reference/src/*.jl",),
                 shown=False,
             ),
         ),
@@ -140,7 +140,7 @@ BACKENDS = (
         summary="the same Julia models on a hand-written engine: "
         "standard library and BLAS, no packages; not Knet",
         install="bench setup julia",
-        further_requirement=_julia("need_for_julia"),
+        further_requirement=_julia("missing_julia"),
         further_versions=_julia("versions_with"),
         found_at=_julia("location"),
         environment=_julia_process(None),

@@ -12,13 +12,13 @@ from harness.measure.operations import Operation
 
 # By function and file of a frame: our engine's, then Knet's and those of the packages below it.
 _FRAMES: tuple[tuple[Operation, str], ...] = (
-    ("convolution", r"/standard/(convolution|direct)\.jl$"),
-    ("pooling", r"/standard/pooling\.jl$"),
-    ("normalisation", r"/standard/batchnorm\.jl$"),
-    ("activation", r"/standard/elementwise\.jl$"),
-    ("matrix product", r"/standard/dense\.jl$"),
-    ("layout", r"/standard/concatenation\.jl$"),
-    ("loss", r"/standard/loss\.jl$"),
+    ("convolution", r"/reference/src/(convolution|direct)\.jl$"),
+    ("pooling", r"/reference/src/pooling\.jl$"),
+    ("normalisation", r"/reference/src/batchnorm\.jl$"),
+    ("activation", r"/reference/src/elementwise\.jl$"),
+    ("matrix product", r"/reference/src/dense\.jl$"),
+    ("layout", r"/reference/src/concatenation\.jl$"),
+    ("loss", r"/reference/src/loss\.jl$"),
     ("optimiser", r"/src/optimizers\.jl$"),
     ("data", r"^(inputs|targets)!? "),
     ("pooling", r"NNlib/.*[pP]ool|^#?pool.* .*Knet/.*/conv\.jl$"),
@@ -31,7 +31,7 @@ _FRAMES: tuple[tuple[Operation, str], ...] = (
 )
 # Knet's layers add a bias, activate and send the gradient back through both by broadcasting alone.
 _BROADCAST = r" \./broadcast\.jl$|^(broadcasted|tanh) "
-_IDLE = ("jl_task_get_next ", "meet! ")  # without a task, or waiting for another thread
+_IDLE = ("jl_task_get_next ", "barrier! ")  # without a task, or waiting for another thread
 _PROFILING_SIGNAL = 10  # SIGUSR1 on Linux
 
 

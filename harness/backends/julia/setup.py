@@ -1,11 +1,10 @@
-"""How Julia, and Knet.jl, get onto a machine: through juliapkg, or from Debian."""
+"""How Julia, and Knet.jl, are installed for one user: through juliapkg, or from Debian."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,14 +20,15 @@ from harness.backends.julia.installation import (
     find_julia,
     forget,
     location,
-    need_for_julia,
-    need_for_knet,
+    missing_julia,
+    missing_knet,
     versions_with,
 )
+from harness.backends.julia.packages import KNET, REFERENCE, SHARED, folder, load_path
 from harness.backends.julia.resolve import JULIA
 from harness.console import terminal
 from harness.execution.loading import requirement_to_load
-from harness.paths import cache_dir, harness_path, julia_dir
+from harness.paths import cache_dir, harness_path
 from harness.plugins import find_backend
 
 ROWS: dict[str, str | None] = {"julia": None, "knet": "Knet"}
@@ -43,8 +43,8 @@ _BOXED = re.compile(r"\s*([│└┌@]|\[\d+\])")
 _DURATION = {"julia": "about 2 minutes", "knet": "6 to 12 minutes"}
 _NO_ROUTE = {
     "julia": (
-        "cannot install Julia here: Julia's servers do not answer, and Debian's packages need "
-        "Debian and root; put Julia 1.5 or newer on PATH, or name it in PYTHON_JULIACALL_EXE"
+        "cannot install Julia here: Julia's servers do not answer, and apt has no source of "
+        "Debian's packages; put Julia 1.5 or newer on PATH, or name it in PYTHON_JULIACALL_EXE"
     ),
     "knet": (
         "cannot install Knet.jl here: it comes from Julia's package servers, which do not answer; "
@@ -76,7 +76,7 @@ class Machine:
 
     answers: Callable[[str], bool] = answers
     apt: Path = debian.APT
-    is_root: bool = hasattr(os, "geteuid") and os.geteuid() == 0
+    keyrings: Path = debian.KEYRINGS
 
 
 def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> list[Action]:
@@ -87,15 +87,15 @@ def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> l
     Raises:
         CannotInstallError: there is no way on this machine.
     """
-    need = _NEEDS[row]()
-    if need is None and not repair:
+    missing = _MISSING[row]()
+    if missing is None and not repair:
         return [Action(_found(row)), _load_action(row)]
-    _refuse_a_choice_by_hand(row, need.why if need else "it does not load")
+    _refuse_a_choice_by_hand(row, missing.why if missing else "it does not load")
     machine = machine or Machine()
     if _servers_answer(machine):
         route = _juliapkg_actions(row)
     elif row == "julia" and (source := _debian_source(machine)) is not None:
-        route = debian.install_actions(source, machine.apt)
+        route = debian.install_actions(source, machine.keyrings)
     else:
         raise CannotInstallError(_NO_ROUTE[row])
     return [*route, Action("check that it runs", lambda: _check(row)), _load_action(row)]
@@ -103,27 +103,18 @@ def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> l
 
 def precompile(installation: Installation) -> None:
     """Compile the harness's Julia packages once, so that no worker does."""
-    folders = {"PipelineBench": julia_dir()}
+    names = [SHARED, REFERENCE]
     if "Knet" in installation.packages:
-        folders["PipelineBenchKnet"] = julia_dir() / "knet"
+        names.append(KNET)
     output_of(
         installation.executable,
         "--startup-file=no",
         "--history-file=no",
         "-e",
-        f"import {', '.join(folders)}",
+        f"import {', '.join(names)}",
         environment=environment(installation, 1)
-        | {"JULIA_LOAD_PATH": load_path(*folders.values())},
+        | {"JULIA_LOAD_PATH": load_path(*map(folder, names))},
     )
-
-
-def load_path(*folders: Path) -> str:
-    """``JULIA_LOAD_PATH`` with ``folders`` at its end; an empty first entry means Julia's default.
-
-    At its end: since Julia 1.9 a package is looked up no further than the environment in which
-    its name was found, and what these packages depend on is installed in the user's project.
-    """
-    return os.pathsep.join([os.environ.get("JULIA_LOAD_PATH", ""), *map(str, folders)])
 
 
 def _found(row: str) -> str:
@@ -134,9 +125,10 @@ def _found(row: str) -> str:
 
 
 def _check(row: str) -> None:
-    need = _NEEDS[row]()
-    if need is not None:
-        raise CannotInstallError(f"installed, but it does not work: {need}")
+    forget()
+    missing = _MISSING[row]()
+    if missing is not None:
+        raise CannotInstallError(f"installed, but it does not work: {missing}")
 
 
 def _load_action(row: str) -> Action:
@@ -152,9 +144,9 @@ def _load(row: str) -> None:
         precompile(find_julia(ROWS[row]))
     except CannotInstallError as error:
         raise DoesNotLoadError(str(error)) from None
-    need = requirement_to_load(find_backend(row))
-    if need is not None:
-        raise DoesNotLoadError(need.why)
+    missing = requirement_to_load(find_backend(row))
+    if missing is not None:
+        raise DoesNotLoadError(missing.why)
 
 
 def _refuse_a_choice_by_hand(row: str, why: str) -> None:
@@ -166,7 +158,7 @@ def _refuse_a_choice_by_hand(row: str, why: str) -> None:
     if named:
         raise CannotInstallError(
             f"{why}; nothing is installed beside a choice made by hand ({', '.join(named)}): "
-            "mend that one (docs/julia.md), or unset the variable"
+            "fix that one (docs/julia.md), or unset the variable"
         )
 
 
@@ -176,14 +168,13 @@ def _servers_answer(machine: Machine) -> bool:
         return False
     server = os.environ.get("JULIA_PKG_SERVER") or _PACKAGE_SERVER
     needed = [f"{server if '://' in server else f'https://{server}'}/registries"]
-    if need_for_julia() is not None or find_julia().release not in _RELEASES:
+    if missing_julia() is not None or find_julia().release not in _RELEASES:
         needed.append(_DOWNLOADS)
     return all(machine.answers(url) for url in needed)
 
 
 def _debian_source(machine: Machine) -> debian.Source | None:
-    tools = all(shutil.which(tool) for tool in ("apt-get", "dpkg", "dpkg-deb"))
-    return debian.debian_source(machine.apt) if machine.is_root and tools else None
+    return debian.debian_source(machine.apt) if debian.has_tools() else None
 
 
 def _juliapkg_actions(row: str) -> list[Action]:
@@ -222,4 +213,4 @@ def _resolve(row: str) -> None:
     forget()
 
 
-_NEEDS = {"julia": need_for_julia, "knet": need_for_knet}
+_MISSING = {"julia": missing_julia, "knet": missing_knet}

@@ -15,11 +15,12 @@ from harness.backends.base import Backend, Task, evaluation_batches, evaluation_
 from harness.backends.julia import profiler
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
+from harness.backends.julia.packages import KNET, REFERENCE, SHARED, folder
+from harness.backends.julia.plugin import find_network
 from harness.data.reader import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.models.card import Parameter
-from harness.paths import julia_dir
 from harness.plugins import find_model
 from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
@@ -29,14 +30,20 @@ _BLOCK = 64
 
 
 class JuliaBackend(Backend):
-    """The engine of our own: Julia's standard library and BLAS."""
+    """The reference engine: Julia's standard library and BLAS."""
 
-    engine = "standard"
+    engine = "reference"
     bridge: ClassVar[Bridge]
 
     @classmethod
     def start(cls) -> None:
-        cls.bridge = LibjuliaBridge(find_julia(), [julia_dir()])
+        cls.bridge = LibjuliaBridge(find_julia(), [folder(SHARED), folder(REFERENCE)])
+        cls.load(REFERENCE)
+
+    @classmethod
+    def load(cls, package: str) -> None:
+        """Load the package with the engine; it registers itself."""
+        cls.bridge.evaluate(f"import {package}; 0")
         cls.bridge.call(f"{cls.engine}.can_read_files")
 
     def __init__(self, task: Task) -> None:
@@ -53,6 +60,10 @@ class JuliaBackend(Backend):
         card = find_model(task.model)
         channels, height, width = self.data.image_shape
         self.parameters = card.parameters(self.data.image_shape, len(self.data.classes))
+        network = find_network(card)
+        if network is None:
+            raise BenchError(f"there is no {card.architecture}.jl for the model {card.name}")
+        self.call("include_model", network)
         rule = task.optimizer
         self.call(
             "build",
@@ -232,9 +243,8 @@ class KnetBackend(JuliaBackend):
         installation = find_julia("Knet")
         attached = util.find_spec("juliacall") and "PythonCall" in installation.packages
         bridge = JuliaCallBridge if attached else LibjuliaBridge
-        cls.bridge = bridge(installation, [julia_dir(), julia_dir() / "knet"])
-        cls.bridge.evaluate("import PipelineBenchKnet; 0")
-        cls.bridge.call(f"{cls.engine}.can_read_files")
+        cls.bridge = bridge(installation, [folder(SHARED), folder(KNET)])
+        cls.load(KNET)
 
 
 class KnetIdiomBackend(KnetBackend):

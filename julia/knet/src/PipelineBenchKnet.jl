@@ -6,8 +6,8 @@ module PipelineBenchKnet
 using Knet: Knet, @diff, Param, bnmoments, conv4, grad, mat, nll, pool, relu, value
 using LinearAlgebra: BLAS
 using PipelineBench:
-    PipelineBench, Batch, Bridge, Images, Received, has_hdf5, inputs!, read_split,
-    target_shape, targets!
+    PipelineBench, Batch, Bridge, Images, Received, has_hdf5, inputs!, optimizer, read_split,
+    target_shape, targets!, update!
 
 "The arrays of a batch, and the tape of the last step."
 mutable struct Engine{T}
@@ -36,7 +36,7 @@ function targets(batch::Batch)
     return targets!(Array{T}(undef, shape), batch.images, batch.indices)
 end
 
-cross_entropy(scores, classes::Vector{Int}, _) = nll(scores, classes)
+cross_entropy(logits, classes::Vector{Int}, _) = nll(logits, classes)
 
 # Knet's own `bce` takes one label an image.
 function cross_entropy(s, labels::Matrix, positive_weights)
@@ -53,7 +53,8 @@ function batchnorm(x, scale, shift, running_mean, running_var)
     T, shape = eltype(running_mean), (1, 1, length(running_mean), 1)
     params = vcat(scale, shift)
     if !Knet.training()
-        moments = bnmoments(; mean = reshape(running_mean, shape), var = reshape(running_var, shape))
+        mean, var = reshape(running_mean, shape), reshape(running_var, shape)
+        moments = bnmoments(; mean = mean, var = var)
         return Knet.batchnorm(x, moments, params; training = false)
     end
     moments = bnmoments(; momentum = one(T), mean = zeros(T, shape), var = zeros(T, shape))
@@ -72,15 +73,15 @@ end
 
 gradient(engine::Engine, p::Param) = grad(engine.tape, p)
 
-scores!(out, ::Engine, network, batch::Batch) = copyto!(out, network(inputs(batch)))
+logits!(out, ::Engine, network, batch::Batch) = copyto!(out, network(inputs(batch)))
 
-function maps_and_slopes(::Engine, network, batch::Batch, outputs)
+function maps_and_gradients(::Engine, network, batch::Batch, outputs)
     maps = Param(features(network, inputs(batch)))
     tape = @diff sum(classify(network, maps)[output, n] for (n, output) in enumerate(outputs))
     return value(maps), grad(tape, maps)
 end
 
-include(joinpath(dirname(pathof(PipelineBench)), "pipeline.jl"))
+include(PipelineBench.PIPELINE)
 
 include("idiom.jl")
 

@@ -56,7 +56,8 @@ end
 As many steps as `order` (batch, steps) has, on batches of its size that Knet draws by itself.
 """
 function train(split, order, rates, augmentation, losses)
-    isempty(augmentation) || error("Knet's tutorial augments no images: leave --shift and --flip out")
+    isempty(augmentation) ||
+        error("Knet's tutorial augments no images: leave --shift and --flip out")
     now = CURRENT[]
     Received.keep!(now.received, order, rates, augmentation)
     x, y = tensors(now.splits[split])

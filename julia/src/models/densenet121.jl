@@ -31,7 +31,7 @@ Transition(T, inputs) = Transition(
 
 (layer::Transition)(x) = layer.pool(layer.conv(layer.norm(x)))
 
-"DenseNet-121 (Huang et al. 2017): takes (W, H, C, N), gives scores (classes, N)."
+"DenseNet-121 (Huang et al. 2017): takes (W, H, C, N), gives logits (classes, N)."
 struct DenseNet121
     conv0
     norm0
@@ -47,7 +47,7 @@ struct DenseNet121
     pool0
 end
 
-function DenseNet121(T, (_, _, channels), classes)
+function DenseNet121(T, (_, _, channels), classes; options...)
     block(inputs, layers) = Tuple(DenseLayer(T, inputs + GROWTH * n) for n in 0:layers-1)
     return DenseNet121(
         Conv(T, 7, channels => 64; padding = 3, stride = 2, bias = false),
@@ -73,3 +73,5 @@ end
 classify(net::DenseNet121, maps) = net.classifier(average(maps))
 
 (net::DenseNet121)(x) = classify(net, features(net, x))
+
+register_network("densenet121", DenseNet121)

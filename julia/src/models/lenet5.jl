@@ -1,4 +1,4 @@
-"LeNet-5 (LeCun et al. 1998): takes (W, H, C, N), gives scores (classes, N)."
+"LeNet-5 (LeCun et al. 1998): takes (W, H, C, N), gives logits (classes, N)."
 struct LeNet5
     conv1
     conv2
@@ -8,15 +8,15 @@ struct LeNet5
     pool
 end
 
-function LeNet5(T, (width, height, channels), classes; f, pool)
+function LeNet5(T, (width, height, channels), classes; activation, pooling)
     features = 16 * ((width ÷ 2 - 4) ÷ 2) * ((height ÷ 2 - 4) ÷ 2)
     return LeNet5(
-        Conv(T, 5, channels => 6; f = f, padding = 2),
-        Conv(T, 5, 6 => 16; f = f),
-        Dense(T, features => 120; f = f),
-        Dense(T, 120 => 84; f = f),
+        Conv(T, 5, channels => 6; f = activation, padding = 2),
+        Conv(T, 5, 6 => 16; f = activation),
+        Dense(T, features => 120; f = activation),
+        Dense(T, 120 => 84; f = activation),
         Dense(T, 84 => classes),
-        pool,
+        pooling,
     )
 end
 
@@ -28,3 +28,5 @@ end
 classify(net::LeNet5, maps) = net.dense3(net.dense2(net.dense1(maps)))
 
 (net::LeNet5)(x) = classify(net, features(net, x))
+
+register_network("lenet5", LeNet5)

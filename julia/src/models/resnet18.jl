@@ -26,7 +26,7 @@ function (block::BasicBlock)(x)
     return relu.(y .+ chain(block.downsample, x))
 end
 
-"ResNet-18 (He et al. 2016): takes (W, H, C, N), gives scores (classes, N)."
+"ResNet-18 (He et al. 2016): takes (W, H, C, N), gives logits (classes, N)."
 struct ResNet18
     conv1
     bn1
@@ -40,7 +40,7 @@ end
 
 const SMALL = 64  # pixels a side: up to here the stem keeps the size
 
-function ResNet18(T, (width, height, channels), classes)
+function ResNet18(T, (width, height, channels), classes; options...)
     small = max(width, height) <= SMALL
     stage((inputs, outputs), stride) =
         (BasicBlock(T, inputs => outputs, stride), BasicBlock(T, outputs => outputs, 1))
@@ -66,3 +66,5 @@ end
 classify(net::ResNet18, maps) = net.fc(average(maps))
 
 (net::ResNet18)(x) = classify(net, features(net, x))
+
+register_network("resnet18", ResNet18)

@@ -1,4 +1,4 @@
-"XrayNet: takes (W, H, C, N), gives scores (classes, N)."
+"XrayNet: takes (W, H, C, N), gives logits (classes, N)."
 struct XrayNet
     conv1
     bn1
@@ -14,7 +14,7 @@ struct XrayNet
     pool
 end
 
-function XrayNet(T, (_, _, channels), classes)
+function XrayNet(T, (_, _, channels), classes; options...)
     conv(channels) = Conv(T, 3, channels; padding = 1, bias = false)
     norm(channels) = BatchNorm(T, channels)
     return XrayNet(
@@ -35,3 +35,5 @@ end
 classify(net::XrayNet, maps) = net.fc(average(maps))
 
 (net::XrayNet)(x) = classify(net, features(net, x))
+
+register_network("xraynet", XrayNet)

@@ -2,8 +2,8 @@
 #
 # A batch is cut into slices. Each thread takes its share of them, one after the other, forwards
 # and backwards through the whole network, and sums gradients of its own: what a slice computes
-# stays in the cache of its core, and threads meet once a step. The order of all sums depends on
-# the number of threads alone, so equal runs give equal bits.
+# stays in the cache of its core, and threads wait for each other once a step. The order of all
+# sums depends on the number of threads alone, so equal runs give equal bits.
 
 include("parallel.jl")
 include("vectors.jl")
@@ -48,7 +48,7 @@ function slices(team::Team, member::Int, count::Int)
     return ((n-1)*size+1:min(n * size, count) for n in mine)
 end
 
-"Slices of a network whose threads meet inside it: one for each member."
+"Slices of a network with barriers inside it: one for each member."
 shares(team::Team, member::Int, count::Int) =
     ((member-1)*count÷team.size+1:member*count÷team.size,)
 
@@ -77,7 +77,7 @@ function loss_and_gradients!(engine::Engine{T}, network, batch::Batch{T}) where 
         tape.recording = true
         foreach(g -> fill!(g, zero(T)), values(tape.gradients))
         loss = zero(T)
-        cut = meets(network) ? shares : slices
+        cut = needs_barrier(network) ? shares : slices
         for slice in cut(engine.team, member, length(batch))
             x = input!(tape, batch, slice)
             y = labels!(tape, batch, slice)
@@ -96,8 +96,8 @@ end
 "Gradient of a parameter after [`loss_and_gradients!`](@ref): an array of the engine's, to read."
 gradient(engine::Engine, p::Param) = gradient!(engine.tapes[1], p)
 
-"Scores (classes, images) of a network in evaluation, for the whole batch."
-function scores!(out::Matrix{T}, engine::Engine{T}, network, batch::Batch{T}) where {T}
+"Logits (classes, images) of a network in evaluation, for the whole batch."
+function logits!(out::Matrix{T}, engine::Engine{T}, network, batch::Batch{T}) where {T}
     together(engine.team) do member
         tape = engine.tapes[member]
         tape.recording = false
@@ -110,28 +110,29 @@ function scores!(out::Matrix{T}, engine::Engine{T}, network, batch::Batch{T}) wh
 end
 
 """
-    maps_and_slopes(engine, network, batch, outputs) -> maps, slopes
+    maps_and_gradients(engine, network, batch, outputs) -> maps, gradients
 
-The last feature maps (W, H, K, N) in evaluation, and there the gradient of score `outputs[n]` of
+The last feature maps (W, H, K, N) in evaluation, and there the gradient of logit `outputs[n]` of
 every image n.
 """
-function maps_and_slopes(engine::Engine{T}, network, batch::Batch{T}, outputs) where {T}
+function maps_and_gradients(engine::Engine{T}, network, batch::Batch{T}, outputs) where {T}
     tape = engine.tapes[1]
     tape.recording = false
     found = read(features(network, input!(tape, batch, 1:length(batch))))
     tape.recording = true
     maps = Variable(tape, found)
-    scores = classify(network, maps)
-    slopes, _ = gradient!(scores)
-    fill!(slopes, zero(T))
+    logits = classify(network, maps)
+    gradients, _ = gradient!(logits)
+    fill!(gradients, zero(T))
     for (n, output) in enumerate(outputs)
-        slopes[output, n] = one(T)
+        gradients[output, n] = one(T)
     end
     backward!(tape)
     return maps.value, maps.gradient
 end
 
-"Whether threads meet inside the network, so that all must be in the same layer."
-meets(network) = any(name -> meets(getfield(network, name)), fieldnames(typeof(network)))
-meets(::Union{Param,Function,Number,Nothing}) = false
-meets(layers::Tuple) = any(meets, layers)
+"Whether threads wait for each other inside the network, so that all must be in the same layer."
+needs_barrier(network) =
+    any(name -> needs_barrier(getfield(network, name)), fieldnames(typeof(network)))
+needs_barrier(::Union{Param,Function,Number,Nothing}) = false
+needs_barrier(layers::Tuple) = any(needs_barrier, layers)

@@ -72,13 +72,14 @@ end
         @test nll(Variable(t, reshape([1000.0, 0.0], 2, 1)), [2]) ≈ 1000
     end
     @testset "binary cross-entropy does not overflow" begin
-        scores = Variable(tape(), reshape([1000.0, -1000.0], 2, 1))
-        @test bce(scores, reshape([0.0, 0.0], 2, 1)) ≈ 500
-        @test scores.gradient ≈ [0.5, 0]
+        logits = Variable(tape(), reshape([1000.0, -1000.0], 2, 1))
+        @test bce(logits, reshape([0.0, 0.0], 2, 1)) ≈ 500
+        @test logits.gradient ≈ [0.5, 0]
     end
     @testset "the fast hyperbolic tangent" begin
         for x in -12f0:0.001f0:12f0
-            @test abs(Standard.fast_tanh(x) - tanh(Float64(x))) <= 4eps(max(1f-3, abs(tanh(x))))
+            difference = abs(Reference.fast_tanh(x) - tanh(Float64(x)))
+            @test difference <= 4eps(max(1f-3, abs(tanh(x))))
         end
     end
     @testset "batch statistics" begin
@@ -101,12 +102,12 @@ end
         @test layer.running_mean == [0.5, -1.0] && layer.running_var == [4.0, 0.25]
     end
     @testset "positives of a label that count more" begin
-        scores, labels, weights = [0.3 -2.0; 1.5 0.1], [1.0 0; 1 1], [3.0, 0.5]
-        p = 1 ./ (1 .+ exp.(-scores))
+        logits, labels, weights = [0.3 -2.0; 1.5 0.1], [1.0 0; 1 1], [3.0, 0.5]
+        p = 1 ./ (1 .+ exp.(-logits))
         losses = -(labels .* weights .* log.(p) .+ (1 .- labels) .* log.(1 .- p))
         t = tape(2)
-        @test bce(Variable(t, scores), labels, weights) ≈ sum(losses) / 4
-        @test_throws DimensionMismatch bce(Variable(t, scores), labels, [3.0])
+        @test bce(Variable(t, logits), labels, weights) ≈ sum(losses) / 4
+        @test_throws DimensionMismatch bce(Variable(t, logits), labels, [3.0])
     end
     @testset "channels side by side" begin
         t = tape(2)
@@ -114,19 +115,6 @@ end
         @test cat(x, y; dims = 3).value == cat(x.value, y.value; dims = 3)
         @test_throws DimensionMismatch cat(x, Variable(t, numbers(2, 2, 4, 2)); dims = 3)
         @test_throws ArgumentError cat(x, y; dims = 1)
-    end
-    @testset "moved images" begin
-        pixels = reshape(UInt8.(1:24), 4, 3, 1, 2)
-        images = PipelineBench.Images{Float64}(pixels, UInt8[0, 1], [0.0], [1.0])
-        augmentation = [1 0; 0 1; 0 -2]  # the first is mirrored, the second goes down 1 and left 2
-        x = zeros(4, 3, 1, 2)
-        PipelineBench.inputs!(x, PipelineBench.Batch(images, [1, 2], augmentation))
-        @test x[:, :, 1, 1] * 255 ≈ pixels[end:-1:1, :, 1, 1]
-        shifted = zeros(4, 3)
-        shifted[1:2, 2:3] = pixels[3:4, 1:2, 1, 2]
-        @test x[:, :, 1, 2] * 255 ≈ shifted
-        PipelineBench.inputs!(x, PipelineBench.Batch(images, [1, 2], [0 0; 9 0; 0 -9]))
-        @test all(iszero, x)
     end
     @testset "what was overwritten cannot be used" begin
         x = Variable(tape(), numbers(2, 2, 1, 1))

@@ -78,15 +78,15 @@ function convolve_back!(dy::Array{T,4}, kernel::Param{T,4}, x::Variable{T,4}, wi
             im2col!(columns, input, (n - 1) * inputs, size(input, 3), window)
             image = pointer(columns)
         end
-        slope = pointer(dy, (n - 1) * pixels * outputs + 1)
+        gradient = pointer(dy, (n - 1) * pixels * outputs + 1)
         gemm!(
-            'T', 'N', taps, outputs, pixels, one(T), image, pixels, slope, pixels,
+            'T', 'N', taps, outputs, pixels, one(T), image, pixels, gradient, pixels,
             one(T), pointer(dw), taps,
         )
         x.differentiable || continue
         target = direct ? pointer(dx, (n - 1) * inputs + 1) : pointer(columns)
         gemm!(
-            'N', 'T', pixels, taps, outputs, one(T), slope, pixels, pointer(w), taps,
+            'N', 'T', pixels, taps, outputs, one(T), gradient, pixels, pointer(w), taps,
             direct ? keep : zero(T), target, pixels,
         )
         direct || col2im!(dx, (n - 1) * inputs, columns, size(input, 3), window)

@@ -20,8 +20,8 @@ function batchnorm(
         return y
     end
     channels, count = size(input, 3), size(input, 1) * size(input, 2) * tape.images
-    mean = gather!(tape, sums(input)) ./ count
-    variance = gather!(tape, sums(input, mean)) ./ count
+    mean = allreduce!(tape, sums(input)) ./ count
+    variance = allreduce!(tape, sums(input, mean)) ./ count
     if tape.member == 1
         running_mean .+= T(MOMENTUM) .* (mean .- running_mean)
         unbiased = variance .* (count / max(1, count - 1))
@@ -31,22 +31,22 @@ function batchnorm(
     mean_, inverse_ = T.(mean), T.(inverse)
     normalize!(y.value, input, mean_, gamma.value .* inverse_, beta.value)
     return record!(y) do
-        own = slopes(y.gradient, input, mean_, inverse_)
+        own = gradient_sums(y.gradient, input, mean_, inverse_)
         gradient!(tape, beta) .+= own[1:channels]
         gradient!(tape, gamma) .+= own[channels+1:end]
-        all = gather!(tape, own) ./ count
+        all = allreduce!(tape, own) ./ count
         back_normalize!(x, y.gradient, mean_, inverse_, gamma.value, T.(all))
     end
 end
 
 "Sums of all members of the team; each gives its own and gets the same total."
-function gather!(tape::Tape, own::Vector{Float64})
-    team, board = tape.team, tape.team.board
+function allreduce!(tape::Tape, own::Vector{Float64})
+    team, partial = tape.team, tape.team.partial_sums
     team.size == 1 && return own
-    meet!(team)  # nobody still reads what stands on the board
-    board[tape.member] = own
-    meet!(team)
-    return reduce(+, board)  # in the order of the members: the same for all, every time
+    barrier!(team)  # nobody still reads the sums of the last time
+    partial[tape.member] = own
+    barrier!(team)
+    return reduce(+, partial)  # in the order of the members: the same for all, every time
 end
 
 channel(x::Array{T,4}, block) where {T} = (block - 1) % size(x, 3) + 1
@@ -81,7 +81,7 @@ function normalize!(y::Array{T,4}, x::Array{T,4}, mean, scale, shift) where {T}
 end
 
 "Of each channel, the sum of the gradient, then the sum of gradient times normalised value."
-function slopes(dy::Array{T,4}, x::Array{T,4}, mean, inverse) where {T}
+function gradient_sums(dy::Array{T,4}, x::Array{T,4}, mean, inverse) where {T}
     channels, inner = size(x, 3), stride(x, 3)
     total = zeros(Float64, 2channels)
     @inbounds for block in blocks(x)

@@ -39,7 +39,7 @@ Base.size(p::Param, axes...) = size(p.value, axes...)
 "Arrays that direct convolutions work in, of one thread."
 mutable struct Scratch{T}
     images::Vector{T}  # padded
-    slopes::Vector{T}  # of the output, at the pitch of the padded images, zero between rows
+    gradients::Vector{T}  # of the output, at the pitch of the padded images, zero between rows
     wide::Vector{T}  # results with what is dropped
     kernels::Vector{T}
     offsets::Vector{Int}  # in bytes, one for each tap

@@ -53,16 +53,16 @@ struct Tanh <: Activation end
 struct Relu <: Activation end
 
 @inline forward(::Tanh, x) = fast_tanh(x)
-@inline slope(::Tanh, y) = one(y) - y * y
+@inline derivative(::Tanh, y) = one(y) - y * y
 @inline forward(::Relu, x) = relu(x)
-@inline slope(::Relu, y) = ifelse(y > zero(y), one(y), zero(y))
+@inline derivative(::Relu, y) = ifelse(y > zero(y), one(y), zero(y))
 
 function activate!(f::Activation, x::Variable)
     y = overwrite!(x)
     activate!(f, y.value)
     return record!(y) do
         x.gradient = y.gradient
-        multiply_by_slope!(f, y.gradient, y.value)
+        multiply_by_derivative!(f, y.gradient, y.value)
     end
 end
 
@@ -73,9 +73,9 @@ function activate!(f::Activation, y::Array)
     return y
 end
 
-function multiply_by_slope!(f::Activation, dy::Array{T}, y::Array{T}) where {T}
+function multiply_by_derivative!(f::Activation, dy::Array{T}, y::Array{T}) where {T}
     @inbounds @simd ivdep for i in eachindex(y)
-        dy[i] *= slope(f, y[i])
+        dy[i] *= derivative(f, y[i])
     end
     return dy
 end

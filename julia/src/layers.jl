@@ -76,7 +76,7 @@ const NAMES = Dict(:w => "weight", :b => "bias")
 """
     arrays(network) -> [name => param or array]
 
-By the names of the model cards: the fields on the way, places in a tuple counted from 0, and
+By the names of the model cards: the fields on the way, positions in a tuple counted from 0, and
 `weight` and `bias` for w and b. Running statistics are plain arrays among them.
 """
 function arrays(network)
@@ -95,7 +95,7 @@ named(network) = [
     get(NAMES, name, String(name)) => getfield(network, name) for
     name in fieldnames(typeof(network))
 ]
-named(layers::Tuple) = [string(place - 1) => layer for (place, layer) in enumerate(layers)]
+named(layers::Tuple) = [string(position - 1) => layer for (position, layer) in enumerate(layers)]
 named(::Union{Function,Number,Nothing}) = ()
 
 # The canonical layout of a dense layer is (O, I) in C order, which is (I, O) here; convolutions

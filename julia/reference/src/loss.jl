@@ -1,20 +1,20 @@
-cross_entropy(scores, classes::Vector{Int}, _) = nll(scores, classes)
-cross_entropy(scores, labels::Matrix, positive_weights) = bce(scores, labels, positive_weights)
+cross_entropy(logits, classes::Vector{Int}, _) = nll(logits, classes)
+cross_entropy(logits, labels::Matrix, positive_weights) = bce(logits, labels, positive_weights)
 
 """
-    bce(scores, labels, weights = [])
+    bce(logits, labels, weights = [])
 
-Binary cross-entropy of scores (labels, images) against 0 and 1, a positive of label l counting
+Binary cross-entropy of logits (labels, images) against 0 and 1, a positive of label l counting
 `weights[l]`, or 1 when there are none; the share of this slice in the mean over the whole batch and
 all labels.
 """
-function bce(scores::Variable{T,2}, labels::Matrix{T}, weights = T[]) where {T}
-    s = read(scores)
+function bce(logits::Variable{T,2}, labels::Matrix{T}, weights = T[]) where {T}
+    s = read(logits)
     size(s) == size(labels) ||
-        throw(DimensionMismatch("labels of size $(size(labels)) for scores of size $(size(s))"))
-    d, _ = gradient!(scores)
+        throw(DimensionMismatch("labels of size $(size(labels)) for logits of size $(size(s))"))
+    d, _ = gradient!(logits)
     total = zero(T)
-    share = one(T) / (scores.tape.images * size(s, 1))
+    share = one(T) / (logits.tape.images * size(s, 1))
     isempty(weights) || length(weights) == size(s, 1) ||
         throw(DimensionMismatch("$(length(weights)) weights for $(size(s, 1)) labels"))
     @inbounds for n in axes(s, 2), l in axes(s, 1)
@@ -31,18 +31,18 @@ function bce(scores::Variable{T,2}, labels::Matrix{T}, weights = T[]) where {T}
 end
 
 """
-    nll(scores, labels)
+    nll(logits, labels)
 
-Softmax cross-entropy of scores (classes, images) against labels 1, 2, ...; the share of this
+Softmax cross-entropy of logits (classes, images) against labels 1, 2, ...; the share of this
 slice in the mean over the whole batch.
 """
-function nll(scores::Variable{T,2}, labels::AbstractVector{<:Integer}) where {T}
-    s = read(scores)
-    d, _ = gradient!(scores)
+function nll(logits::Variable{T,2}, labels::AbstractVector{<:Integer}) where {T}
+    s = read(logits)
+    d, _ = gradient!(logits)
     total = zero(T)
-    share = one(T) / scores.tape.images
+    share = one(T) / logits.tape.images
     length(labels) == size(s, 2) && all(in(1:size(s, 1)), labels) ||
-        throw(DimensionMismatch("labels are not classes of scores of size $(size(s))"))
+        throw(DimensionMismatch("labels are not classes of logits of size $(size(s))"))
     @inbounds for n in 1:size(s, 2)
         largest = s[1, n]
         for c in 2:size(s, 1)

@@ -3,7 +3,7 @@
 """
     Team(size)
 
-The threads that share the work of one step. `meet!` lets them wait for each other in the middle
+The threads that share the work of one step. `barrier!` lets them wait for each other in the middle
 of it, which only batch normalisation needs.
 """
 mutable struct Team
@@ -11,7 +11,7 @@ mutable struct Team
     arrived::Threads.Atomic{Int}
     generation::Threads.Atomic{Int}
     failed::Threads.Atomic{Bool}
-    board::Vector{Vector{Float64}}  # where members leave sums for each other
+    partial_sums::Vector{Vector{Float64}}  # one of each member, for an allreduce
 end
 
 Team(size) = Team(
@@ -43,7 +43,7 @@ end
 struct AbandonedError <: Exception end
 
 "Wait until every member of the team is here."
-function meet!(team::Team)
+function barrier!(team::Team)
     team.size == 1 && return nothing
     generation = team.generation[]
     if Threads.atomic_add!(team.arrived, 1) == team.size - 1

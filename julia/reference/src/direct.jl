@@ -24,7 +24,7 @@ struct Layout
     reach::Int  # the same, rounded up to whole vectors
     count::Int  # of output pixels, to the last one that is kept
     slack::Int  # pixels that whole pairs of vectors may touch beyond their last
-    slopes::Int  # of a plane of slopes: `reach` zeros, the slopes, and zeros to the end
+    gradients::Int  # of a plane of gradients: `reach` zeros, the gradients, and zeros to the end
 end
 
 function Layout(window::Window, ::Val{N}) where {N}
@@ -32,8 +32,8 @@ function Layout(window::Window, ::Val{N}) where {N}
     span = (window.kernel[2] - 1) * pitch + window.kernel[1] - 1
     reach = whole(span, N)
     count = (window.output[2] - 1) * pitch + window.output[1]
-    slopes = whole(reach + pitch * rows + 2N, N)
-    return Layout(window, pitch, pitch * rows, span, reach, count, reach + 2N, slopes)
+    gradients = whole(reach + pitch * rows + 2N, N)
+    return Layout(window, pitch, pitch * rows, span, reach, count, reach + 2N, gradients)
 end
 
 direct(w::Window) = w.stride == (1, 1) && w.kernel != (1, 1)
@@ -65,23 +65,24 @@ function convolve_direct_back!(
 ) where {T}
     layout = Layout(window, lanes)
     images = pad!(scratch, x.value, layout)
-    slopes = spread!(scratch, dy, layout)
+    gradients = spread!(scratch, dy, layout)
     offsets = offsets!(scratch, layout, size(x.value, 3), layout.plane)
     dw = gradient!(x.tape, kernel)
-    correlate_kernels!(lanes, dw, offsets, images, slopes, layout, size(dy, 4))
+    correlate_kernels!(lanes, dw, offsets, images, gradients, layout, size(dy, 4))
     x.differentiable || return nothing
 
-    # The gradient of the input is the correlation of the slopes with kernels turned round, which
-    # begins before the slopes by as much as the kernel spans.
+    # The gradient of the input is the correlation of the gradients with kernels turned round, which
+    # begins before the gradients by as much as the kernel spans.
     dx, keep = gradient!(x)
-    offsets = offsets!(scratch, layout, size(dy, 3), layout.slopes)
-    step = size(dy, 3) * layout.slopes
+    offsets = offsets!(scratch, layout, size(dy, 3), layout.gradients)
+    step = size(dy, 3) * layout.gradients
     start = layout.reach - layout.span
     inner = window.padding[2] * layout.pitch + window.padding[1]
     kept = Kept(inner, layout.pitch, window.input..., keep == 1)
     kernels = turn!(scratch, kernel.value)
-    GC.@preserve slopes correlate!(
-        lanes, dx, pointer(slopes, start + 1), step, layout.plane, offsets, kernels, kept, scratch,
+    GC.@preserve gradients correlate!(
+        lanes, dx, pointer(gradients, start + 1), step, layout.plane, offsets, kernels, kept,
+        scratch,
     )
     return nothing
 end
@@ -101,17 +102,17 @@ function pad!(scratch::Scratch{T}, x::Array{T,4}, layout::Layout) where {T}
     return images
 end
 
-"Planes of slopes of the output at the pitch of the padded images, zero elsewhere."
+"Planes of gradients of the output at the pitch of the padded images, zero elsewhere."
 function spread!(scratch::Scratch{T}, dy::Array{T,4}, layout::Layout) where {T}
     WO, HO = layout.window.output
     planes = size(dy, 3) * size(dy, 4)
-    slopes = room!(scratch.slopes, planes * layout.slopes + layout.slack)
-    fill!(view(slopes, 1:planes*layout.slopes+layout.slack), zero(T))
+    gradients = room!(scratch.gradients, planes * layout.gradients + layout.slack)
+    fill!(view(gradients, 1:planes*layout.gradients+layout.slack), zero(T))
     for plane in 0:planes-1
-        at = plane * layout.slopes + layout.reach
-        copy_rows!(slopes, at, layout.pitch, dy, plane * WO * HO, WO, WO, HO)
+        at = plane * layout.gradients + layout.reach
+        copy_rows!(gradients, at, layout.pitch, dy, plane * WO * HO, WO, WO, HO)
     end
-    return slopes
+    return gradients
 end
 
 "Copy rows of `width` pixels from one pitch to another."
@@ -237,43 +238,44 @@ end
 end
 
 """
-Add to `dw[k, o]` the products of all images, shifted by tap k, with the slopes of output o. Sums
+Add to `dw[k, o]` the products of all images, shifted by tap k, with the gradients of output o. Sums
 stay in registers from the first image to the last.
 """
-function correlate_kernels!(lanes::Val, dw, offsets, images, slopes, layout, count)
+function correlate_kernels!(lanes::Val, dw, offsets, images, gradients, layout, count)
     for first in 0:CHANNELS:size(dw, 4)-1
         tile = Val(min(CHANNELS, size(dw, 4) - first))
-        kernel_group!(lanes, tile, dw, first, offsets, images, slopes, layout, count)
+        kernel_group!(lanes, tile, dw, first, offsets, images, gradients, layout, count)
     end
 end
 
 function kernel_group!(
     lanes::Val, tile::Val, dw::Array{T,4}, first, offsets::Vector{Int}, images::Vector{T},
-    slopes::Vector{T}, layout, count,
+    gradients::Vector{T}, layout, count,
 ) where {T}
     taps = length(offsets)
-    GC.@preserve dw images slopes for k in 0:2:taps-1
+    GC.@preserve dw images gradients for k in 0:2:taps-1
         # The last of an odd number of taps is computed twice and kept once.
         kernel_tile!(
             lanes, tile, pointer(dw, first * taps + k + 1), taps, k + 1 < taps,
             pointer(images) + offsets[k+1], pointer(images) + offsets[min(k + 2, taps)],
-            size(dw, 3) * layout.plane, pointer(slopes, first * layout.slopes + layout.reach + 1),
-            layout.slopes, size(dw, 4) * layout.slopes, layout.count, count,
+            size(dw, 3) * layout.plane,
+            pointer(gradients, first * layout.gradients + layout.reach + 1),
+            layout.gradients, size(dw, 4) * layout.gradients, layout.count, count,
         )
     end
 end
 
 @generated function kernel_tile!(
     ::Val{N}, ::Val{C}, dw::Ptr{T}, taps::Int, both::Bool, one::Ptr{T}, two::Ptr{T}, image::Int,
-    slopes::Ptr{T}, plane::Int, step::Int, pixels::Int, count::Int,
+    gradients::Ptr{T}, plane::Int, step::Int, pixels::Int, count::Int,
 ) where {N,C,T}
     L = Lanes{N,T}
     sums = [Symbol(:sum, m, :_, c) for m in 1:2, c in 1:C]
     steps = map(1:C) do c
         quote
-            slope = vload($L, from + ($(c - 1) * plane + p) * sizeof(T))
-            $(sums[1, c]) = vmuladd(left, slope, $(sums[1, c]))
-            $(sums[2, c]) = vmuladd(right, slope, $(sums[2, c]))
+            gradient = vload($L, from + ($(c - 1) * plane + p) * sizeof(T))
+            $(sums[1, c]) = vmuladd(left, gradient, $(sums[1, c]))
+            $(sums[2, c]) = vmuladd(right, gradient, $(sums[2, c]))
         end
     end
     stores = map(1:C) do c
@@ -287,7 +289,7 @@ end
         $(Expr(:meta, :inline))
         $([:($sum = splat($L, zero(T))) for sum in sums]...)
         for n in 0:count-1
-            from = slopes + n * step * sizeof(T)
+            from = gradients + n * step * sizeof(T)
             a, b = one + n * image * sizeof(T), two + n * image * sizeof(T)
             for p in 0:N:pixels-1
                 left, right = vload($L, a + p * sizeof(T)), vload($L, b + p * sizeof(T))

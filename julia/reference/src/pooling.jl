@@ -13,11 +13,11 @@ function pool(x::Variable{T,4}; window = 2, stride = window, padding = 0, mode =
     y = fresh(x, (geometry.output..., size(input, 3), size(input, 4)))
     tiles = geometry.kernel == geometry.stride == (2, 2) && geometry.padding == (0, 0)
     if mode == 0
-        places = x.tape.recording ? borrow!(x.tape.arena, Int32, size(y)) : nothing
-        tiles ? max_tiles!(y.value, places, input, geometry) :
-        max_pool!(y.value, places, input, geometry)
+        indices = x.tape.recording ? borrow!(x.tape.arena, Int32, size(y)) : nothing
+        tiles ? max_tiles!(y.value, indices, input, geometry) :
+        max_pool!(y.value, indices, input, geometry)
         return record!(y) do
-            max_pool_back!(x, y.gradient, places)
+            max_pool_back!(x, y.gradient, indices)
         end
     end
     tiles ? mean_tiles!(y.value, input, geometry) : mean_pool!(y.value, input, geometry)
@@ -36,50 +36,50 @@ reaches(w::Window, wo, ho) = (
     reach(ho, w.input[2], w.kernel[2], w.padding[2], w.stride[2])...,
 )
 
-# `places` holds where each largest value was, counted in the whole array: among equals the first
+# `indices` holds where each largest value was, counted in the whole array: among equals the first
 # in the order of rows, as in PyTorch.
-function max_pool!(y::Array{T,4}, places, x::Array{T,4}, window) where {T}
+function max_pool!(y::Array{T,4}, indices, x::Array{T,4}, window) where {T}
     (W, H), (WO, HO) = window.input, window.output
     at = 0
     @inbounds for image in 0:size(x, 3)*size(x, 4)-1, ho in 1:HO, wo in 1:WO
         left, right, top, bottom = reaches(window, wo, ho)
-        place = image * W * H + (top - 1) * W + left
+        index = image * W * H + (top - 1) * W + left
         for h in top:bottom, w in left:right
             here = image * W * H + (h - 1) * W + w
-            place = ifelse(x[here] > x[place], here, place)
+            index = ifelse(x[here] > x[index], here, index)
         end
         at += 1
-        y[at] = x[place]
-        places === nothing || (places[at] = place)
+        y[at] = x[index]
+        indices === nothing || (indices[at] = index)
     end
     return y
 end
 
-function max_tiles!(y::Array{T,4}, places, x::Array{T,4}, window) where {T}
+function max_tiles!(y::Array{T,4}, indices, x::Array{T,4}, window) where {T}
     (W, H), (WO, HO) = window.input, window.output
     at = 0
     @inbounds for image in 0:size(x, 3)*size(x, 4)-1, ho in 1:HO
         row = image * W * H + 2 * (ho - 1) * W
         @simd ivdep for wo in 1:WO
             a = row + 2wo - 1
-            place, largest = a, x[a]
+            index, largest = a, x[a]
             for b in (a + 1, a + W, a + W + 1)
-                place = ifelse(x[b] > largest, b, place)
+                index = ifelse(x[b] > largest, b, index)
                 largest = ifelse(x[b] > largest, x[b], largest)
             end
             y[at+wo] = largest
-            places === nothing || (places[at+wo] = place % Int32)
+            indices === nothing || (indices[at+wo] = index % Int32)
         end
         at += WO
     end
     return y
 end
 
-function max_pool_back!(x::Variable{T,4}, dy::Array{T,4}, places) where {T}
+function max_pool_back!(x::Variable{T,4}, dy::Array{T,4}, indices) where {T}
     dx, keep = gradient!(x)
     keep == 1 || fill!(dx, zero(T))
     @inbounds for at in eachindex(dy)
-        dx[places[at]] += dy[at]
+        dx[indices[at]] += dy[at]
     end
     return nothing
 end
@@ -138,9 +138,9 @@ function mean_tiles_back!(x::Variable{T,4}, dy::Array{T,4}, window) where {T}
     @inbounds for image in 0:size(dx, 3)*size(dx, 4)-1, ho in 1:HO
         row = image * W * H + 2 * (ho - 1) * W
         if keep == 1
-            for wo in 1:WO, place in (row + 2wo - 1, row + 2wo - 1 + W)
-                dx[place] += dy[at+wo] / 4
-                dx[place+1] += dy[at+wo] / 4
+            for wo in 1:WO, index in (row + 2wo - 1, row + 2wo - 1 + W)
+                dx[index] += dy[at+wo] / 4
+                dx[index+1] += dy[at+wo] / 4
             end
         else
             @simd ivdep for wo in 1:WO
