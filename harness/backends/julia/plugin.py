@@ -102,6 +102,7 @@ BACKENDS = (
                 files=("julia/knet/src/idiom.jl",),
             ),
         ),
+        devices=("cpu",),
         title="Julia (Knet.jl, tutorial style)",
         family=JULIA,
         factory="harness.backends.julia.train:KnetIdiomBackend",
