@@ -98,6 +98,12 @@ class BackendSpec:
     """Versions of what is no Python distribution."""
     found_at: Callable[[], str] | None = None
     """Where a framework of another language was found; empty: nowhere."""
+    setup: str = ""
+    """``module:function`` that installs what pip cannot, for ``bench setup``; empty: there is none.
+
+    The function takes a :data:`harness.backends.setup.CheckLoad` and ``repair`` (install again what
+    does not load), and returns the actions in order.
+    """
     environment: Callable[[int], dict[str, str]] = lambda threads: {}
     """What its process needs in its environment to use so many threads."""
     by_default: bool = True

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import installation, private, setup
-from harness.backends.julia.actions import CannotInstallError, run_logged
+from harness.backends.julia.actions import run_logged
 from harness.backends.julia.debian import (
     Source,
     debian_source,
@@ -25,7 +25,8 @@ from harness.backends.julia.debian import (
     write_configuration,
 )
 from harness.backends.julia.installation import find_julia, missing_julia
-from harness.backends.julia.setup import JULIACALL, DoesNotLoadError, Machine, answers, plan
+from harness.backends.julia.setup import JULIACALL, Machine, answers
+from harness.backends.setup import CannotInstallError, DoesNotLoadError
 from harness.backends.spec import MissingRequirement
 from harness.paths import julia_dir
 from harness.processes import cause
@@ -42,14 +43,18 @@ def everybody_answers(url):
     return True
 
 
+# What is answered when a framework is to be loaded: these programs only pretend.
+ANSWERS: list[MissingRequirement | None] = []
+
+
+def plan(row, machine, **options):
+    return setup.plan(row, lambda spec: ANSWERS.pop(0) if ANSWERS else None, machine, **options)
+
+
 @pytest.fixture(autouse=True)
-def load(monkeypatch):
-    """What is answered when a framework is to be loaded: these programs only pretend."""
-    answers = []
-    monkeypatch.setattr(
-        setup, "requirement_to_load", lambda spec: answers.pop(0) if answers else None
-    )
-    return answers
+def load():
+    ANSWERS.clear()
+    return ANSWERS
 
 
 @pytest.fixture

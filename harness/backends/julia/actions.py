@@ -9,26 +9,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import BenchError
+from harness.backends.setup import CannotInstallError
 from harness.processes import cause
 
 _SILENCE_S = 20
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-class CannotInstallError(BenchError):
-    """This machine does not allow it; the message says what a person can do."""
-
-
-@dataclass(frozen=True)
-class Action:
-    """One step; without ``run`` it merely states a fact."""
-
-    sentence: str
-    run: Callable[[], None] | None = None
 
 
 def output_of(

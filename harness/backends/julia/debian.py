@@ -15,7 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.backends.julia import private
-from harness.backends.julia.actions import Action, CannotInstallError, output_of
+from harness.backends.julia.actions import output_of
+from harness.backends.setup import Action, CannotInstallError
 
 APT = Path("/etc/apt")
 KEYRINGS = Path("/usr/share/keyrings")

@@ -12,7 +12,7 @@ from importlib import util
 from pathlib import Path
 
 from harness.backends.julia import debian, resolve
-from harness.backends.julia.actions import Action, CannotInstallError, output_of, run_logged
+from harness.backends.julia.actions import output_of, run_logged
 from harness.backends.julia.installation import (
     HIDDEN_GPUS,
     Installation,
@@ -26,8 +26,8 @@ from harness.backends.julia.installation import (
 )
 from harness.backends.julia.packages import KNET, REFERENCE, SHARED, folder, load_path
 from harness.backends.julia.resolve import JULIA
+from harness.backends.setup import Action, CannotInstallError, CheckLoad, DoesNotLoadError
 from harness.console import terminal
-from harness.execution.loading import requirement_to_load
 from harness.paths import cache_dir, harness_path
 from harness.plugins import find_backend
 
@@ -54,10 +54,6 @@ _NO_ROUTE = {
 }
 
 
-class DoesNotLoadError(CannotInstallError):
-    """It is installed, and a worker cannot load it; ``plan(..., repair=True)`` may help."""
-
-
 def answers(url: str) -> bool:
     """Whether a server is there and willing."""
     import requests
@@ -79,8 +75,12 @@ class Machine:
     keyrings: Path = debian.KEYRINGS
 
 
-def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> list[Action]:
+def plan(
+    row: str, check_load: CheckLoad, machine: Machine | None = None, *, repair: bool = False
+) -> list[Action]:
     """What is to be done for ``row`` (one of ``ROWS``), in order; nothing is changed yet.
+
+    The last action calls ``check_load``.
 
     With ``repair`` what is there is installed again: it does not load.
 
@@ -89,7 +89,7 @@ def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> l
     """
     missing = _MISSING[row]()
     if missing is None and not repair:
-        return [Action(_found(row)), _load_action(row)]
+        return [Action(_found(row)), _load_action(row, check_load)]
     _refuse_a_choice_by_hand(row, missing.why if missing else "it does not load")
     machine = machine or Machine()
     if _servers_answer(machine):
@@ -98,7 +98,11 @@ def plan(row: str, machine: Machine | None = None, *, repair: bool = False) -> l
         route = debian.install_actions(source, machine.keyrings)
     else:
         raise CannotInstallError(_NO_ROUTE[row])
-    return [*route, Action("check that it runs", lambda: _check(row)), _load_action(row)]
+    return [
+        *route,
+        Action("check that it runs", lambda: _check(row)),
+        _load_action(row, check_load),
+    ]
 
 
 def precompile(installation: Installation) -> None:
@@ -131,20 +135,20 @@ def _check(row: str) -> None:
         raise CannotInstallError(f"installed, but it does not work: {missing}")
 
 
-def _load_action(row: str) -> Action:
+def _load_action(row: str, check_load: CheckLoad) -> Action:
     return Action(
         "compile the harness's Julia code and load it as a worker does"
         + (" (some minutes the first time)" if row == "knet" else ""),
-        lambda: _load(row),
+        lambda: _load(row, check_load),
     )
 
 
-def _load(row: str) -> None:
+def _load(row: str, check_load: CheckLoad) -> None:
     try:
         precompile(find_julia(ROWS[row]))
     except CannotInstallError as error:
         raise DoesNotLoadError(str(error)) from None
-    missing = requirement_to_load(find_backend(row))
+    missing = check_load(find_backend(row))
     if missing is not None:
         raise DoesNotLoadError(missing.why)
 
@@ -214,3 +218,13 @@ def _resolve(row: str) -> None:
 
 
 _MISSING = {"julia": missing_julia, "knet": missing_knet}
+
+
+def plan_julia(check_load: CheckLoad, *, repair: bool = False) -> list[Action]:
+    """``bench setup julia``."""
+    return plan("julia", check_load, repair=repair)
+
+
+def plan_knet(check_load: CheckLoad, *, repair: bool = False) -> list[Action]:
+    """``bench setup knet``."""
+    return plan("knet", check_load, repair=repair)
