@@ -19,7 +19,7 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.config import available_cpus
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import import_path
 from harness.measure.clocks import RoundClock
 from harness.measure.turns import take_turns

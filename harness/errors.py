@@ -42,4 +42,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     names = list(known)
     close = get_close_matches(name, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ""
-    return BenchError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names)})")
+    return BenchError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names) or 'none'})")

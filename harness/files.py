@@ -94,7 +94,7 @@ def new_hdf5(path: Path, size: int) -> Iterator[h5py.File]:
     trust(path)
 
 
-def check_room(folder: Path, needed: int) -> None:
+def check_room(folder: Path, needed: int, advice: str = "choose another folder") -> None:
     """Refuse to begin what does not fit on the disk of ``folder``; ``needed`` in bytes.
 
     Raises:
@@ -105,7 +105,7 @@ def check_room(folder: Path, needed: int) -> None:
     if free < needed:
         raise BenchError(
             f"{folder}: no space left: {needed / 2**30:.1f} GiB are needed, "
-            f"{free / 2**30:.1f} GiB are free; choose another folder"
+            f"{free / 2**30:.1f} GiB are free; {advice}"
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +11,7 @@ import click
 from harness import paths
 from harness.console import terminal
 from harness.data import importers
+from harness.data.importers.options import ImportOptions, Option, declared, flag_of
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -47,57 +46,77 @@ def _data_dir(function: Function) -> Function:
     )(function)
 
 
-def _size(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> tuple[int, int] | None:
-    """``64`` or ``64x48`` (height x width) as (height, width)."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r}: expected pixels as N or HxW, each 1 to 9999")
-    return int(match[1]), int(match[2] or match[1])
+class _Value(click.ParamType):  # type: ignore[type-arg]
+    """What an import option takes, as its declaration says."""
+
+    def __init__(self, option: Option) -> None:
+        self.name = option.metavar
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._option.value(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-def _names(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> tuple[str, ...]:
-    """``a, b`` as ("a", "b")."""
-    return tuple(part.strip() for part in value.split(",")) if value else ()
+class _Format(click.ParamType):  # type: ignore[type-arg]
+    """An importer of whatever package; they are looked for when somebody asks."""
+
+    name = "format"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(importers.importable())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return importers.get(str(value)).NAME
 
 
-def _window(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> tuple[float, float] | None:
-    """``0:4095`` as (0.0, 4095.0)."""
-    if value is None:
-        return None
-    try:
-        low, high = map(float, value.split(":"))
-    except ValueError:
-        raise click.BadParameter(f"{value!r}: expected two numbers as LOW:HIGH") from None
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise click.BadParameter(f"{value!r}: must be finite")
-    return low, high
+class _ImportOption(click.Option):
+    """Its help ends in the formats that it is for, unless that is all of them."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        name, every = str(self.name), importers.importable()
+        formats = [each for each in every if name in importers.get(each).USES]
+        if record is None or name == "yes" or len(formats) == len(every):
+            return record
+        return record[0], f"{record[1]} [{', '.join(formats)}]"
 
 
-def _delimiter(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> str | None:
-    r"""One character; ``\t`` or ``tab`` is a tab."""
-    value = {"\\t": "\t", "tab": "\t"}.get(value or "", value)
-    if value is not None and (len(value) != 1 or value in '"\r\n'):
-        raise click.BadParameter(f"{value!r}: expected one character, or tab")
-    return value
+def _import_options(function: Function) -> Function:
+    """One option of the command line for each that an import may be given."""
+    for name, option in reversed(list(declared().items())):
+        default, flag = getattr(ImportOptions, name), flag_of(name)
+        further: dict[str, Any] = {"type": _Value(option), "metavar": option.metavar}
+        if isinstance(default, tuple) and option.parse is str:
+            further["multiple"] = True
+        elif default is False:
+            further = {"is_flag": True}
+        elif name == "transpose":
+            flag = f"{flag}/--no-{name}"
+            further = {}
+        elif option.choices:
+            further["metavar"] = f"[{'|'.join(option.choices)}]"
+        function = click.option(
+            flag, name, cls=_ImportOption, default=default, help=option.help, **further
+        )(function)
+    return function
 
 
-def _separator(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> str | None:
-    """What separates labels in a cell; ``none`` for nothing."""
-    if value is not None and not value.strip():
-        raise click.BadParameter("expected a sign, or none")
-    return "" if value == "none" else value
+def _own_options(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """``("a=1", "b=2")`` as {"a": "1", "b": "2"}."""
+    found: dict[str, str] = {}
+    for text in values:
+        key, sign, value = text.partition("=")
+        if not (key and sign):
+            raise click.BadParameter(f"{text!r}: expected NAME=VALUE")
+        if key in found:
+            raise click.BadParameter(f"{key!r} is given twice")
+        found[key] = value
+    return found
 
 
 @click.group()
@@ -129,6 +148,7 @@ def list_(data_dir: Path) -> None:
         title = card.title if card else "imported"
         table.add_row(*map(escape, (name, title, *_state(name, card, files.get(name), data_dir))))
     terminal.print(table)
+    terminal.note(f"`bench data import` reads: {', '.join(importers.importable())}")
 
 
 def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> tuple[str, str, str]:
@@ -146,6 +166,20 @@ def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> t
     assert card is not None
     verb = "export" if can_export(card, data_dir) else "fetch"
     return f"{card.task} ({len(card.classes)})", f"bench data {verb} {name}", card.images
+
+
+@data.command()
+@_own_data
+def formats() -> None:
+    """List the formats that can be imported, and the options of each."""
+    for name in importers.importable():
+        importer = importers.get(name)
+        click.echo(f"{name}: {importer.DESCRIPTION}")
+        if flags := sorted(map(flag_of, importer.USES & declared().keys())):
+            click.echo(f"  {' '.join(flags)}")
+        for key, option in importers.own_options(importer).items():
+            choices = f" ({', '.join(option.choices)})" if option.choices else ""
+            click.echo(f"  --option {key}={option.metavar}: {option.help}{choices}")
 
 
 @data.command()
@@ -182,7 +216,7 @@ def fetch(name: str, force: bool, data_dir: Path) -> None:
 def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: Path) -> None:
     path = data_dir / f"{name}.h5"
     if path.is_file() and not force:
-        terminal.note(f"{path} is there already; --force makes it again")
+        terminal.note(f"{path} is there already; --force writes it again")
     else:
         path = make(name, data_dir)
     click.echo(path)
@@ -198,108 +232,21 @@ def _make(make: Callable[[str, Path], Path], name: str, force: bool, data_dir: P
 )
 @click.option("--force", is_flag=True, help="Replace the file where it exists.")
 @click.option(
-    "--yes",
-    is_flag=True,
-    help="Where two readings are possible, take the default that the message names.",
-)
-@click.option(
     "--format",
     "format_",
-    type=click.Choice(importers.importable()),
+    type=_Format(),
     help="What PATH is (default: recognised by the names in it).",
 )
 @click.option(
-    "--allow-missing",
-    is_flag=True,
-    help="Leave out images that are missing or broken, and rows without a usable label.",
-)
-@click.option(
-    "--ignore",
+    "--option",
+    "own",
     multiple=True,
-    metavar="PATTERN",
-    help="Leave out files, folders, columns or arrays of this name (*, ? and [] allowed).",
+    metavar="NAME=VALUE",
+    callback=_own_options,
+    help="An option of the importer's own; `bench data formats` lists them.",
 )
 @click.option("--keep-invalid", is_flag=True, help="Write the file although validation fails.")
-@click.option(
-    "--size", callback=_size, metavar="HxW", help="Resize images to HxW (or N for NxN), bilinear."
-)
-@click.option("--channels", type=click.Choice(["1", "3"]), help="Default: 1 if all are grey.")
-@click.option(
-    "--bit-depth",
-    type=int,
-    metavar="BITS",
-    help="Bits in use of values beyond 8 bits, 8 to 16: their upper 8 are kept.",
-)
-@click.option(
-    "--window",
-    callback=_window,
-    metavar="LOW:HIGH",
-    help="Values beyond 8 bits, or floats: LOW becomes 0 and HIGH 255, linear.",
-)
-@click.option(
-    "--task",
-    type=click.Choice(["multiclass", "multilabel", "binary"]),
-    help="binary (NIH): any finding or none.",
-)
-@click.option(
-    "--classes",
-    callback=_names,
-    metavar="A,B,...",
-    help="Names of the classes in the order of the labels.",
-)
-@click.option(
-    "--class-folders",
-    type=click.Choice(["outer", "inner"]),
-    help="Folder: which of two levels of folders are the classes (default: outer).",
-)
-@click.option(
-    "--first-label", type=click.IntRange(0, 1), help="NPZ, IDX: the number of the first class."
-)
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="NPZ: where channels stand.")
-@click.option(
-    "--transpose/--no-transpose",
-    default=None,
-    help="IDX: swap height and width (default: for EMNIST, which stores images so).",
-)
-@click.option(
-    "--labels-csv",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Table: the CSV file, where it is not the only one in PATH.",
-)
-@click.option(
-    "--delimiter", callback=_delimiter, metavar="SIGN", help="Table: between columns (default: ,)."
-)
-@click.option("--file-column", help="Table: column of file names.")
-@click.option(
-    "--loose-names",
-    is_flag=True,
-    help="Table: match file names without regard to folder, case and suffix.",
-)
-@click.option(
-    "--label-column",
-    "label_columns",
-    multiple=True,
-    help="Table: column of labels (joined by |), or each of several 0/1 columns.",
-)
-@click.option(
-    "--label-separator",
-    callback=_separator,
-    metavar="SIGN",
-    help="Table: between labels in one cell (default: |), or none.",
-)
-@click.option(
-    "--group-column",
-    help="Table, NPZ: column or array of whoever must stay in one split (patient).",
-)
-@click.option("--no-group", is_flag=True, help="Table, NPZ: nothing says whom an image is of.")
-@click.option("--split-column", help="Table: column of train, val or test.")
-@click.option(
-    "--test-list",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Table, NIH: text file with the names of the test images (default: PATH/test_list.txt).",
-)
-@click.option("--views", callback=_names, metavar="PA,AP", help="NIH: only X-rays of these views.")
-@click.option("--limit", type=int, metavar="N", help="NIH: only the first N images of the table.")
+@_import_options
 @click.option(
     "--val-fraction",
     type=float,
@@ -316,9 +263,8 @@ def import_(
     out: Path | None,
     force: bool,
     format_: str | None,
+    own: dict[str, str],
     keep_invalid: bool,
-    channels: str | None,
-    classes: tuple[str, ...],
     val_fraction: float | None,
     test_fraction: float | None,
     split_seed: int,
@@ -329,15 +275,14 @@ def import_(
     """Write your own images and labels under PATH to HDF5.
 
     PATH is a folder with one folder per class, a CSV file (or the folder that holds it and its
-    images), NIH's ChestX-ray14, a .npz file, or a folder of IDX files. Missing test and validation
-    splits are taken from the training images. An interrupted import of NIH's X-rays resumes where
-    it was.
+    images), NIH's ChestX-ray14, a .npz file, a folder of IDX files, or what an importer of another
+    package reads (`bench data formats`). Missing test and validation splits are taken from the
+    training images. An interrupted import of NIH's X-rays resumes where it was.
 
     A summary says what was found, used and left out, and by which rules. Where two readings are
     possible the import stops with exit code 2 and names the option that decides. Exit code 1: the
     data set is invalid (`bench data validate`), and no file was written.
     """
-    from harness.data.importers.base import ImportOptions
     from harness.data.importing import InvalidDatasetError, import_path
     from harness.data.reader import open_dataset
     from harness.data.split import Fractions
@@ -352,11 +297,7 @@ def import_(
             name,
             out,
             format=format_,
-            options=ImportOptions(
-                channels=int(channels) if channels else None,
-                classes=classes or None,
-                **given,
-            ),
+            options=ImportOptions(**given, own=own),
             fractions=Fractions(val_fraction, test_fraction, split_seed),
             license=license_,
             keep_invalid=keep_invalid,

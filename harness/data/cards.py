@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BenchError
+from harness.errors import BenchError, unknown
 from harness.paths import cards_dir
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -130,15 +130,11 @@ def find_card(name: str) -> Card:
     """The card called ``name``; BenchError with a suggestion where there is none."""
     cards = load_cards()
     if name not in cards:
-        raise BenchError(unknown(name, cards))
+        raise unknown_dataset(name, cards)
     return cards[name]
 
 
-def unknown(name: str, known: Any) -> str:
-    """One sentence: ``name`` is not among ``known``, what is, and what may have been meant."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return (
-        f"{name!r}: no such data set{hint} known are {', '.join(sorted(known)) or 'none'} "
-        "(your own: `bench data import PATH --name NAME`)"
-    )
+def unknown_dataset(name: str, known: Iterable[str]) -> BenchError:
+    """The error for a ``name`` that is no data set, known or imported."""
+    error = unknown("data set", name, sorted(known))
+    return BenchError(f"{error}; your own: `bench data import PATH --name NAME`")

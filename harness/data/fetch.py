@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.console import terminal
 from harness.data import importers
 from harness.data.cards import Card, CardFile, find_card
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import assemble, import_path, store
 from harness.errors import BenchError
 from harness.files import file_sha256, write_atomically

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import importers
-from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.importers.base import RawDataset
+from harness.data.importers.options import ImportOptions
 from harness.data.schema import ImageDataset, name_fault
 from harness.data.split import Fractions, complete
 from harness.data.summary import printable
@@ -106,10 +107,9 @@ def import_path(
     source = importers.recognise(path) if format is None else importers.get(format)
     if not path.exists():
         raise BenchError(f"{path}: no such file or folder")
-    options = options or ImportOptions()
-    if foreign := sorted(options.given() - source.USES):
-        flag = "--" + foreign[0].replace("_", "-").replace("columns", "column")
-        raise BenchError(f"{flag}: does not apply to a data set of format {source.NAME}")
+    options = (options or ImportOptions()).for_importer(
+        source.NAME, source.USES, importers.own_options(source)
+    )
     work = work_folder(out)
     try:
         raw = _load(source, path, dataclasses.replace(options, work=work))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.console import terminal
-from harness.data.cards import load_cards, unknown
+from harness.data.cards import load_cards, unknown_dataset
 from harness.errors import BenchError
 
 _SUFFIXES = (".h5", ".hdf5")
@@ -40,7 +40,7 @@ def resolve(name_or_path: str, data_dir: Path) -> Path:
         return found
     cards = load_cards()
     if name not in cards:
-        raise BenchError(unknown(name, {*cards, *exported(data_dir)}))
+        raise unknown_dataset(name, {*cards, *exported(data_dir)})
     from harness.data.fetch import can_export, export  # h5py comes with it
 
     if can_export(cards[name], data_dir):

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from harness.data.importers import digits
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import assemble
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from harness.data import importers
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import import_path
 from harness.data.reader import open_dataset
 from harness.data.split import Fractions

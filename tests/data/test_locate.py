@@ -55,7 +55,7 @@ def test_what_needs_a_network_is_not_fetched_unasked(tmp_path):
     [
         ("digit", "did you mean 'digits'?"),
         ("minee", "did you mean 'mine'?"),
-        ("qqq", "known are chestmnist, digits, fashion-mnist, mine, mnist, nih, pneumoniamnist, "),
+        ("qqq", "known: chestmnist, digits, fashion-mnist, mine, mnist, nih, pneumoniamnist, "),
         ("none.h5", "none.h5: no such file"),
         ("some/where", "some/where: no such file"),
     ],

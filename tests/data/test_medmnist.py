@@ -9,7 +9,7 @@ import pytest
 from harness.data import importers
 from harness.data.cards import find_card
 from harness.data.importers import medmnist
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import import_path
 from harness.data.reader import open_dataset
 from harness.errors import BenchError

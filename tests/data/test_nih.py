@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.data import importers
 from harness.data.importers import nih, spool
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import import_path, work_folder
 from harness.data.reader import open_dataset
 from harness.data.summary import AmbiguousError
@@ -324,7 +324,10 @@ def test_one_import_at_a_time(take, tmp_path):
 def test_a_full_disk_is_seen_before_the_work(take, monkeypatch):
     state = type("State", (), {"f_bavail": 1, "f_frsize": 4096})
     monkeypatch.setattr(spool.os, "statvfs", lambda _path: state)
-    with pytest.raises(BenchError, match=r"0.0 GiB are needed here .* but 0.0 GiB are free"):
+    with pytest.raises(
+        BenchError,
+        match=r"no space left: 0.0 GiB are needed, 0.0 GiB are free; pass a smaller --size",
+    ):
         take()
 
 

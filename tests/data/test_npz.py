@@ -5,7 +5,7 @@ import pytest
 
 from harness.data import importers
 from harness.data.importers import npz
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.summary import AmbiguousError
 from harness.errors import BenchError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.data.importers import npz
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.npz_archive import read_arrays
 from harness.errors import BenchError
 

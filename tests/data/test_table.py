@@ -11,7 +11,7 @@ from PIL import Image
 
 from harness.data import importers
 from harness.data.importers import table
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import assemble
 from harness.data.summary import AmbiguousError
 from harness.errors import BenchError

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import Optimizer, Training
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import ImportOptions
 from harness.data.importing import import_path
 from harness.plugins import backends, models
 from harness.results.baseline import departure, read_baselines

@@ -3,11 +3,13 @@
 An importer is a module, or an object, with ``NAME``, ``DESCRIPTION`` (one line), ``USES`` (the
 options that it reads), ``recognises(path) -> bool`` and ``load(path, options) -> RawDataset``. One
 that knows a special case of another says which: ``INSTEAD_OF = "table"``. One that needs no file
-says ``EMBEDDED = True``. Entry-point group: ``harness.importers``.
+says ``EMBEDDED = True``. Options of its own are in ``OPTIONS``, by name
+(:class:`harness.data.importers.base.Option`). Entry-point group: ``harness.importers``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -15,7 +17,8 @@ from harness import plugins
 from harness.errors import BenchError, unknown
 
 if TYPE_CHECKING:
-    from harness.data.importers.base import ImportOptions, RawDataset
+    from harness.data.importers.base import RawDataset
+    from harness.data.importers.options import ImportOptions, Option
 
 
 class Importer(Protocol):
@@ -59,6 +62,12 @@ def get(name: str) -> Importer:
         return cast(Importer, plugins.importers()[name])
     except KeyError:
         raise unknown("format", name, names()) from None
+
+
+def own_options(importer: Importer) -> Mapping[str, Option]:
+    """The options that an importer declares for itself, by name."""
+    found: Mapping[str, Option] = getattr(importer, "OPTIONS", {})
+    return found
 
 
 def recognise(path: Path) -> Importer:

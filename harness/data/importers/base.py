@@ -1,94 +1,19 @@
-"""What every source takes and gives."""
+"""What every importer takes and gives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.importers.intensity import Intensity
 from harness.data.importers.naming import natural
+from harness.data.importers.options import AskedTask, ImportOptions
 from harness.data.schema import MAX_CLASSES, Split, Task
 from harness.data.summary import Account, ImportSummary, listed
 from harness.errors import BenchError
-
-AskedTask = Task | Literal["binary"]  # binary: multiclass, no finding against any
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What a person may say about the data; None means: find out.
-
-    ``yes``: where two readings are possible take the documented default instead of stopping.
-    ``allow_missing``: leave out images that are missing or broken, and rows without a label.
-    ``ignore``: patterns of files, folders, columns or arrays to leave out.
-
-    ``size`` (height, width); ``channels`` 1 or 3; ``bit_depth`` and ``window`` (low, high): how
-    values of more than 8 bits become 8; ``layout`` "nhwc" or "nchw" (NPZ); ``transpose``: swap
-    height and width (IDX); ``first_label``: the number of the first class, 0 or 1 (IDX, NPZ).
-
-    ``classes``: the names of the classes, in the order of the labels; ``class_folders`` "outer" or
-    "inner": which of two levels of folders are the classes.
-
-    ``labels_csv``, ``delimiter`` and the columns (tables; ``group_column`` also an array of an NPZ
-    file); ``no_group``: no column says whom an image is of; ``label_separator``: what separates
-    labels in a cell, "" for nothing; ``loose_names``: match file names without regard to folder,
-    case and suffix; ``test_list``: a text file with the names of the test images, one a line.
-
-    ``views`` (PA, AP) and ``limit`` (the first rows alone) are those of NIH's X-rays.
-
-    ``work`` is no wish but a place: a folder beside the file to be written, for what a source
-    keeps there until then.
-    """
-
-    yes: bool = False
-    allow_missing: bool = False
-    ignore: tuple[str, ...] = ()
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    bit_depth: int | None = None
-    window: tuple[float, float] | None = None
-    layout: str | None = None
-    transpose: bool | None = None
-    first_label: int | None = None
-    task: AskedTask | None = None
-    classes: tuple[str, ...] | None = None
-    class_folders: str | None = None
-    labels_csv: Path | None = None
-    delimiter: str | None = None
-    test_list: Path | None = None
-    file_column: str | None = None
-    label_columns: tuple[str, ...] = ()
-    label_separator: str | None = None
-    group_column: str | None = None
-    no_group: bool = False
-    split_column: str | None = None
-    loose_names: bool = False
-    views: tuple[str, ...] = ()
-    limit: int | None = None
-    work: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.no_group and self.group_column is not None:
-            raise BenchError("--group-column and --no-group: pass one of them")
-
-    def given(self) -> set[str]:
-        """The names of the options that differ from their default."""
-        return {f.name for f in fields(self) if getattr(self, f.name) != f.default} - {
-            "work",
-            "yes",
-        }
-
-    @property
-    def intensity(self) -> Intensity:
-        return Intensity(self.bit_depth, self.window)
-
-    def account(self, path: Path) -> Account:
-        return Account(path, self.yes)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.importers.base import ImportOptions
 from harness.data.importers.images import (
     UNREADABLE,
     is_image,
@@ -24,6 +23,7 @@ from harness.data.importers.images import (
     transform_note,
 )
 from harness.data.importers.naming import normal, split_of
+from harness.data.importers.options import ImportOptions
 from harness.data.summary import Account, listed, printable
 from harness.errors import BenchError
 from harness.files import check_regular

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.importers.base import ImportOptions, RawDataset, in_order
+from harness.data.importers.base import RawDataset, in_order
 from harness.data.importers.files import (
     Listing,
     account_for_others,
@@ -21,6 +21,7 @@ from harness.data.importers.files import (
 )
 from harness.data.importers.images import is_image
 from harness.data.importers.naming import natural, split_of
+from harness.data.importers.options import ImportOptions
 from harness.data.schema import MAX_CLASSES, SPLITS, Split
 from harness.data.summary import Account, listed, printable
 from harness.errors import BenchError

@@ -20,8 +20,9 @@ from string import ascii_uppercase
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.importers.base import ImportOptions, RawDataset, class_numbers
+from harness.data.importers.base import RawDataset, class_numbers
 from harness.data.importers.files import is_ignored, read_list
+from harness.data.importers.options import ImportOptions
 from harness.data.schema import Split
 from harness.data.summary import Account, listed
 from harness.errors import BenchError

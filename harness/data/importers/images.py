@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +59,25 @@ class BrokenImageError(BenchError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: broken image file ({reason}); repair or remove it")
         self.reason = reason
+
+
+@contextlib.contextmanager
+def collecting(broken: dict[int, str], index: int) -> Iterator[None]:
+    """Put what is wrong with image file number ``index`` into ``broken`` instead of raising it."""
+    try:
+        yield
+    except BrokenImageError as error:
+        broken[index] = error.reason
+    except OSError as error:
+        broken[index] = error.strerror or str(error)
+
+
+def size_error(path: Path, size: Sequence[int], others: str, expected: Sequence[int]) -> BenchError:
+    """The error for an image of (height, width) ``size`` among ``others`` of another size."""
+    return BenchError(
+        f"{path}: {_text(size)} (HxW), but {others} {_text(expected)}; pass --size HxW to bring "
+        "all to one size"
+    )
 
 
 def is_image(path: Path) -> bool:
@@ -115,18 +135,14 @@ def read_images(
     with progress_bar("decoding", len(paths)) as advance:
         for index, path in enumerate(paths):
             advance(1)
-            try:
+            with collecting(broken, index):
                 content = path.read_bytes()
                 try:
                     pixels = _read(path, content, size, intensity, seen)
                 except _UndecidedError:
                     intensity = _survey(paths[index:], account)
                     pixels = _read(path, content, size, intensity, seen)
-            except BrokenImageError as error:
-                broken[index] = error.reason
-                continue
-            except OSError as error:
-                broken[index] = error.strerror or str(error)
+            if index in broken:
                 continue
             if channels == 1 and pixels.shape[2] == 3:
                 pixels = np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
@@ -135,10 +151,7 @@ def read_images(
                 depth = channels or len(planes)
                 result = np.empty((len(paths), depth, *planes.shape[1:]), dtype=np.uint8)
             if planes.shape[1:] != result.shape[2:]:
-                raise BenchError(
-                    f"{path}: {_text(planes.shape[1:])} (HxW), but {paths[kept[0]]} is "
-                    f"{_text(result.shape[2:])}; pass --size HxW to bring all to one size"
-                )
+                raise size_error(path, planes.shape[1:], f"{paths[kept[0]]} is", result.shape[2:])
             if len(planes) > result.shape[1]:  # the first coloured image among grey ones
                 result = result.repeat(3, axis=1)
             result[len(kept)] = planes  # a grey plane spreads over three channels

@@ -11,12 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.importers import naming
-from harness.data.importers.base import (
-    AskedTask,
-    ImportOptions,
-    check_not_a_measurement,
-    stored_task,
-)
+from harness.data.importers.base import check_not_a_measurement, stored_task
+from harness.data.importers.options import AskedTask, ImportOptions
 from harness.data.schema import MAX_CLASSES, Task
 from harness.data.summary import Account, listed
 from harness.errors import BenchError

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from harness.console import terminal
 from harness.data.importers import npz
-from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.importers.base import RawDataset
+from harness.data.importers.options import ImportOptions
 from harness.data.schema import SPLITS, Task
 from harness.errors import BenchError
 

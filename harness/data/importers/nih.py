@@ -20,10 +20,11 @@ import numpy as np
 import PIL
 
 from harness.data.importers import spool
-from harness.data.importers.base import AskedTask, ImportOptions, RawDataset
+from harness.data.importers.base import RawDataset
 from harness.data.importers.files import find_lists, is_ignored, split_by_lists
 from harness.data.importers.images import BrokenImageError, image_size, read_grey, transform_note
 from harness.data.importers.naming import is_negative
+from harness.data.importers.options import AskedTask, ImportOptions
 from harness.data.schema import Split, Task, UInt8Array
 from harness.data.summary import Account, AmbiguousError, listed, printable
 from harness.errors import BenchError

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,6 @@ import numpy.typing as npt
 from harness.data.importers import intensity as intensities
 from harness.data.importers import naming
 from harness.data.importers.base import (
-    ImportOptions,
     RawDataset,
     check_not_a_measurement,
     class_numbers,
@@ -27,6 +27,7 @@ from harness.data.importers.base import (
 )
 from harness.data.importers.files import is_ignored
 from harness.data.importers.labels import Labels
+from harness.data.importers.options import ImportOptions
 from harness.data.npz_archive import read_arrays
 from harness.data.schema import SPLITS, Split, Task
 from harness.data.summary import Account, listed
@@ -48,6 +49,7 @@ _EXPECTED = "x_train/y_train, train_images/train_labels or images/labels"
 _CHANNELS = (1, 3)
 
 Array = npt.NDArray[np.generic]
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,7 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
     images = _images(path, arrays, scheme, options, account)
     labels: dict[str, npt.NDArray[np.uint8]] = {}
     for name, keys in scheme.items():
-        values = arrays[keys.labels]
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
+        values = _column(arrays[keys.labels])
         if len(values) != len(images[name]):
             raise BenchError(
                 f"{path}: {keys.labels}: {len(values)} labels for {len(images[name])} images"
@@ -96,6 +96,11 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
         split_note="" if list(scheme) == ["train"] else f"arrays {_names_of(scheme)}",
         summary=account.summary(),
     )
+
+
+def _column(values: Array) -> Array:
+    """(N, 1) as (N,); others as they are."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _entry(path: Path, options: ImportOptions) -> dict[str, str]:
@@ -235,11 +240,11 @@ def _perhaps_group(
     """An array that nothing uses, with a repeated identifier for each training image."""
     taken = {key for keys in scheme.values() for key in (keys.images, keys.labels)}
     count = len(arrays[scheme["train"].images])
-    for key, values in sorted(arrays.items()):
-        if key in taken or values.shape not in ((count,), (count, 1)):
+    for key in sorted(arrays):
+        values, name = _column(arrays[key]), _without_split(key)
+        if key in taken or values.shape != (count,):
             continue
-        if naming.looks_like_identifier(_without_split(key), list(map(str, values.ravel()))):
-            name = _without_split(key)
+        if naming.looks_like_identifier(name, list(map(str, values))):
             account.choose(
                 f"array {key!r} has repeated values and looks like an identifier; images of one "
                 "patient must stay in one split",
@@ -282,12 +287,12 @@ def _groups(
                 f"{path}: no array says whom an image of {name} is of, although one of another "
                 "split does; add it, or pass --no-group"
             )
-        values = arrays[key]
-        if values.shape not in ((len(images[name]),), (len(images[name]), 1)):
+        values = _column(arrays[key])
+        if values.shape != (len(images[name]),):
             raise BenchError(f"{path}: {key}: shape {values.shape} for {len(images[name])} images")
         texts += [
             each.decode("utf-8", "backslashreplace") if isinstance(each, bytes) else str(each)
-            for each in values.ravel().tolist()
+            for each in values.tolist()
         ]
     numbers, unknown = naming.groups(texts)
     if numbers is None:
@@ -296,8 +301,7 @@ def _groups(
     if unknown:
         account.warn(f"{len(unknown)} images have no group: each counts as a group of its own")
     account.decide(f"all images of one value of {listed(keys.values())} stay in one split")
-    ends = np.cumsum([len(images[name]) for name in keys])[:-1]
-    return dict(zip(keys, np.split(numbers, ends), strict=True))
+    return _divided(numbers, {name: len(images[name]) for name in keys})
 
 
 def _images(
@@ -380,7 +384,12 @@ def _task(
         raise BenchError(
             f"{path}: {len(classes)} class names were given for {columns[0]} columns of labels"
         )
-    all_labels = Labels.of_columns(whole, classes, asked, account)
-    ends = np.cumsum([len(values) for values in labels.values()])[:-1]
-    parts = np.split(all_labels.values, ends)
-    return all_labels.task, dict(zip(labels, parts, strict=True)), classes
+    found = Labels.of_columns(whole, classes, asked, account)
+    parts = _divided(found.values, {name: len(values) for name, values in labels.items()})
+    return found.task, parts, classes
+
+
+def _divided(whole: npt.NDArray[T], sizes: Mapping[str, int]) -> dict[str, npt.NDArray[T]]:
+    """An array of all splits, (N, ...), as one for each; ``sizes`` in the order of the rows."""
+    ends = np.cumsum(list(sizes.values()))[:-1]
+    return dict(zip(sizes, np.split(whole, ends), strict=True))

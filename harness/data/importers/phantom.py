@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.importers.base import RawDataset
+from harness.data.importers.options import ImportOptions
 from harness.data.schema import Split
 from harness.protocol.random import stream
 

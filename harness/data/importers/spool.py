@@ -30,9 +30,10 @@ import numpy.typing as npt
 
 from harness.console import progress_bar
 from harness.cpus import available_cpus
-from harness.data.importers.images import BrokenImageError
+from harness.data.importers.images import collecting, size_error
 from harness.data.schema import UInt8Array
 from harness.errors import BenchError
+from harness.files import check_room, write_atomically
 
 _RECORD = np.dtype([("sha256", "u1", 32), ("length", "<i8"), ("changed", "<i8"), ("done", "u1")])
 _TASK = 16  # images that a thread takes at once
@@ -136,7 +137,7 @@ def _check_job(path: Path, job: Mapping[str, Any]) -> None:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        path.write_text(json.dumps(job, sort_keys=True), encoding="utf-8")
+        write_atomically(path, json.dumps(job, sort_keys=True))
         return
     other = sorted(key for key in {*before, *job} if before.get(key) != job.get(key))
     if other:
@@ -166,20 +167,13 @@ def _decode_all(
         for index in indices:
             if stop.is_set():
                 return
-            try:
+            with collecting(broken, index):
                 content, state = _content(files[index])
                 image = decode(files[index], content)
-            except BrokenImageError as error:
-                broken[index] = error.reason
-                continue
-            except OSError as error:
-                broken[index] = error.strerror or str(error)
+            if index in broken:
                 continue
             if image.shape != each:
-                raise BenchError(
-                    f"{files[index]}: {image.shape[1]}x{image.shape[2]} (HxW), but others are "
-                    f"{each[1]}x{each[2]}; pass --size HxW to bring all to one size"
-                )
+                raise size_error(files[index], image.shape[1:], "others are", each[1:])
             os.pwrite(pixels, np.ascontiguousarray(image).data, index * length)
             digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
             records[index] = (digest, state.st_size, state.st_mtime_ns, 0)
@@ -247,11 +241,4 @@ def _waiting(files: Sequence[Path], records: npt.NDArray[Any]) -> list[int]:
 
 def _check_room(folder: Path, there: int, needed: int) -> None:
     """The pixels, and the file that is then written from them, must fit on the disk."""
-    state = os.statvfs(folder)
-    free, wanted = state.f_bavail * state.f_frsize, 2 * needed - there
-    if free < wanted:
-        raise BenchError(
-            f"{folder.parent}: {wanted / 1024**3:.1f} GiB are needed here for the time of the "
-            f"import, but {free / 1024**3:.1f} GiB are free; pass a smaller --size, or --out "
-            "on another disk"
-        )
+    check_room(folder, 2 * needed - there, "pass a smaller --size, or --out on another disk")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.importers import naming
-from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.importers.base import RawDataset
 from harness.data.importers.files import (
     Listing,
     account_for_others,
@@ -30,6 +30,7 @@ from harness.data.importers.files import (
     walk,
 )
 from harness.data.importers.labels import Labels, of_bits, of_cells
+from harness.data.importers.options import ImportOptions
 from harness.data.schema import Split
 from harness.data.summary import Account, listed, printable
 from harness.errors import BenchError
