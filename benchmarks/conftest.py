@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,40 +23,32 @@ from harness.errors import BenchError
 from harness.execution.runner import Comparison, prepare
 from harness.measure.turns import in_child
 from harness.paths import data_dir
+from harness.settings import nested, options
 from harness.stats.statistics import exponential, over_rounds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("comparison", "comparison of deep-learning frameworks")
-    for name, meaning in {
-        "frameworks": "backends, separated by commas (default: every one that is ready)",
-        "models": "model cards, separated by commas",
-        "datasets": "names of data sets or HDF5 files, separated by commas",
-        "seeds": "whole numbers, separated by commas",
-        "epochs": "passes over the training split",
-        "batch-size": "images a step",
-        "threads": "processors for each framework",
-        "experiment": "TOML file with an experiment",
-        "run-folder": "where results are kept (default: a temporary folder)",
-    }.items():
-        group.addoption(f"--{name}", help=meaning)
+    for each in options(Experiment):
+        kind: dict[str, Any] = {"metavar": each.metavar}
+        if each.is_switch:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif each.setting.alone:
+            kind |= {"nargs": "?", "const": each.setting.alone}
+        group.addoption(each.flag, dest=each.parameter, default=None, help=each.summary, **kind)
+    group.addoption("--experiment", metavar="FILE", help="TOML file with an experiment.")
+    group.addoption(
+        "--run-folder", metavar="DIR", help="Where results are kept [default: a temporary folder]."
+    )
 
 
 def _experiment(config: pytest.Config) -> Experiment:
-    flags: dict[str, object] = {
-        name: value.split(",")
-        for name in ("frameworks", "models", "datasets", "seeds")
-        if (value := config.getoption(name)) is not None
-    }
-    if (threads := config.getoption("threads")) is not None:
-        flags["threads"] = threads
-    flags["training"] = {
-        name: value
-        for name in ("epochs", "batch_size")
-        if (value := config.getoption(name)) is not None
-    }
+    given = {each.parameter: config.getoption(each.parameter) for each in options(Experiment)}
+    for each in options(Experiment):
+        if each.is_list and given[each.parameter] is not None:
+            given[each.parameter] = given[each.parameter].split(",")
     path = config.getoption("experiment")
-    return load_experiment(Path(path) if path else None, flags)
+    return load_experiment(Path(path) if path else None, nested(Experiment, given))
 
 
 @pytest.hookimpl(trylast=True)

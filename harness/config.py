@@ -1,4 +1,7 @@
-"""What a person asks for: an :class:`Experiment`, frozen, from a TOML file and flags."""
+"""What a person asks for: an :class:`Experiment`, frozen, from a TOML file and flags.
+
+A setting is declared here and nowhere else; ``harness.settings`` makes the rest of it.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,12 @@ from harness.cpus import available_cpus as available_cpus
 from harness.errors import BenchError
 from harness.files import first_line, read_bytes
 from harness.plugins import FrameworkName
+from harness.settings import Setting, page
 
 _MAX_BYTES = 2**20
 """Of an experiment file."""
+INFERENCE_BATCHES = (1, 4, 16, 64, 256, 512)
+"""Timed where inference is asked for without sizes."""
 
 
 class Frozen(BaseModel):
@@ -41,43 +47,118 @@ class Frozen(BaseModel):
         return value
 
 
+def _adam(experiment: Any) -> bool:
+    return bool(experiment.training.optimizer.name != "sgd")
+
+
+def _sgd(experiment: Any) -> bool:
+    return not _adam(experiment)
+
+
 class Optimizer(Frozen):
     """The update rule; see ``harness.protocol`` for the formulas every framework must follow."""
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
-    """Peak learning rate; the schedule scales it step by step."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """SGD only: v <- momentum v + (g + weight_decay p)."""
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """SGD and Adam: added to the gradient (coupled). AdamW: p <- p - rate * weight_decay * p."""
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
+    name: Annotated[
+        Literal["sgd", "adam", "adamw"],
+        Setting(
+            help="Update rule.",
+            title="optimiser",
+            flag="--optimizer",
+            words={"sgd": "SGD with momentum", "adam": "Adam", "adamw": "AdamW"},
+        ),
+    ] = "sgd"
+    learning_rate: Annotated[
+        float,
+        Field(gt=0, allow_inf_nan=False),
+        Setting(
+            help="Peak learning rate; the schedule scales it step by step.",
+            title="peak learning rate",
+            flag="--lr",
+        ),
+    ] = 0.05
+    momentum: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        Setting(help="SGD: v <- momentum v + (g + weight_decay p).", applies=_sgd),
+    ] = 0.9
+    weight_decay: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False),
+        Setting(
+            help="SGD and Adam: added to the gradient (coupled); AdamW: p <- p - rate decay p.",
+        ),
+    ] = 0.0
+    beta1: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        Setting(help="Adam: decay of the first moment.", title="beta 1", applies=_adam),
+    ] = 0.9
+    beta2: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        Setting(help="Adam: decay of the second moment.", title="beta 2", applies=_adam),
+    ] = 0.999
+    epsilon: Annotated[
+        float,
+        Field(gt=0, allow_inf_nan=False),
+        Setting(help="Adam: added outside the square root.", applies=_adam),
+    ] = 1e-8
 
 
 class Augmentation(Frozen):
-    """How training images are moved; see ``harness.protocol.augmentation``."""
+    """Augmentation of the training images; see ``harness.protocol.augmentation``."""
 
-    flip: bool = False
-    """Mirror every other image left to right, at random."""
-    shift: Annotated[int, Field(ge=0)] = 0
-    """Up to so many pixels in each direction."""
+    flip: Annotated[
+        bool,
+        Setting(
+            help="Mirror half of the training images left to right, at random.",
+            title="augmentation: horizontal flip",
+            words={True: "half of the images, at random", False: "none"},
+        ),
+    ] = False
+    shift: Annotated[
+        int,
+        Field(ge=0),
+        Setting(
+            help="Shift training images by up to so many pixels in each direction.",
+            title="augmentation: shift",
+            metavar="PIXELS",
+            words=lambda pixels: f"up to {pixels} px in each direction" if pixels else "none",
+        ),
+    ] = 0
 
 
 class Training(Frozen):
     """Hyperparameters that every framework shares."""
 
-    epochs: Annotated[int, Field(ge=1)] = 20
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
-    precision: Literal["float32", "float64"] = "float32"
+    epochs: Annotated[int, Field(ge=1), Setting(help="Passes over the training split.")] = 20
+    batch_size: Annotated[int, Field(ge=1), Setting(help="Images in a training step.")] = 64
+    schedule: Annotated[
+        Literal["constant", "cosine", "one-cycle"],
+        Setting(help="Schedule of the learning rate.", title="learning-rate schedule"),
+    ] = "one-cycle"
+    precision: Annotated[
+        Literal["float32", "float64"], Setting(help="Precision of the computation.")
+    ] = "float32"
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
-    positive_weights: Literal["none", "balanced"] = "none"
-    """Multi-label tasks: ``balanced`` weighs the positives of a label by negatives / positives."""
-    initial_weights: Path | None = None
-    """Weight file to start from; without one the protocol draws them."""
+    positive_weights: Annotated[
+        Literal["none", "balanced"],
+        Setting(
+            help="Class weights of multi-label tasks: `balanced` multiplies the loss of the "
+            "positives of a label by its negatives / positives in the training split.",
+            title="class weights",
+            words={"none": "none", "balanced": "balanced: negatives / positives of each label"},
+        ),
+    ] = "none"
+    initial_weights: Annotated[
+        Path | None,
+        Setting(
+            help="Weight file to start from.",
+            default="drawn by the protocol from the seed",
+            words=lambda path: "drawn by the protocol from the seed" if path is None else path.name,
+        ),
+    ] = None
 
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -89,12 +170,28 @@ class TimeLimits(Frozen):
     Given as one number, which then holds for every phase, or as ``start=900,epoch=60``.
     """
 
-    start: _Seconds = 900.0
-    """Each of: starting the process, importing the framework, building the network."""
-    compile: _Seconds = 3600.0
-    """Each of: the first step, the first evaluation, and what is measured besides training."""
-    epoch: _Seconds | None = None
-    """A pass over a split; None: ten times what the slowest before it suggests, at least 600."""
+    start: Annotated[
+        _Seconds,
+        Setting(
+            help="Each of: starting the process, importing the framework, building the network.",
+            metavar="SECONDS",
+        ),
+    ] = 900.0
+    compile: Annotated[
+        _Seconds,
+        Setting(
+            help="Each of: first step, first evaluation, and what is measured besides training.",
+            metavar="SECONDS",
+        ),
+    ] = 3600.0
+    epoch: Annotated[
+        _Seconds | None,
+        Setting(
+            help="A pass over a split.",
+            metavar="SECONDS",
+            default="ten times what the slowest pass before suggests, at least 600",
+        ),
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -108,33 +205,117 @@ class TimeLimits(Frozen):
 
     def __str__(self) -> str:
         limits = self.model_dump(exclude_none=True)
-        return ",".join(f"{phase}={seconds:g}" for phase, seconds in limits.items())
+        return ",".join(
+            f"{phase}={repr(seconds).removesuffix('.0')}" for phase, seconds in limits.items()
+        )
 
 
 class Experiment(Frozen):
     """One comparison: every framework trains every model on every data set from every seed."""
 
-    frameworks: tuple[FrameworkName, ...] = ()
-    """Backend names; empty means every one that is ready on this machine."""
-    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("lenet5",)
-    datasets: Annotated[tuple[str, ...], Field(min_length=1)] = ("digits",)
-    """Names of data sets, or paths of HDF5 files."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0,)
-    threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: len(available_cpus()))
-    device: Literal["cpu", "gpu"] = "cpu"
-    skip_unavailable: bool = False
-    sessions: Annotated[int, Field(ge=1)] = 1
-    """Fresh starts of every training: the training itself, and others for the clock alone."""
-    rounds: Annotated[int, Field(ge=0)] = 0
-    """Timed passes of each training; those beyond its epochs are for the clock alone."""
-    target: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Validation accuracy, or AUROC, whose time is told; None: what every training reached."""
-    inference: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Batch sizes at which answering is timed."""
-    profile: bool = False
-    """Whether one epoch more is trained under the framework's own profiler."""
-    timeout: TimeLimits = TimeLimits()
-    """Not a part of what is compared: a run may be resumed with other limits."""
+    frameworks: Annotated[
+        tuple[FrameworkName, ...],
+        Setting(
+            help="Frameworks, or variants of them, to compare; see `bench list frameworks`.",
+            default="all that are ready, without tuned variants that run only when named",
+            reported=False,
+        ),
+    ] = ()
+    models: Annotated[
+        tuple[str, ...],
+        Field(min_length=1),
+        Setting(help="Networks; see `bench list models`.", reported=False),
+    ] = ("lenet5",)
+    datasets: Annotated[
+        tuple[str, ...],
+        Field(min_length=1),
+        Setting(
+            help="Names of data sets, or paths of HDF5 files; see `bench list datasets`.",
+            reported=False,
+        ),
+    ] = ("digits",)
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
+        Field(min_length=1),
+        Setting(help="One training for each."),
+    ] = (0,)
+    threads: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            help="CPU threads of each framework.", title="threads of each framework", default="all"
+        ),
+    ] = Field(default_factory=lambda: len(available_cpus()))
+    device: Annotated[
+        Literal["cpu", "gpu"],
+        Setting(help="Where to train.", words={"cpu": "CPU", "gpu": "GPU"}),
+    ] = "cpu"
+    skip_unavailable: Annotated[
+        bool,
+        Setting(help="Leave out frameworks that are not ready.", brief=True, reported=False),
+    ] = False
+    sessions: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            help="Fresh starts of every framework: the training itself, and others for timing "
+            "alone, so that intervals cover other starts.",
+            title="sessions (fresh starts of each training)",
+            brief=True,
+        ),
+    ] = 1
+    rounds: Annotated[
+        int,
+        Field(ge=0),
+        Setting(
+            help="Timed passes of each training, interleaved; those beyond its epochs are for "
+            "timing alone.",
+            title="timed rounds",
+            default="as many as epochs",
+            brief=True,
+            words=lambda count: str(count) if count else "as many as epochs",
+        ),
+    ] = 0
+    target: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None,
+        Setting(
+            help="Validation accuracy, or AUROC, whose time is reported.",
+            title="target of the time to accuracy",
+            default="what every training reached",
+            words=lambda score: "what every training reached" if score is None else f"{score:g}",
+        ),
+    ] = None
+    inference: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Setting(
+            help="Time inference too, in batches of these sizes; without sizes: "
+            f"{INFERENCE_BATCHES[0]} to {INFERENCE_BATCHES[-1]}.",
+            title="batch sizes of inference",
+            metavar="1,2,...",
+            default="not timed",
+            alone=",".join(map(str, INFERENCE_BATCHES)),
+            words=lambda sizes: ", ".join(map(str, sizes)) or "not timed",
+        ),
+    ] = ()
+    profile: Annotated[
+        bool,
+        Setting(
+            help="Train some steps more under the framework's own profiler: seconds by operation.",
+            title="profiled by operation",
+            brief=True,
+        ),
+    ] = False
+    timeout: Annotated[
+        TimeLimits,
+        Setting(
+            help="End a worker whose phase takes longer: seconds for every phase, or "
+            "start=S,compile=S,epoch=S. A run may be resumed with other limits.",
+            metavar="SECONDS",
+            default="see [timeout]",
+            brief=True,
+            reported=False,
+        ),
+    ] = TimeLimits()
     training: Training = Training()
 
     @field_validator("frameworks", "models", "datasets", "seeds", "inference")
@@ -200,3 +381,7 @@ def _sentence(error: Any) -> str:
     given = error.get("input")
     shown = f" (given {given!r:.100})" if isinstance(given, (int, float, str)) else ""
     return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+
+
+if __name__ == "__main__":
+    print(page(Experiment), end="")

@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.cli.run import _settings
 from harness.cli.run import run as run_command
-from harness.config import load_experiment
+from harness.config import Experiment, load_experiment
 from harness.plugins import find_model
 from harness.protocol.weights import load_weights
 from harness.results.folder import RunFolder
+from harness.settings import nested
 
 EPOCHS = 2
 
@@ -149,7 +149,7 @@ def test_the_recorded_command_is_the_same_experiment(ran, tmp_path):
     command, verb, *words = shlex.split(folder.manifest.command)
     assert (command, verb) == ("bench", "run")
     options = run_command.make_context(verb, words).params
-    assert load_experiment(None, _settings(options)) == folder.manifest.experiment
+    assert load_experiment(None, nested(Experiment, options)) == folder.manifest.experiment
     (entry,) = folder.manifest.datasets.values()
     assert options["data_dir"] / "digits.h5" == type(options["data_dir"])(entry.path)
 

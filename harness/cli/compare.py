@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.run import _LIST
+from harness.cli.options import LIST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 @click.argument("base", metavar="A", type=click.Path(path_type=Path))
 @click.argument("others", metavar="B...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--rows", **_LIST, help="Only these, as torch/lenet5/digits; * stands for any.")
+@click.option("--rows", **LIST, help="Only these, as torch/lenet5/digits; * stands for any.")
 @click.option("--raw", is_flag=True, help="Do not divide speeds by that of a matrix product.")
 @click.option("--anyway", is_flag=True, help="Compare what was not held identical all the same.")
 @click.option(

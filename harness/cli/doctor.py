@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.run import _LIST
+from harness.cli.options import LIST
 from harness.console import terminal
 
 
 @click.command()
-@click.option("--frameworks", **_LIST, help="Backends to check [default: all].")
+@click.option("--frameworks", **LIST, help="Backends to check [default: all].")
 def doctor(frameworks: list[str] | None) -> None:
     """Report for every framework whether it loads, its versions, where it is, and how to fix it.
 

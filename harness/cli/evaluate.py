@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.run import _LIST
+from harness.cli.options import LIST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--weights", required=True, type=click.Path(path_type=Path), help="Weight file to judge."
 )
-@click.option("--framework", "frameworks", required=True, **_LIST, help="Who is to compute.")
+@click.option("--framework", "frameworks", required=True, **LIST, help="Who is to compute.")
 @click.option("--dataset", required=True, metavar="NAME|FILE", help="Data set, or its HDF5 file.")
 @click.option("--model", metavar="M", help="Network [default: what the weight file says].")
 @click.option(

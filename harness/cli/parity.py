@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.run import _LIST
+from harness.cli.options import LIST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,8 @@ _OF_A_RUN = {
 
 
 @click.command()
-@click.option("--frameworks", **_LIST, help="Backends to prove [default: all that are ready].")
-@click.option("--models", **_LIST, help="Networks [default: lenet5].")
+@click.option("--frameworks", **LIST, help="Backends to prove [default: all that are ready].")
+@click.option("--models", **LIST, help="Networks [default: lenet5].")
 @click.option("--dataset", default="digits", metavar="NAME|FILE", help="[default: digits]")
 @click.option(
     "--precision", default="float64", metavar="float64|float32", help="[default: float64]"

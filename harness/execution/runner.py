@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.backends.spec import BackendSpec
-from harness.config import Experiment, TimeLimits, Training, available_cpus
+from harness.config import Experiment, Training, available_cpus
 from harness.data.locate import resolve
 from harness.data.reader import DatasetFile, open_dataset
 from harness.data.schema import name_fault
@@ -32,6 +32,7 @@ from harness.plan import Cell, Group, plan
 from harness.plugins import choose_backends, find_model
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult
+from harness.settings import command_words
 
 CHECK_LIMIT_S = 300.0
 """For a framework to be imported and to look for a device."""
@@ -197,47 +198,8 @@ def _refusal(
 
 
 def command_line(experiment: Experiment, data_dir: Path) -> str:
-    """What to type for exactly this experiment, every setting spelled out."""
-    training, optimizer = experiment.training, experiment.training.optimizer
-    words = [
-        "bench", "run",
-        "--frameworks", ",".join(experiment.frameworks),
-        "--models", ",".join(experiment.models),
-        "--datasets", ",".join(experiment.datasets),
-        "--seeds", ",".join(map(str, experiment.seeds)),
-        "--epochs", str(training.epochs),
-        "--batch-size", str(training.batch_size),
-        "--optimizer", optimizer.name,
-        "--lr", repr(optimizer.learning_rate),
-        "--momentum", repr(optimizer.momentum),
-        "--weight-decay", repr(optimizer.weight_decay),
-        "--beta1", repr(optimizer.beta1),
-        "--beta2", repr(optimizer.beta2),
-        "--epsilon", repr(optimizer.epsilon),
-        "--schedule", training.schedule,
-        "--precision", training.precision,
-        "--shift", str(training.augmentation.shift),
-        "--flip" if training.augmentation.flip else "--no-flip",
-        "--positive-weights", training.positive_weights,
-        "--threads", str(experiment.threads),
-        "--device", experiment.device,
-    ]  # fmt: skip
-    if experiment.timeout != TimeLimits():
-        words += ["--timeout", str(experiment.timeout)]
-    if experiment.sessions > 1:
-        words += ["--sessions", str(experiment.sessions)]
-    if experiment.rounds:
-        words += ["--rounds", str(experiment.rounds)]
-    if experiment.target is not None:
-        words += ["--target", repr(experiment.target)]
-    if experiment.inference:
-        words += ["--inference", ",".join(map(str, experiment.inference))]
-    if experiment.profile:
-        words += ["--profile"]
-    if training.initial_weights is not None:
-        words += ["--initial-weights", str(training.initial_weights)]
-    if experiment.skip_unavailable:
-        words += ["--skip-unavailable"]
+    """The command that makes exactly this experiment, its settings spelled out."""
+    words = ["bench", "run", *command_words(experiment)]
     if data_dir != usual_data_dir():
         words += ["--data-dir", str(data_dir)]
     return shlex.join(words)

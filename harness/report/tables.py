@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from harness import settings
 from harness.analysis.comparison import Group, Outcome, Run, doubt, paired_speed, title_of
-from harness.config import Augmentation
 from harness.data.cards import load_cards
 from harness.models.card import Layer, Parameter
 from harness.plugins import backends, canonical, role_of
@@ -56,11 +56,6 @@ ROLES = {
     "idiom": "idiom, not compared",
 }
 """Roles of variants, as a table has them."""
-OPTIMIZERS = {"sgd": "SGD with momentum", "adam": "Adam", "adamw": "AdamW"}
-POSITIVES = {
-    "none": "1",
-    "balanced": "balanced: negatives over positives of its label in the training split",
-}
 
 
 def headline(run: Run, group: Group) -> str:
@@ -399,47 +394,9 @@ def accuracy_pairs(group: Group) -> str:
 
 
 def hyperparameters(run: Run) -> str:
-    experiment = run.manifest.experiment
-    training, optimizer = experiment.training, experiment.training.optimizer
-    decay = "decoupled, times the rate" if optimizer.name == "adamw" else "added to the gradient"
-    rows = [
-        ("epochs", str(training.epochs)),
-        ("batch size", str(training.batch_size)),
-        ("optimiser", OPTIMIZERS[optimizer.name]),
-        ("peak learning rate", f"{optimizer.learning_rate:g}"),
-        ("learning-rate schedule", training.schedule),
-        (f"weight decay ({decay})", f"{optimizer.weight_decay:g}"),
-    ]
-    if optimizer.name == "sgd":
-        rows.append(("momentum", f"{optimizer.momentum:g}"))
-    else:
-        rows += [
-            ("beta 1, beta 2", f"{optimizer.beta1:g}, {optimizer.beta2:g}"),
-            ("epsilon", f"{optimizer.epsilon:g}"),
-        ]
-    rows += [
-        ("training images", moves(training.augmentation)),
-        ("initial weights", initial_weights(run)),
-    ]
-    if any(entry.task == "multilabel" for entry in run.manifest.datasets.values()):
-        rows.append(("weight of a positive in the loss", POSITIVES[training.positive_weights]))
-    rows += [
-        ("precision", training.precision),
-        ("device", {"cpu": "processor (CPU)", "gpu": "GPU"}[experiment.device]),
-        ("threads for each framework", str(experiment.threads)),
-        ("seeds", ", ".join(map(str, experiment.seeds))),
-        ("sessions (fresh starts of each training)", str(experiment.sessions)),
-    ]
-    return table(["Setting", "Value"], rows)
-
-
-def moves(augmentation: Augmentation) -> str:
-    """What happens to training images, in words."""
-    found = ["half of them mirrored left to right, at random"] if augmentation.flip else []
-    if augmentation.shift:
-        pixels = plural(augmentation.shift, "pixel")
-        found.append(f"shifted by up to {pixels} in each direction, black comes in")
-    return "; ".join(found) or "as they are, not moved"
+    found = {name: escape(value) for name, value in settings.rows(run.manifest.experiment)}
+    found["initial weights"] = initial_weights(run)
+    return table(["Setting", "Value"], [[escape(name), value] for name, value in found.items()])
 
 
 def initial_weights(run: Run) -> str:

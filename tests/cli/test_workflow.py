@@ -10,9 +10,9 @@ import click
 import pytest
 
 from harness.cli import main
-from harness.cli.run import _settings
-from harness.config import load_experiment
+from harness.config import Experiment, load_experiment
 from harness.results.baseline import read_baselines
+from harness.settings import nested
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW, PAGE = ROOT / "docs" / "ci-workflow.yml", ROOT / "docs" / "ci.md"
@@ -93,7 +93,7 @@ def test_the_workflow_trains_what_the_stored_baselines_are_of() -> None:
     """Otherwise the check would refuse, or pass for want of a baseline."""
     runs = [words for script in scripts() for words in commands(script) if words[0] == "run"]
     stored = {b.key: b for b in read_baselines(ROOT / "tests" / "regression" / "baselines.json")}
-    head, base = (load_experiment(None, _settings(parsed(words).params)) for words in runs)
+    head, base = (load_experiment(None, nested(Experiment, parsed(words).params)) for words in runs)
     assert head == base
     for framework in head.frameworks:
         for model in head.models:

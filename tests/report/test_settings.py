@@ -33,12 +33,12 @@ def setting(report: str, name: str) -> str:
 
 def test_the_usual_settings(make_run: MakeRun) -> None:
     report = written(make_run(seeds=(0,)))
-    assert setting(report, "training images") == "as they are, not moved"
+    assert setting(report, "augmentation: shift") == "none"
+    assert setting(report, "class weights") == "none"
     assert setting(report, "initial weights") == "drawn by the protocol from the seed"
-    assert setting(report, "device") == "processor (CPU)"
-    assert setting(report, "weight decay (added to the gradient)") == "0"
+    assert setting(report, "device") == "CPU"
+    assert setting(report, "weight decay") == "0"
     assert setting(report, "moves of the images") == "none: nothing to compare"
-    assert "weight of a positive" not in report
     assert "positives counted more" not in report
     assert "file of initial weights" not in report
     assert "batches and learning rates." in report.splitlines()[2]
@@ -59,12 +59,10 @@ def test_every_setting_that_is_not_usual(make_run: MakeRun) -> None:
     )  # fmt: skip
     report = written(folder)
     assert setting(report, "optimiser") == "AdamW"
-    assert setting(report, "weight decay (decoupled, times the rate)") == "0.05"
-    assert setting(report, "training images") == (
-        "half of them mirrored left to right, at random; "
-        "shifted by up to 3 pixels in each direction, black comes in"
-    )
-    assert setting(report, "weight of a positive in the loss").startswith("balanced: negatives")
+    assert setting(report, "weight decay") == "0.05"
+    assert setting(report, "augmentation: horizontal flip") == "half of the images, at random"
+    assert setting(report, "augmentation: shift") == "up to 3 px in each direction"
+    assert setting(report, "class weights").startswith("balanced: negatives")
     assert setting(report, "device") == "GPU"
     assert "probabilities\nare higher than the labels are frequent" in report
     sha256 = folder.manifest.initial_weights_sha256
