@@ -183,7 +183,7 @@ class JuliaBackend(Backend):
     ) -> dict[Operation, float]:
         if not profiler.is_safe():
             return {}
-        # Once before: when the profiler is loaded, Julia compiles much of what it had compiled again.
+        # Once before: when the profiler is loaded, Julia compiles much of its code again.
         self.sample(order[:1], rates[:1])
         return profiler.divide(*self.sample(order, rates))
 
