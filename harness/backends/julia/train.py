@@ -16,7 +16,6 @@ from harness.backends.julia import profiler
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
 from harness.backends.julia.packages import KNET, REFERENCE, SHARED, folder
-from harness.backends.julia.plugin import find_network
 from harness.data.reader import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
@@ -60,10 +59,8 @@ class JuliaBackend(Backend):
         card = find_model(task.model)
         channels, height, width = self.data.image_shape
         self.parameters = card.parameters(self.data.image_shape, len(self.data.classes))
-        network = find_network(card)
-        if network is None:
-            raise BenchError(f"there is no {card.architecture}.jl for the model {card.name}")
-        self.call("include_model", network)
+        if task.network:  # without a file it is one of those that come with the engine
+            self.call("include_model", task.network)
         rule = task.optimizer
         self.call(
             "build",
