@@ -8,8 +8,8 @@ const NETWORKS = Dict{String,Any}()
 
 Let the harness build a network by the name of the file that defines it.
 
-`constructor(T, (width, height, channels), classes; activation, pooling)` returns it: a callable
-struct of layers, which takes images (W, H, C, N) and gives logits (classes, N). `features(net, x)`
+`constructor(T, (width, height, channels), classes; activation, pooling)` returns it: a struct of
+layers that can be called on images (W, H, C, N) and gives logits (classes, N). `features(net, x)`
 and `classify(net, maps)` are its two halves, before and after the last feature maps. The names of
 the fields are those of the model card's parameters.
 """

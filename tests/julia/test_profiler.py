@@ -58,10 +58,10 @@ def test_frames_of_knet(inside, operation):
     assert operation_of([*inside, *TAPE]) == operation
 
 
-def test_a_look_counts_in_parts_to_each_thread_that_works():
+def test_a_sample_counts_in_parts_to_each_thread_that_works():
     working, idle = f"\tconvolve! {REFERENCE}/convolution.jl", "\tjl_task_get_next x"
     updating = f"\tupdate! {OURS}/optimizers.jl"
-    looks = "\n".join(
+    samples = "\n".join(
         [
             f"4\f{working}\f{working}",
             f"4\f{working}\f{updating}",
@@ -69,5 +69,5 @@ def test_a_look_counts_in_parts_to_each_thread_that_works():
             f"1\f{idle}\f{idle}",
         ]
     )
-    found = divide(looks, 6.0)
+    found = divide(samples, 6.0)
     assert found == pytest.approx({"convolution": 3.0, "optimiser": 2.5, "other": 0.5})

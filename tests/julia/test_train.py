@@ -119,12 +119,16 @@ def describe(shape, classes):
 card = ModelCard(
     name="small", title="Small", reference="", package="outside", head="fc", describe=describe
 )
-assert find_network(card).endswith("outside/outside.jl")
+network = find_network(card)
+assert network.endswith("outside/outside.jl")
 train.find_model = lambda name: card
 train.JuliaBackend.start()
 optimizer = Optimizer(learning_rate=0.05)
 dataset = Path(sys.argv[1])
-task = Task(model="small", dataset=dataset, optimizer=optimizer, precision="float64", threads=1)
+task = Task(
+    model="small", network=network, dataset=dataset, optimizer=optimizer, precision="float64",
+    threads=1,
+)
 for _ in range(2):  # the second time its file is known
     backend = train.JuliaBackend(task)
     backend.load_weights(initial_weights(backend.parameters, seed=0))
@@ -182,5 +186,5 @@ def test_a_gpu_is_refused_in_one_sentence(small_file: Path) -> None:
         threads=1,
         device="gpu",
     )
-    with pytest.raises(BenchError, match="processor only"):
+    with pytest.raises(BenchError, match="CPU only"):
         JuliaBackend(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -112,7 +113,9 @@ def test_julia_lines() -> None:
 
 
 PACKAGE = sorted(
-    path for folder in ("src", "knet/src", "test") for path in (julia_dir() / folder).rglob("*.jl")
+    path
+    for folder in ("src", "knet/src", "reference/src", "reference/test", "test")
+    for path in (julia_dir() / folder).rglob("*.jl")
 )
 
 COMPARE = r"""
@@ -159,9 +162,10 @@ def test_julia_reads_the_same_from_the_counted_lines_alone(tmp_path: Path) -> No
             "\n".join(line for n, line in enumerate(text.split("\n"), start=1) if n in held)
         )
         arguments += [str(path), str(kept)]
-    executable = installation.find_julia().executable
+    found = installation.find_julia()
     done = subprocess.run(
-        [str(executable), "--startup-file=no", "-O0", str(script), *arguments],
+        [str(found.executable), "--startup-file=no", "-O0", str(script), *arguments],
+        env=os.environ | installation.environment(found, 1),
         capture_output=True,
         text=True,
         check=False,

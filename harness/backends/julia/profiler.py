@@ -1,4 +1,4 @@
-"""Julia's sampling profiler, what its stacks show under the common names."""
+"""Julia's sampling profiler, its stacks by the common names of operations."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def operation_of(stack: Sequence[str]) -> Operation | None:
     return "activation" if any(re.search(_BROADCAST, frame) for frame in stack) else "other"
 
 
-def divide(looks: str, total: float) -> dict[Operation, float]:
-    """``total`` seconds by operation, from what Julia's ``sampler.stop`` tells.
+def divide(samples: str, total: float) -> dict[Operation, float]:
+    """``total`` seconds by operation, from what Julia's ``sampler.stop`` returns.
 
-    A look at the threads counts in parts to each that works; at none, as ``other``.
+    A sample counts in parts to each thread that works; where none does, as ``other``.
     """
     seen: dict[Operation, float] = defaultdict(float)
-    for look in filter(None, looks.split("\n")):
-        count, *stacks = look.split("\f")
+    for sample in filter(None, samples.split("\n")):
+        count, *stacks = sample.split("\f")
         found = [operation_of(stack.split("\t")[1:]) for stack in stacks]
         working = [operation for operation in found if operation is not None] or ["other"]
         for operation in working:

@@ -16,7 +16,6 @@ from harness.backends.julia import profiler
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
 from harness.backends.julia.packages import KNET, REFERENCE, SHARED, folder
-from harness.backends.julia.plugin import find_network
 from harness.data.reader import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
@@ -48,7 +47,7 @@ class JuliaBackend(Backend):
 
     def __init__(self, task: Task) -> None:
         if task.device != "cpu":
-            raise BenchError("the Julia rows run on the processor only: leave --device gpu out")
+            raise BenchError("the Julia variants run on the CPU only: leave --device gpu out")
         self.dtype = np.dtype(task.precision)
         self.path = task.dataset
         self.data = open_dataset(self.path)
@@ -60,10 +59,8 @@ class JuliaBackend(Backend):
         card = find_model(task.model)
         channels, height, width = self.data.image_shape
         self.parameters = card.parameters(self.data.image_shape, len(self.data.classes))
-        network = find_network(card)
-        if network is None:
-            raise BenchError(f"there is no {card.architecture}.jl for the model {card.name}")
-        self.call("include_model", network)
+        if task.network:  # without a file it is one of those that come with the engine
+            self.call("include_model", task.network)
         rule = task.optimizer
         self.call(
             "build",
@@ -124,49 +121,49 @@ class JuliaBackend(Backend):
     def received(self) -> Digests | None:
         if not self.in_julia(self.split("train")):
             return None  # Julia gets images, in an order that Python has chosen
-        told = self.call("received")
-        assert isinstance(told, str)
-        return Digests(*told.split())
+        digests = self.call("received")
+        assert isinstance(digests, str)
+        return Digests(*digests.split())
 
     def predict(self, split: str) -> NDArray[np.floating]:
         reader = self.split(split)
-        scores = np.empty((len(reader), len(self.data.classes)), self.dtype)
+        logits = np.empty((len(reader), len(self.data.classes)), self.dtype)
         for batch in evaluation_batches(len(reader)):
-            self.evaluate(split, batch, scores[batch[0] : batch[-1] + 1])
-        return scores
+            self.evaluate(split, batch, logits[batch[0] : batch[-1] + 1])
+        return logits
 
     def warm_up_prediction(self, split: str) -> None:
         for batch in evaluation_shapes(len(self.split(split))):
             self.evaluate(split, batch, np.empty((len(batch), len(self.data.classes)), self.dtype))
 
-    def evaluate(self, split: str, batch: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
-        """Logits of the consecutive examples ``batch`` into ``scores`` (batch, classes)."""
+    def evaluate(self, split: str, batch: NDArray[np.int64], logits: NDArray[np.floating]) -> None:
+        """Logits of the consecutive examples ``batch`` into ``logits`` (batch, classes)."""
         reader = self.split(split)
         if self.in_julia(reader):
-            self.call("predict", split, int(batch[0]), scores)
+            self.call("predict", split, int(batch[0]), logits)
             return
         with self.handed_over(reader, batch) as name:
-            self.call("predict", name, 0, scores)
+            self.call("predict", name, 0, logits)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
         classes = len(self.data.classes)
         shape = (len(images), classes) if self.data.task == "multilabel" else len(images)
-        scores = np.empty((len(images), classes), self.dtype)
+        logits = np.empty((len(images), classes), self.dtype)
         labels = np.zeros(shape, np.uint8)  # nobody asks for them, but a batch has some
         self.call("hand_over", "images", images, labels)
-        self.call("predict", "images", 0, scores)
+        self.call("predict", "images", 0, logits)
         self.call("forget", "images")
-        return scores
+        return logits
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
-        scores = np.empty((len(batch), len(self.data.classes)), self.dtype)
+        logits = np.empty((len(batch), len(self.data.classes)), self.dtype)
         with self.handed_over(self.split("train"), batch) as name:
-            loss = self.call("differentiate", name, np.arange(len(batch)), scores)
+            loss = self.call("differentiate", name, np.arange(len(batch)), logits)
         assert isinstance(loss, float)
         trained = [parameter for parameter in self.parameters if parameter.trainable]
-        return scores, loss, self._arrays("get_gradient", trained)
+        return logits, loss, self._arrays("get_gradient", trained)
 
     def activation_maps(
         self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
@@ -183,24 +180,24 @@ class JuliaBackend(Backend):
     ) -> dict[Operation, float]:
         if not profiler.is_safe():
             return {}
-        # Rehearsed: when the profiler is loaded, Julia compiles much of what it had compiled again.
+        # Once before: when the profiler is loaded, Julia compiles much of its code again.
         self.sample(order[:1], rates[:1])
         return profiler.divide(*self.sample(order, rates))
 
     def sample(self, order: NDArray[np.int64], rates: NDArray[np.float64]) -> tuple[str, float]:
-        """What Julia's profiler saw while training, and the seconds it took."""
+        """The samples of Julia's profiler while training, and the seconds it took."""
         self.bridge.call("sampler.start")
         started = time.perf_counter()
         self.train_epoch(order, rates)
         seconds = time.perf_counter() - started
-        looks = self.bridge.call("sampler.stop")
-        assert isinstance(looks, str)
-        return looks, seconds
+        samples = self.bridge.call("sampler.stop")
+        assert isinstance(samples, str)
+        return samples, seconds
 
     def facts(self) -> dict[str, str]:
-        told = self.call("facts")
-        assert isinstance(told, str)
-        return dict(line.split("=", 1) for line in told.splitlines()) | {
+        facts = self.call("facts")
+        assert isinstance(facts, str)
+        return dict(line.split("=", 1) for line in facts.splitlines()) | {
             "bridge": self.bridge.name,
             "data": "HDF5.jl" if self.julia_reads else "handed over by Python without a copy",
         }
