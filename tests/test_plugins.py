@@ -15,9 +15,10 @@ from harness.plugins import backends, choose_backends, find_backend
 
 
 @pytest.fixture
-def installed(monkeypatch):
+def installed(monkeypatch, tmp_path):
     """Makes only these packages be found, a compiler and no Julia."""
     monkeypatch.delenv("PYTHON_JULIACALL_EXE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def only(*packages):
         monkeypatch.setattr(
