@@ -34,7 +34,7 @@ end
 
 "Where the outcome goes: also the caller's memory."
 struct Reply
-    kind::Int64  # 0 nothing, 1 float, 2 text, 3 an exception, told in text
+    kind::Int64  # 0 nothing, 1 float, 2 text, 3 an exception, as text
     number::Float64
     address::Int64
     bytes::Int64

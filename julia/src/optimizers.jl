@@ -16,8 +16,8 @@ function update!(p::A, g::A, rate, rule::Momentum{A}) where {T,A<:AbstractArray{
 end
 
 """
-Adam (Kingma & Ba 2015), epsilon outside the square root, weight decay in the gradient; or beside
-it, `decoupled` (AdamW, Loshchilov & Hutter 2019): p <- p - rate weight_decay p.
+Adam (Kingma & Ba 2015), epsilon outside the square root, weight decay in the gradient; or apart
+from it, `decoupled` (AdamW, Loshchilov & Hutter 2019): p <- p - rate weight_decay p.
 """
 mutable struct Adam{A}
     beta1::Float64
@@ -33,14 +33,14 @@ end
 function update!(p::A, g::A, rate, rule::Adam{A}) where {T,A<:AbstractArray{T}}
     rule.steps += 1
     b1, b2 = T(rule.beta1), T(rule.beta2)
-    decay, beside = T.(rule.decoupled ? (0, rule.weight_decay) : (rule.weight_decay, 0))
+    decay, decoupled = T.(rule.decoupled ? (0, rule.weight_decay) : (rule.weight_decay, 0))
     m, s = rule.first, rule.second
     m .= b1 .* m .+ (1 - b1) .* (g .+ decay .* p)
     s .= b2 .* s .+ (1 - b2) .* abs2.(g .+ decay .* p)
     unbiased1, unbiased2 = T(1 - rule.beta1^rule.steps), T(1 - rule.beta2^rule.steps)
     p .-=
         T(rate) .*
-        ((m ./ unbiased1) ./ (sqrt.(s ./ unbiased2) .+ T(rule.epsilon)) .+ beside .* p)
+        ((m ./ unbiased1) ./ (sqrt.(s ./ unbiased2) .+ T(rule.epsilon)) .+ decoupled .* p)
     return p
 end
 

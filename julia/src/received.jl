@@ -1,6 +1,6 @@
 """
 What reached this process since the weights were loaded, as SHA-256: the twin of the harness's
-`protocol/received.py`. `keep!` copies while the clock runs; `digests` hashes afterwards.
+`protocol/received.py`. `keep!` copies during the measurement; `digests` hashes afterwards.
 """
 module Received
 

@@ -59,26 +59,26 @@ def run() -> Run:
 
 
 def test_arrays_cross_without_a_copy_and_with_their_axes_reversed(run: Run) -> None:
-    told = run("""
+    output = run("""
 bridge.evaluate('''
     @eval module Probe
-        told(array) = "$(size(array)) $(eltype(array)) $(Int(pointer(array)))"
+        describe(array) = "$(size(array)) $(eltype(array)) $(Int(pointer(array)))"
         fill!(array) = (array[2, 1] = 7; nothing)
     end; PipelineBench.Bridge.register("probe", Probe); 0''')
 for dtype in ("uint8", "int64", "float32", "float64"):
     array = np.zeros((5, 3), dtype)
-    size, name, address = bridge.call("probe.told", array).rsplit(" ", 2)
+    size, name, address = bridge.call("probe.describe", array).rsplit(" ", 2)
     assert (size, name) == ("(3, 5)", dtype.title().replace("Ui", "UI")), (size, name)
     assert int(address) == array.ctypes.data
     bridge.call("probe.fill!", array)
     assert array[0, 1] == 7 and array.sum() == 7
 print("done")
 """)
-    assert told == "done\n"
+    assert output == "done\n"
 
 
 def test_numbers_and_text_cross_both_ways(run: Run) -> None:
-    told = run("""
+    output = run("""
 bridge.evaluate('''
     @eval module Probe
         half(n::Int) = n / 2
@@ -89,11 +89,11 @@ bridge.evaluate('''
 print(bridge.call("probe.half", -7), bridge.call("probe.twice", 0.1))
 print(bridge.call("probe.shout", "brücke \\\\ $x"), bridge.call("probe.nothing_at_all"))
 """)
-    assert told == "-3.5 0.2\nBRÜCKE \\ $X None\n"
+    assert output == "-3.5 0.2\nBRÜCKE \\ $X None\n"
 
 
 def test_a_julia_exception_arrives_with_its_message_and_trace(run: Run) -> None:
-    told = run(
+    output = run(
         BUILD
         + """
 for attempt in range(3):  # again and again: nothing is left behind by the first
@@ -104,11 +104,11 @@ for attempt in range(3):  # again and again: nothing is left behind by the first
         print(error)
 """
     )
-    assert told == "Julia: the network has no parameter conv9.weight\n" * 3
+    assert output == "Julia: the network has no parameter conv9.weight\n" * 3
 
 
 def test_indices_and_labels_out_of_range_are_errors_and_no_crash(run: Run) -> None:
-    told = run(
+    output = run(
         BUILD
         + """
 pixels, rates, losses = np.zeros((4, 1, 12, 12), np.uint8), np.zeros(1), np.zeros(1)
@@ -122,11 +122,11 @@ for label, last in ((0, 4), (0, -1), (3, 3)):
         print(str(error).replace("(", " ").replace(":", "").split()[1])
 """
     )
-    assert told.split() == ["BoundsError", "BoundsError", "DimensionMismatch"]
+    assert output.split() == ["BoundsError", "BoundsError", "DimensionMismatch"]
 
 
 def test_what_does_not_exist_and_what_cannot_cross(run: Run) -> None:
-    told = run("""
+    output = run("""
 for attempt in (
     lambda: bridge.call("reference.no_such_function"),
     lambda: bridge.call("nowhere.train"),
@@ -140,12 +140,12 @@ for attempt in (
     except (WorkerError, ValueError) as error:
         print(type(error).__name__)
 """)
-    assert told.split() == ["WorkerError"] * 4 + ["ValueError"] * 2
+    assert output.split() == ["WorkerError"] * 4 + ["ValueError"] * 2
 
 
 def test_threads_follow_the_protocol_and_torch_stays_out(run: Run) -> None:
-    told = run("""
+    output = run("""
 print(bridge.evaluate("Threads.nthreads()"), "torch" in sys.modules)
 bridge.stop()
 """)
-    assert told == "2 False\n"
+    assert output == "2 False\n"

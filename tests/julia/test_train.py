@@ -19,8 +19,8 @@ from harness.data.writer import write_dataset
 from harness.errors import BenchError
 from harness.plugins import find_backend
 
-# Twice the same moved batches: all images handed over once, then read from the disk in blocks of
-# two batches and a rest.
+# Twice the same augmented batches: all images handed over once, then read from the disk in blocks
+# of two batches and a rest.
 BLOCKS = """
 import sys
 from functools import partial
@@ -45,14 +45,14 @@ train.JuliaBackend.start()
 order = epoch_order(40, 8, seed=0, epoch=0)
 augmentation = epoch_augmentation(*order.shape, 0, 0, flip=True, shift=2)
 runs = []
-for disk, unmoved in (False, True), (False, False), (True, False):
+for disk, unaugmented in (False, True), (False, False), (True, False):
     if disk:
         train.open_dataset = partial(train.open_dataset, memory_budget=0)
         train._BLOCK = 2
     backend = train.JuliaBackend(task)
     backend.load_weights(initial_weights(backend.parameters, seed=0))
     losses = backend.train_epoch(
-        order, np.full(len(order), 0.01), None if unmoved else augmentation
+        order, np.full(len(order), 0.01), None if unaugmented else augmentation
     )
     runs.append((losses, backend.save_weights()))
     assert backend.in_julia(backend.split("train")) != disk
@@ -60,24 +60,24 @@ for disk, unmoved in (False, True), (False, False), (True, False):
         assert backend.received() is None
         continue
     # Julia's own digests, of two epochs, are those of the same bytes in Python.
-    backend.train_epoch(order[:2], np.full(2, 0.02), None if unmoved else augmentation[:2])
+    backend.train_epoch(order[:2], np.full(2, 0.02), None if unaugmented else augmentation[:2])
     expected = Received()
     for steps, rate in (len(order), 0.01), (2, 0.02):
         part = slice(0, steps)
-        expected.add(order[part], np.full(steps, rate), None if unmoved else augmentation[part])
+        expected.add(order[part], np.full(steps, rate), None if unaugmented else augmentation[part])
     assert backend.received() == backend.received() == expected.digests()
-    assert (backend.received().augmentation == "none") == unmoved
+    assert (backend.received().augmentation == "none") == unaugmented
     backend.load_weights(initial_weights(backend.parameters, seed=0))
     assert backend.received() == Received().digests()
-(unmoved, _), (losses, weights), (from_disk, weights_from_disk) = runs
+(unaugmented, _), (losses, weights), (from_disk, weights_from_disk) = runs
 assert len(losses) == 5 and np.array_equal(losses, from_disk)
 assert all(np.array_equal(weights[name], weights_from_disk[name]) for name in weights)
-assert not np.array_equal(losses, unmoved)
+assert not np.array_equal(losses, unaugmented)
 print("equal")
 """
 
 
-def test_moved_images_are_the_same_from_memory_and_in_blocks(
+def test_augmented_images_are_the_same_from_memory_and_in_blocks(
     small_dataset: Callable[..., ImageDataset], tmp_path: Path
 ) -> None:
     if (reason := find_backend("julia-reference").missing()) is not None:

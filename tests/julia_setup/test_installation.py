@@ -1,4 +1,4 @@
-"""Finding Julia: in which order, what is said of a broken one, and what its process needs."""
+"""Finding Julia: in which order, the message about a broken one, and what its process needs."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def everybody_answers(url):
 ANSWERS: list[MissingRequirement | None] = []
 
 
-def plan(row, machine, **options):
-    return setup.plan(row, lambda spec: ANSWERS.pop(0) if ANSWERS else None, machine, **options)
+def plan(target, machine, **options):
+    return setup.plan(target, lambda spec: ANSWERS.pop(0) if ANSWERS else None, machine, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -79,13 +79,13 @@ def run(actions):
 # --- already there
 
 
-@pytest.mark.parametrize("row", ["julia", "knet"])
-def test_what_is_found_is_compiled_and_loaded(machine, row):
+@pytest.mark.parametrize("target", ["julia", "knet"])
+def test_what_is_found_is_compiled_and_loaded(machine, target):
     julia = machine.julia(packages={"Knet": machine.package("Knet", "1.4.10")})
-    found, load = plan(row, Machine(answers=nobody_answers))
+    found, load = plan(target, Machine(answers=nobody_answers))
     assert found.run is None
     assert "julia 1.9.4" in found.sentence
-    assert ("Knet 1.4.10" in found.sentence) == (row == "knet")
+    assert ("Knet 1.4.10" in found.sentence) == (target == "knet")
     assert str(julia) in found.sentence
     load.run()
     arguments, environment = machine.calls(julia)[-1]
@@ -189,7 +189,7 @@ ERROR: The following 1 direct dependency failed to precompile:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("printed", "expected"),
     [
         (_PRECOMPILATION, "ERROR: LoadError: ArgumentError: Package NNlib not found"),
         ("ERROR: Failed to precompile Knet\n", "ERROR: Failed to precompile Knet"),
@@ -198,9 +198,9 @@ ERROR: The following 1 direct dependency failed to precompile:
         ("", ""),
     ],
 )
-def test_cause(said, told):
-    assert cause(said.splitlines()).startswith(told)
-    assert bool(told) == bool(cause(said.splitlines()))
+def test_cause(printed, expected):
+    assert cause(printed.splitlines()).startswith(expected)
+    assert bool(expected) == bool(cause(printed.splitlines()))
 
 
 def test_a_long_command_is_shown_while_it_runs(tmp_path, monkeypatch):
@@ -525,8 +525,8 @@ def test_knet_needs_the_servers(machine, trusted):
         assert name in message
 
 
-@pytest.mark.parametrize("row", ["julia", "knet"])
-def test_a_choice_by_hand_is_not_overruled(machine, monkeypatch, row):
+@pytest.mark.parametrize("target", ["julia", "knet"])
+def test_a_choice_by_hand_is_not_overruled(machine, monkeypatch, target):
     monkeypatch.setenv("PYTHON_JULIACALL_EXE", "/nowhere/julia")
     with pytest.raises(CannotInstallError, match=r"PYTHON_JULIACALL_EXE=/nowhere/julia\).*unset"):
-        plan(row, Machine(answers=everybody_answers))
+        plan(target, Machine(answers=everybody_answers))

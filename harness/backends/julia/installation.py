@@ -64,7 +64,7 @@ def find_julia(package: str | None = None) -> Installation:
     """The first Julia that runs; with ``package``, the first that also has it, if any has.
 
     Raises:
-        BenchError: none, or none that is sound.
+        BenchError: none, or none that works.
     """
     found = _find(package)
     if isinstance(found, MissingRequirement):
@@ -93,7 +93,7 @@ def missing_knet() -> MissingRequirement | None:
 
 
 def versions_with(package: str | None = None) -> dict[str, str]:
-    """What a row runs on: Julia, and with ``package`` the packages below and beside it."""
+    """What a variant runs on: Julia, and with ``package`` the packages below and beside it."""
     found = _find(package)
     if isinstance(found, MissingRequirement):
         return {}
@@ -106,7 +106,7 @@ def versions_with(package: str | None = None) -> dict[str, str]:
 
 
 def location(package: str | None = None) -> str:
-    """Where a row was found, for a person."""
+    """Where the Julia of a variant was found, for messages."""
     found = _find(package)
     if isinstance(found, MissingRequirement):
         return ""
@@ -115,7 +115,7 @@ def location(package: str | None = None) -> str:
 
 
 def worker_environment(package: str | None, threads: int) -> dict[str, str]:
-    """:func:`environment` of the Julia that a row with ``package`` uses."""
+    """:func:`environment` of the Julia that a variant with ``package`` uses."""
     return environment(find_julia(package), threads)
 
 
@@ -155,7 +155,7 @@ def openblas_core(cpuinfo: str) -> str | None:
 
 
 def candidates() -> Iterator[Candidate]:
-    """Where to look, the first that is sound wins."""
+    """Where to look, the first that works is used."""
     asked = os.environ.get("PYTHON_JULIACALL_PROJECT") or os.environ.get("JULIA_PROJECT", "")
     named = os.environ.get("PYTHON_JULIACALL_EXE")
     if named:
@@ -184,7 +184,7 @@ def forget() -> None:
 
 def _find(package: str | None = None) -> Installation | MissingRequirement:
     """The installation to use, or why there is none."""
-    sound: list[Installation] = []
+    working: list[Installation] = []
     broken: list[MissingRequirement] = []
     for candidate in candidates():
         examined = _examine(candidate)
@@ -193,9 +193,9 @@ def _find(package: str | None = None) -> Installation | MissingRequirement:
         elif package is None or package in examined.packages:
             return examined
         else:
-            sound.append(examined)
-    if sound:
-        return sound[0]
+            working.append(examined)
+    if working:
+        return working[0]
     return (
         broken[0]
         if broken
@@ -243,22 +243,22 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
         return MissingRequirement(
             f"Julia at {executable} did not answer in {_PROBE_TIMEOUT_S} s", fix
         )
-    said = dict(line.partition("=")[::2] for line in run.stdout.splitlines())
-    if "exceptions" not in said:
-        if run.returncode < 0 and "project" in said:
+    reported = dict(line.partition("=")[::2] for line in run.stdout.splitlines())
+    if "exceptions" not in reported:
+        if run.returncode < 0 and "project" in reported:
             return MissingRequirement(
-                f"Julia {said['version']} at {executable} crashes on exceptions "
+                f"Julia {reported['version']} at {executable} crashes on exceptions "
                 f"({signal.Signals(-run.returncode).name}; wrong libunwind?)",
                 fix,
             )
         first = next(iter(run.stderr.splitlines()), f"exit code {run.returncode}")
         return MissingRequirement(f"Julia at {executable} does not work: {first}", fix)
-    if _release(said["version"]) < _OLDEST:
+    if _release(reported["version"]) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         return MissingRequirement(
-            f"Julia {said['version']} at {executable} is older than {oldest}", fix
+            f"Julia {reported['version']} at {executable} is older than {oldest}", fix
         )
-    active = Path(said["project"]) if said["project"] else None
+    active = Path(reported["project"]) if reported["project"] else None
     if os.environ.get("PYTHON_JULIACALL_PROJECT") and not (active and active.is_file()):
         return MissingRequirement(
             f"PYTHON_JULIACALL_PROJECT={candidate.project} holds no Project.toml",
@@ -266,17 +266,17 @@ def _examine(candidate: Candidate) -> Installation | MissingRequirement:
         )
     return Installation(
         executable=executable,
-        version=said["version"],
+        version=reported["version"],
         found_by=candidate.found_by,
-        bindir=Path(said["bindir"]),
-        libjulia=Path(said["libjulia"]),
-        system_image=Path(said["system_image"]),
-        llvm=said["llvm"],
+        bindir=Path(reported["bindir"]),
+        libjulia=Path(reported["libjulia"]),
+        system_image=Path(reported["system_image"]),
+        llvm=reported["llvm"],
         project=active.parent if active and active.is_file() else None,
         packages={
-            name: _version_beside(Path(said[key]))
+            name: _version_beside(Path(reported[key]))
             for name in PACKAGES
-            if (key := f"package.{name}") in said
+            if (key := f"package.{name}") in reported
         },
     )
 

@@ -134,8 +134,8 @@ BACKENDS = (
         ),
         aliases=("julia",),
         note="is this project's own engine: it computes with Julia's standard library and BLAS "
-        "alone. It is not Knet.jl and says nothing of Knet.jl: it is a bound, which shows "
-        "what kernels written by hand for these networks reach on this CPU.",
+        "alone. It is not Knet.jl, and its speed is not that of Knet.jl: it is a bound, which "
+        "shows what kernels written by hand for these networks reach on this CPU.",
         devices=("cpu",),
         title="Julia (reference engine)",
         family=JULIA,

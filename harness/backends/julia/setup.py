@@ -31,7 +31,7 @@ from harness.console import terminal
 from harness.paths import cache_dir, harness_path
 from harness.plugins import find_backend
 
-ROWS: dict[str, str | None] = {"julia": None, "knet": "Knet"}
+TARGETS: dict[str, str | None] = {"julia": None, "knet": "Knet"}
 """What can be set up, and the package that it is about."""
 _RELEASES = ((1, 8), (1, 9))
 JULIACALL = "juliacall==0.9.24"
@@ -76,9 +76,9 @@ class Machine:
 
 
 def plan(
-    row: str, check_load: CheckLoad, machine: Machine | None = None, *, repair: bool = False
+    target: str, check_load: CheckLoad, machine: Machine | None = None, *, repair: bool = False
 ) -> list[Action]:
-    """What is to be done for ``row`` (one of ``ROWS``), in order; nothing is changed yet.
+    """What is to be done for ``target`` (one of ``TARGETS``), in order; nothing is changed yet.
 
     The last action calls ``check_load``.
 
@@ -87,21 +87,21 @@ def plan(
     Raises:
         CannotInstallError: there is no way on this machine.
     """
-    missing = _MISSING[row]()
+    missing = _MISSING[target]()
     if missing is None and not repair:
-        return [Action(_found(row)), _load_action(row, check_load)]
-    _refuse_a_choice_by_hand(row, missing.why if missing else "it does not load")
+        return [Action(_found(target)), _load_action(target, check_load)]
+    _refuse_a_choice_by_hand(target, missing.why if missing else "it does not load")
     machine = machine or Machine()
     if _servers_answer(machine):
-        route = _juliapkg_actions(row)
-    elif row == "julia" and (source := _debian_source(machine)) is not None:
+        route = _juliapkg_actions(target)
+    elif target == "julia" and (source := _debian_source(machine)) is not None:
         route = debian.install_actions(source, machine.keyrings)
     else:
-        raise CannotInstallError(_NO_ROUTE[row])
+        raise CannotInstallError(_NO_ROUTE[target])
     return [
         *route,
-        Action("check that it runs", lambda: _check(row)),
-        _load_action(row, check_load),
+        Action("check that it runs", lambda: _check(target)),
+        _load_action(target, check_load),
     ]
 
 
@@ -121,42 +121,42 @@ def precompile(installation: Installation) -> None:
     )
 
 
-def _found(row: str) -> str:
-    package = ROWS[row]
+def _found(target: str) -> str:
+    package = TARGETS[target]
     versions = versions_with(package)
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return f"found {listed}; {location(package)}"
 
 
-def _check(row: str) -> None:
+def _check(target: str) -> None:
     forget()
-    missing = _MISSING[row]()
+    missing = _MISSING[target]()
     if missing is not None:
         raise CannotInstallError(f"installed, but it does not work: {missing}")
 
 
-def _load_action(row: str, check_load: CheckLoad) -> Action:
+def _load_action(target: str, check_load: CheckLoad) -> Action:
     return Action(
         "compile the harness's Julia code and load it as a worker does"
-        + (" (some minutes the first time)" if row == "knet" else ""),
-        lambda: _load(row, check_load),
+        + (" (some minutes the first time)" if target == "knet" else ""),
+        lambda: _load(target, check_load),
     )
 
 
-def _load(row: str, check_load: CheckLoad) -> None:
+def _load(target: str, check_load: CheckLoad) -> None:
     try:
-        precompile(find_julia(ROWS[row]))
+        precompile(find_julia(TARGETS[target]))
     except CannotInstallError as error:
         raise DoesNotLoadError(str(error)) from None
-    missing = check_load(find_backend(row))
+    missing = check_load(find_backend(target))
     if missing is not None:
         raise DoesNotLoadError(missing.why)
 
 
-def _refuse_a_choice_by_hand(row: str, why: str) -> None:
+def _refuse_a_choice_by_hand(target: str, why: str) -> None:
     """What is named there is what will be used: installing beside it would change nothing."""
     names = ["PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT"]
-    if row == "knet":
+    if target == "knet":
         names.append("JULIA_PROJECT")
     named = [f"{name}={value}" for name in names if (value := os.environ.get(name))]
     if named:
@@ -181,12 +181,12 @@ def _debian_source(machine: Machine) -> debian.Source | None:
     return debian.debian_source(machine.apt) if debian.has_tools() else None
 
 
-def _juliapkg_actions(row: str) -> list[Action]:
-    packages = "Knet.jl 1.4.10 and PythonCall.jl" if row == "knet" else "PythonCall.jl"
+def _juliapkg_actions(target: str) -> list[Action]:
+    packages = "Knet.jl 1.4.10 and PythonCall.jl" if target == "knet" else "PythonCall.jl"
     resolve = Action(
-        f"install Julia ({JULIA}) with {packages} through juliapkg: {_DURATION[row]} on two cores, "
-        "plus downloads; an interrupted installation continues when it is started again",
-        lambda: _resolve(row),
+        f"install Julia ({JULIA}) with {packages} through juliapkg: {_DURATION[target]} on two "
+        "cores, plus downloads; an interrupted installation continues when it is started again",
+        lambda: _resolve(target),
     )
     if util.find_spec("juliacall") is not None:
         return [resolve]
@@ -204,11 +204,11 @@ def _show(line: str) -> None:
         terminal.note(f"  {line}")
 
 
-def _resolve(row: str) -> None:
+def _resolve(target: str) -> None:
     try:
         run_logged(
-            [sys.executable, "-u", "-P", "-m", resolve.__name__, row],
-            cache_dir() / "logs" / f"setup-{row}.log",
+            [sys.executable, "-u", "-P", "-m", resolve.__name__, target],
+            cache_dir() / "logs" / f"setup-{target}.log",
             _show,
             HIDDEN_GPUS | {"PYTHONPATH": harness_path()},
         )

@@ -56,7 +56,7 @@ function barrier!(team::Team)
         team.failed[] && throw(AbandonedError())
         ccall(:jl_cpu_pause, Cvoid, ())
         GC.safepoint()  # a collection waits for every thread
-        # Where other programs compete, the late thread may be waiting for this very processor.
+        # Where other programs compete, the late thread may be waiting for this very CPU.
         (turns += 1) % 1000 == 0 && Sys.isunix() && ccall(:sched_yield, Cint, ())
     end
     return nothing

@@ -1,4 +1,4 @@
-# Vectors of the processor, so that sums can stay in its registers.
+# Vectors of the CPU, so that sums can stay in its registers.
 
 const Lanes{N,T} = NTuple{N,VecElement{T}}
 
@@ -14,7 +14,7 @@ end
 
 @generated vsum(v::Lanes{N}) where {N} = :(+($((:(v[$i].value) for i in 1:N)...)))
 
-"Lanes of the widest vectors worth using: 64 bytes where the processor has AVX-512, else 32."
+"Lanes of the widest vectors worth using: 64 bytes where the CPU has AVX-512, else 32."
 lanes(::Type{T}) where {T} = Val((WIDE[] ? 64 : 32) ÷ sizeof(T))
 
 const WIDE = Ref(false)
