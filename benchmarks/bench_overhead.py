@@ -10,15 +10,15 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.measure.clocks import RoundClock
+from harness.measure.replay import ReplayTimer
 
-CLOCK = RoundClock()
+TIMER = ReplayTimer()
 
 
-@pytest.mark.benchmark(timer=CLOCK.seconds)
+@pytest.mark.benchmark(timer=TIMER.seconds)
 def test_overhead(
-    row: str, in_turns: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
+    variant: str, interleaved: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
 ) -> None:
-    seconds = in_turns("overhead", row, against=f"{row}, bare")
-    CLOCK.load(seconds[row])
-    benchmark.pedantic(CLOCK.play_round, rounds=len(seconds[row]), iterations=1)
+    seconds = interleaved("overhead", variant, against=f"{variant}, bare")
+    TIMER.load(seconds[variant])
+    benchmark.pedantic(TIMER.play_round, rounds=len(seconds[variant]), iterations=1)

@@ -10,16 +10,18 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.measure.clocks import RoundClock
+from harness.measure.replay import ReplayTimer
 from harness.plugins import backends
 
-CLOCK = RoundClock()
+TIMER = ReplayTimer()
 
 
-@pytest.mark.benchmark(timer=CLOCK.seconds)
+@pytest.mark.benchmark(timer=TIMER.seconds)
 def test_peers(
-    row: str, in_turns: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
+    variant: str, interleaved: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
 ) -> None:
-    seconds = in_turns("peers", row, against=f"{backends()[row].family.name}, public style")
-    CLOCK.load(seconds[row])
-    benchmark.pedantic(CLOCK.play_round, rounds=len(seconds[row]), iterations=1)
+    seconds = interleaved(
+        "peers", variant, against=f"{backends()[variant].family.name}, public style"
+    )
+    TIMER.load(seconds[variant])
+    benchmark.pedantic(TIMER.play_round, rounds=len(seconds[variant]), iterations=1)

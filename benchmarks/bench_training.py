@@ -1,32 +1,39 @@
-"""Training: one benchmark a cell, one round a pass, measured inside the framework's process."""
+"""Training: one benchmark a cell, one round a pass, measured inside the framework's process.
+
+The rounds are replayed from a run folder: of ``--run-folder DIR``, or of a run that is made now:
+
+pytest benchmarks/bench_training.py --frameworks torch,jax --epochs 5
+"""
 
 from __future__ import annotations
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.execution.runner import Comparison
-from harness.measure.clocks import RoundClock
+from harness.measure.replay import ReplayTimer
 from harness.plan import Cell
+from harness.results.folder import RunFolder
 from harness.results.load import auroc_labels
 from harness.stats.metrics import mean_auroc
 
-CLOCK = RoundClock()
+TIMER = ReplayTimer()
 
 
-@pytest.mark.benchmark(timer=CLOCK.seconds)
-def test_training(cell: Cell, comparison: Comparison, benchmark: BenchmarkFixture) -> None:
-    result = comparison.result(cell)
+@pytest.mark.benchmark(timer=TIMER.seconds)
+def test_training(cell: Cell, finished: RunFolder, benchmark: BenchmarkFixture) -> None:
+    result = finished.read_result(cell)
+    if result is None:
+        pytest.fail(f"{cell}: has no result; finish the run with --resume", pytrace=False)
     if result.status != "ok":
         pytest.fail(f"{cell}: {result.error}", pytrace=False)
     assert result.phases is not None
     assert result.test is not None
 
-    labels = auroc_labels(comparison.folder.manifest.datasets[cell.dataset])
+    labels = auroc_labels(finished.manifest.datasets[cell.dataset])
 
-    CLOCK.load(result.round_seconds.tolist())
+    TIMER.load(result.round_seconds.tolist())
     benchmark.group = f"{cell.dataset} {cell.model}, seconds an epoch"
-    benchmark.pedantic(CLOCK.play_round, rounds=len(result.rounds), iterations=1)
+    benchmark.pedantic(TIMER.play_round, rounds=len(result.rounds), iterations=1)
     benchmark.extra_info.update(
         cell.model_dump(),
         images_per_epoch=result.epochs[0].images,

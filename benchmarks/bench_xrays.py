@@ -1,4 +1,4 @@
-"""Chest X-rays: how fast films are imported, and what feeding a network from the disk costs.
+"""Chest X-rays: how fast radiographs are imported, and what feeding a network from the disk costs.
 
 pytest benchmarks/bench_xrays.py --frameworks torch,jax --datasets nih-224 --models densenet121
 
@@ -21,17 +21,17 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from harness.config import available_cpus
 from harness.data.importers.options import ImportOptions
 from harness.data.importing import import_path
-from harness.measure.clocks import RoundClock
-from harness.measure.turns import take_turns
+from harness.measure.interleave import interleave
+from harness.measure.replay import ReplayTimer
 
-CLOCK = RoundClock()
-FILMS, SIDE, SIZE, ROUNDS = 120, 1024, 224, 5
+TIMER = ReplayTimer()
+IMAGES, SIDE, SIZE, ROUNDS = 120, 1024, 224, 5
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def radiographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Noisy grey PNGs of NIH's size, about half a megabyte each as NIH's are, in its layout."""
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("radiographs")
     (folder / "images").mkdir()
     random = np.random.default_rng(0)
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
@@ -39,7 +39,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "Data_Entry_2017.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["Image Index", "Finding Labels", "Patient ID", "View Position"])
-        for number in range(FILMS):
+        for number in range(IMAGES):
             name = f"{number:08d}_000.png"
             pixels = shade + 3 * random.standard_normal((SIDE, SIDE))
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
@@ -47,12 +47,12 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.benchmark(timer=CLOCK.seconds)
+@pytest.mark.benchmark(timer=TIMER.seconds)
 def test_import(
-    films: Path, tmp_path: Path, state_ratio: Callable[..., None], benchmark: BenchmarkFixture
+    radiographs: Path, tmp_path: Path, state_ratio: Callable[..., None], benchmark: BenchmarkFixture
 ) -> None:
     """Against Pillow alone: every file opened, decoded and resized in a thread a CPU."""
-    files = sorted((films / "images").iterdir())
+    files = sorted((radiographs / "images").iterdir())
     options = ImportOptions(size=(SIZE, SIZE))
 
     def read(path: Path) -> np.ndarray:
@@ -61,23 +61,25 @@ def test_import(
 
     def alone() -> None:
         with ThreadPoolExecutor(len(available_cpus())) as pool:
-            assert sum(1 for _ in pool.map(read, files)) == FILMS
+            assert sum(1 for _ in pool.map(read, files)) == IMAGES
 
     def whole() -> None:
-        import_path(films, "films", tmp_path / "films.h5", format="nih", options=options)
+        import_path(
+            radiographs, "radiographs", tmp_path / "radiographs.h5", format="nih", options=options
+        )
 
-    seconds = take_turns({"import": whole, "Pillow alone": alone}, rounds=ROUNDS)
-    state_ratio(f"{FILMS} films to {SIZE}x{SIZE}", seconds, "import", against="Pillow alone")
+    seconds = interleave({"import": whole, "Pillow alone": alone}, rounds=ROUNDS)
+    state_ratio(f"{IMAGES} radiographs to {SIZE}x{SIZE}", seconds, "import", against="Pillow alone")
     benchmark.group = "importing, seconds"
-    CLOCK.load(seconds["import"])
-    benchmark.pedantic(CLOCK.play_round, rounds=ROUNDS, iterations=1)
+    TIMER.load(seconds["import"])
+    benchmark.pedantic(TIMER.play_round, rounds=ROUNDS, iterations=1)
 
 
-@pytest.mark.benchmark(timer=CLOCK.seconds)
+@pytest.mark.benchmark(timer=TIMER.seconds)
 def test_feeding(
-    row: str, in_turns: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
+    variant: str, interleaved: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
 ) -> None:
     """An epoch of images read from HDF5 batch by batch against one of images in memory."""
-    seconds = in_turns("feeding", row, against=f"{row}, from memory")
-    CLOCK.load(seconds[row])
-    benchmark.pedantic(CLOCK.play_round, rounds=len(seconds[row]), iterations=1)
+    seconds = interleaved("feeding", variant, against=f"{variant}, from memory")
+    TIMER.load(seconds[variant])
+    benchmark.pedantic(TIMER.play_round, rounds=len(seconds[variant]), iterations=1)

@@ -1,7 +1,7 @@
-"""The suite's options, and the comparison that its benchmarks read their rounds from.
+"""The suite's options, and the run that its benchmarks replay.
 
-``bench run`` hands a prepared comparison over as the plugin ``comparison``; plain
-``pytest benchmarks/ --frameworks torch,jax`` makes one from the options below.
+``--run-folder DIR`` alone replays the finished run in DIR, as ``bench run`` does at its end;
+``pytest benchmarks/ --frameworks torch,jax`` makes a run by the same runner and replays that.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.config import Experiment, load_experiment
 from harness.errors import BenchError
-from harness.execution.runner import Comparison, prepare
-from harness.measure.turns import in_child
+from harness.execution.runner import Comparison, prepare, run
+from harness.measure.interleave import in_child
 from harness.paths import data_dir
+from harness.plugins import find_backend
+from harness.results.folder import RunFolder
 from harness.settings import nested, options
 from harness.stats.statistics import exponential, over_rounds
+
+FOLDER = pytest.StashKey[RunFolder]()
+COMPARISON = pytest.StashKey[Comparison]()
+"""Only where the run is still to be made."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(each.flag, dest=each.parameter, default=None, help=each.summary, **kind)
     group.addoption("--experiment", metavar="FILE", help="TOML file with an experiment.")
     group.addoption(
-        "--run-folder", metavar="DIR", help="Where results are kept [default: a temporary folder]."
+        "--run-folder",
+        metavar="DIR",
+        help="Alone: replay the run in it. With other options: where the results are kept "
+        "[default: a temporary folder].",
     )
 
 
@@ -53,50 +62,57 @@ def _experiment(config: pytest.Config) -> Experiment:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if config.pluginmanager.has_plugin("comparison") or config.option.help:
+    """Open the run whose results are replayed, or check the experiment that is to be run."""
+    if config.option.help:
         return
     folder = config.getoption("run_folder")
-    if folder is None:
-        folder = tempfile.mkdtemp(prefix="bench-run-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
+        if folder is not None and not _asks_for_an_experiment(config):
+            config.stash[FOLDER] = RunFolder.open(Path(folder))
+            return
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="bench-run-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         comparison = prepare(_experiment(config), out=Path(folder), data_dir=data_dir())
     except BenchError as error:
         raise pytest.UsageError(str(error)) from error
-    config.pluginmanager.register(comparison, "comparison")
+    config.stash[COMPARISON] = comparison
+    config.stash[FOLDER] = comparison.folder
 
 
-def _comparison(config: pytest.Config) -> Comparison:
-    comparison = config.pluginmanager.get_plugin("comparison")
-    assert isinstance(comparison, Comparison)
-    return comparison
+def _asks_for_an_experiment(config: pytest.Config) -> bool:
+    names = ["experiment", *(each.parameter for each in options(Experiment))]
+    return any(config.getoption(name) is not None for name in names)
 
 
-@pytest.fixture
-def comparison(request: pytest.FixtureRequest) -> Comparison:
-    return _comparison(request.config)
+@pytest.fixture(scope="session")
+def finished(pytestconfig: pytest.Config) -> RunFolder:
+    """The run whose rounds are replayed; made now, unless a finished one was named."""
+    if (comparison := pytestconfig.stash.get(COMPARISON, None)) is not None:
+        try:
+            run(comparison)
+        except BenchError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+    return pytestconfig.stash[FOLDER]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    comparison = _comparison(metafunc.config)
+    manifest = metafunc.config.stash[FOLDER].manifest
     if "cell" in metafunc.fixturenames:
-        metafunc.parametrize("cell", comparison.cells, ids=[cell.id for cell in comparison.cells])
-    if "row" in metafunc.fixturenames:
-        names = [
-            n
-            for n, spec in comparison.backends.items()
-            if spec.by_default and _rows_script(spec.family.name).exists()
-        ]
+        metafunc.parametrize("cell", manifest.cells, ids=[cell.id for cell in manifest.cells])
+    if "variant" in metafunc.fixturenames:
+        specs = [find_backend(name) for name in manifest.experiment.frameworks]
+        names = [s.name for s in specs if s.by_default and _variants_script(s.family.name).exists()]
         # Nobody else writes for an engine of our own: it has no public style.
         kind = metafunc.function.__name__
         names = [n for n in names if kind != "test_peers" or n != "julia-reference"]
-        # Variants of a framework are fed alike, and Julia's rows by blocks of whole batches.
+        # Variants of a framework are fed alike, and Julia's by blocks of whole batches.
         names = [n for n in names if kind != "test_feeding" or n in ("torch", "jax")]
-        metafunc.parametrize("row", names)
+        metafunc.parametrize("variant", names)
 
 
-def _rows_script(family: str) -> Path:
-    return Path(__file__).with_name(f"rows_{family}.py")
+def _variants_script(family: str) -> Path:
+    return Path(__file__).with_name(f"variants_{family}.py")
 
 
 _ROUNDS = {"overhead": 20, "peers": 20, "feeding": 10}
@@ -105,23 +121,23 @@ _ratios: list[str] = []
 
 
 @pytest.fixture
-def in_turns(
-    comparison: Comparison, benchmark: BenchmarkFixture, state_ratio: Callable[..., None]
+def interleaved(
+    pytestconfig: pytest.Config, benchmark: BenchmarkFixture, state_ratio: Callable[..., None]
 ) -> Callable[..., dict[str, list[float]]]:
-    """Seconds of every round, by row, of one framework's rows, all run in turns in one process.
+    """Seconds of every round, by variant, of one framework's, interleaved in one process.
 
-    The ratio of ``row`` against another row goes to the benchmark's extra information and into
+    The ratio of ``variant`` to another one goes to the benchmark's extra information and into
     the summary at the end of the session. It is reported, never asserted: it is a timing.
     """
-    manifest = comparison.folder.manifest
+    manifest = pytestconfig.stash[FOLDER].manifest
     (dataset, entry), *_ = manifest.datasets.items()
     model = manifest.experiment.models[0]
 
-    def measure(kind: str, row: str, *, against: str) -> dict[str, list[float]]:
-        family = comparison.backends[row].family.name
+    def measure(kind: str, variant: str, *, against: str) -> dict[str, list[float]]:
+        family = find_backend(variant).family.name
         if (kind, family) not in _rounds:
             _rounds[kind, family] = in_child(
-                _rows_script(family),
+                _variants_script(family),
                 {
                     "dataset": str(Path(entry.path).resolve()),
                     "model": model,
@@ -134,7 +150,7 @@ def in_turns(
             )
         seconds = _rounds[kind, family]
         benchmark.group = f"{kind}, {dataset} {model}, seconds an epoch"
-        state_ratio(f"{model} on {dataset}", seconds, row, against=against)
+        state_ratio(f"{model} on {dataset}", seconds, variant, against=against)
         return seconds
 
     return measure
@@ -142,13 +158,13 @@ def in_turns(
 
 @pytest.fixture
 def state_ratio(benchmark: BenchmarkFixture) -> Callable[..., None]:
-    """Note in the benchmark and in the summary how long ``row`` took by ``against``."""
+    """Note in the benchmark and in the summary how long ``variant`` took relative to ``against``."""
 
-    def state(what: str, seconds: dict[str, list[float]], row: str, *, against: str) -> None:
-        ratio = exponential(over_rounds(np.log(seconds[row]) - np.log(seconds[against])))
+    def state(what: str, seconds: dict[str, list[float]], variant: str, *, against: str) -> None:
+        ratio = exponential(over_rounds(np.log(seconds[variant]) - np.log(seconds[against])))
         benchmark.extra_info |= {"against": against, "time_ratio": ratio._asdict()}
         _ratios.append(
-            f"{what}: {row} takes {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) of the "
+            f"{what}: {variant} takes {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) of the "
             f"time of {against}: {1 / ratio.value:.2f} times as fast"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -51,3 +52,8 @@ def data_dir(override: str | Path | None = None) -> Path:
         return Path(chosen).expanduser()
     checkout = _PACKAGE.parent / "datasets"
     return checkout if checkout.is_dir() else Path("datasets")
+
+
+def new_run_folder() -> Path:
+    """``runs/`` and the moment, in the current folder; not there yet."""
+    return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")

@@ -36,7 +36,7 @@ class Cell(BaseModel):
 
 
 Group = tuple[Cell, ...]
-"""Cells that differ only in the framework; they take turns, epoch by epoch."""
+"""Cells that differ only in the framework; interleaved, epoch by epoch."""
 
 
 def plan(

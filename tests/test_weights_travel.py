@@ -21,6 +21,7 @@ from harness.data.writer import write_dataset
 from harness.execution.evaluation import Evaluator, largest_difference, prepare
 from harness.execution.inputs import TrainingInputs
 from harness.execution.runner import prepare as prepare_run
+from harness.execution.runner import run as run_plan
 from harness.plugins import backends, find_model
 from harness.protocol.weights import (
     Origin,
@@ -67,8 +68,7 @@ def run(folder):
         where="test",
     )
     comparison = prepare_run(experiment, out=folder / "run", data_dir=folder)
-    for cell in comparison.cells:
-        assert comparison.result(cell).status == "ok"
+    assert {result.status for result in run_plan(comparison)} == {"ok"}
     return comparison.folder
 
 

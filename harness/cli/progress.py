@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from harness.console import terminal
+from harness.execution.runner import Comparison, run
 from harness.plan import Cell
 from harness.results.records import CellResult, Epoch, Score
 from harness.stats.metrics import mean_auroc
@@ -117,3 +118,18 @@ class LiveProgress:
 def observer_for_terminal(cells: int, epochs: int) -> LiveProgress | LogLines:
     """Live where a person watches, lines elsewhere."""
     return (LiveProgress if terminal.is_interactive else LogLines)(cells, epochs)
+
+
+def watched(comparison: Comparison) -> list[CellResult]:
+    """Run ``comparison`` while a person is told of it, and write its ``benchmark.json``."""
+    from harness.execution.suite import log_of, replay
+
+    epochs = comparison.folder.manifest.experiment.training.epochs
+    observer = observer_for_terminal(len(comparison.cells), epochs)
+    comparison.observer = observer
+    with observer.display():
+        results = run(comparison)
+    folder = comparison.folder.path
+    if not replay(folder):
+        terminal.warn(f"benchmark.json is not complete; see {log_of(folder)}")
+    return results

@@ -31,11 +31,11 @@ def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: 
     """
     from harness.cli.stopping import reporting_early
     from harness.errors import BenchError
-    from harness.execution.suite import default_run_folder
+    from harness.paths import new_run_folder
 
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
-    folder = out or default_run_folder()
+    folder = out or new_run_folder()
     with reporting_early(folder):
         _reproduce(directory, folder, data_dir, resume)
 
@@ -45,20 +45,16 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
 
     from harness import paths
     from harness.analysis.reproduce import experiment_of, hold, write
-    from harness.cli.progress import observer_for_terminal
+    from harness.cli.progress import watched
     from harness.console import terminal
     from harness.execution.runner import prepare
-    from harness.execution.suite import run_suite
     from harness.report.render import render
     from harness.results.folder import RunFolder
 
     original, data = RunFolder.open(directory), paths.data_dir(data_dir)
     experiment = experiment_of(original, data)
     comparison = prepare(experiment, out=folder, data_dir=data, resume=resume)
-    observer = observer_for_terminal(len(comparison.cells), experiment.training.epochs)
-    comparison.observer = observer
-    with observer.display():
-        run_suite(comparison)
+    watched(comparison)
     render(folder)
     found = hold(original, comparison.folder)
     path = write(comparison.folder, found)

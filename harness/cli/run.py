@@ -42,21 +42,20 @@ def run(
 ) -> None:
     """Train the same networks, from the same numbers, in several frameworks; write a report."""
     from harness.cli.stopping import reporting_early
-    from harness.execution.suite import default_run_folder
+    from harness.paths import new_run_folder
 
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
-    out = out or default_run_folder()
+    out = out or new_run_folder()
     with reporting_early(out):
         _run(load_experiment(config_path, nested(Experiment, options)), out, data_dir, resume)
 
 
 def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool) -> None:
     from harness import paths
-    from harness.cli.progress import observer_for_terminal
+    from harness.cli.progress import watched
     from harness.console import terminal
     from harness.execution.runner import prepare
-    from harness.execution.suite import run_suite
     from harness.report.render import render
     from harness.report.terminal import headline_table
 
@@ -65,12 +64,9 @@ def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool)
         terminal.warn(f"going on without '{name}': {reason}")
     if resume and (changes := comparison.folder.changes_since_start()):
         terminal.warn(f"resuming in another environment: {'; '.join(changes)}")
-    observer = observer_for_terminal(len(comparison.cells), experiment.training.epochs)
-    comparison.observer = observer
-    with observer.display():
-        run_suite(comparison)
+    results = watched(comparison)
     report = render(out)
     terminal.print(headline_table(comparison.folder))
     terminal.note(f"report: {report}")
-    if any(r.status != "ok" or r.unfinished for r in comparison.folder.results()):
+    if any(result.status != "ok" or result.unfinished for result in results):
         raise SystemExit(1)

@@ -13,7 +13,7 @@ from harness.errors import WorkerError
 from harness.execution.cell import CellRun, now
 from harness.execution.repeats import repeat_disturbed
 from harness.measure.examples import Examples, choose
-from harness.measure.turns import rotated
+from harness.measure.interleave import rotated
 from harness.measure.warmup import InferenceBudget
 from harness.plan import Cell, Group
 from harness.results.folder import RunFolder

@@ -1,4 +1,4 @@
-"""Training the cells of one group: each in its own worker, epoch by epoch in turns."""
+"""Training the cells of one group: each in its own worker, interleaved epoch by epoch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from harness.execution.cell import CellRun
 from harness.execution.extras import ExampleSelection, measure_all, planned
 from harness.execution.inputs import TrainingInputs, adapted_weights, first_weights
 from harness.execution.observer import Observer
+from harness.measure.interleave import rotated
 from harness.measure.probe import PRECISIONS, MachineProbe
-from harness.measure.turns import rotated
 from harness.plan import Group
 from harness.plugins import find_model
 from harness.results.folder import RunFolder
@@ -28,7 +28,7 @@ def run_group(
     group: Group,
     observer: Observer,
 ) -> list[CellResult]:
-    """Train the cells of one group in turns; a cell that fails leaves the others alone.
+    """Train the cells of one group interleaved; a cell that fails leaves the others alone.
 
     A result is on disk as soon as a training has ended. Of cells that have one already, only what
     is missing besides training is measured.

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.execution.cell import CellRun
-from harness.measure.turns import rotated
+from harness.measure.interleave import rotated
 from harness.results.records import Epoch, Round
 
 REPEATS = 3

@@ -1,4 +1,4 @@
-"""From an experiment to its results: checks first, then groups of cells as they are asked for."""
+"""From an experiment to its results: checks first, then the plan, group by group."""
 
 from __future__ import annotations
 
@@ -38,46 +38,48 @@ CHECK_LIMIT_S = 300.0
 """For a framework to be imported and to look for a device."""
 
 
-@dataclass(kw_only=True, eq=False)  # by identity: pytest keeps its plugins in sets
+@dataclass(kw_only=True)
 class Comparison:
-    """An experiment on its way: groups of cells, and results as they are asked for."""
+    """An experiment that was checked, with its run folder and its plan."""
 
     folder: RunFolder
     backends: dict[str, BackendSpec]
     groups: tuple[Group, ...]
     observer: Observer = field(default_factory=SilentObserver)
-    error: BenchError | None = None
-    """What a person must fix, when the run stopped for that."""
-    _results: dict[str, CellResult] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[Cell]:
         return [cell for group in self.groups for cell in group]
 
-    def result(self, cell: Cell) -> CellResult:
-        """The result of ``cell``; the first of its group to be asked for runs the whole group."""
-        if self.error is not None:
-            raise self.error
-        if cell.id not in self._results:
-            group = next(group for group in self.groups if cell in group)
-            self._results |= self._run(group)
-        return self._results[cell.id]
 
-    def _run(self, group: Group) -> dict[str, CellResult]:
-        done: dict[str, CellResult] = {}
-        for cell in group:
-            kept = self.folder.read_result(cell)
-            if kept is not None and kept.status == "ok" and not kept.unfinished:
-                done[cell.id] = kept
-                self.observer.cell_ended(kept, resumed=True)
-        pending = tuple(cell for cell in group if cell.id not in done)
-        try:
-            for result in run_group(self.folder, self.backends, pending, self.observer):
-                done[result.cell.id] = result
-        except BenchError as error:
-            self.error = error
-            raise
-        return done
+def run(comparison: Comparison) -> list[CellResult]:
+    """Execute the plan, group by group; the results of its cells, in the order of the plan.
+
+    A cell that fails has that in its result. Cells that have a complete result are kept. The run
+    folder is unlocked at the end.
+
+    Raises:
+        BenchError: something that a person must fix stopped the run; finished cells are kept.
+        KeyboardInterrupt: it was told to stop; finished cells are kept.
+    """
+    try:
+        return [result for group in comparison.groups for result in _run_group(comparison, group)]
+    finally:
+        comparison.folder.unlock()
+
+
+def _run_group(comparison: Comparison, group: Group) -> list[CellResult]:
+    folder = comparison.folder
+    done: dict[Cell, CellResult] = {}
+    for cell in group:
+        kept = folder.read_result(cell)
+        if kept is not None and kept.status == "ok" and not kept.unfinished:
+            done[cell] = kept
+            comparison.observer.cell_ended(kept, resumed=True)
+    pending = tuple(cell for cell in group if cell not in done)
+    for result in run_group(folder, comparison.backends, pending, comparison.observer):
+        done[result.cell] = result
+    return [done[cell] for cell in group]
 
 
 def prepare(

@@ -20,7 +20,6 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.data.writer import write_dataset
-from harness.execution import suite
 from harness.results.folder import RunFolder
 
 
@@ -77,10 +76,10 @@ DATA = {
 def refused(planted, monkeypatch, tmp_path):
     """Runs ``bench run`` in this process; returns the one line in which it refuses."""
 
-    def never(comparison):
+    def never(*_):
         raise AssertionError("nothing should be trained")
 
-    monkeypatch.setattr(suite, "run_suite", never)
+    monkeypatch.setattr("harness.execution.runner.run_group", never)
 
     def refused(*arguments, out=tmp_path / "run", notes=0):
         words = ["run", "--frameworks", "sound", "--out", out, "--data-dir", tmp_path / "data",

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from harness.cli import main
 from harness.config import parse_experiment
 from harness.execution.runner import prepare
+from harness.execution.runner import run as execute
 from harness.plugins import find_model
 from harness.protocol.weights import Origin, digest, initial_weights, read_weights
 
@@ -28,7 +29,7 @@ def run(planted, small_file, tmp_path):
         where="test",
     )
     comparison = prepare(experiment, out=tmp_path / "run", data_dir=tmp_path)
-    comparison.result(comparison.cells[0])
+    execute(comparison)
     folder = comparison.folder
     for suffix in (".json", ".h5", ".weights.h5"):
         (folder.path / "cells" / f"talks-lenet5-small-s4{suffix}").unlink()

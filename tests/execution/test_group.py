@@ -16,7 +16,7 @@ from harness.config import parse_experiment
 from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.execution import cell as cell_module
-from harness.execution.runner import prepare
+from harness.execution.runner import prepare, run
 from harness.measure import conditions
 from harness.measure.conditions import Conditions, Watch
 from harness.measure.probe import MachineProbe
@@ -130,10 +130,7 @@ def compare(planted, small_file, tmp_path, monkeypatch):
 
 
 def train(comparison):
-    try:
-        return {cell.id: comparison.result(cell) for cell in comparison.cells}
-    finally:
-        comparison.folder.unlock()
+    return {result.cell.id: result for result in run(comparison)}
 
 
 def test_the_order_rotates_with_every_round_and_every_seed(compare):
@@ -249,7 +246,7 @@ def test_repeats_are_limited_to_as_many_as_there_are_turns(compare, loads):
 def test_a_result_holds_what_was_measured(compare, small_file):
     comparison = compare("sound", epochs=3, seeds=(4,))
     (cell,) = comparison.cells
-    result = comparison.result(cell)
+    (result,) = run(comparison)
     assert result == comparison.folder.read_result(cell)
     assert result.status == "ok"
     assert len(result.epochs) == 3
@@ -274,7 +271,7 @@ def test_a_result_holds_what_was_measured(compare, small_file):
 def test_the_trial_step_is_undone(compare):
     comparison = compare("countssteps", epochs=3)
     (cell,) = comparison.cells
-    comparison.result(cell)
+    run(comparison)
     parameters = find_model("lenet5").parameters((1, 12, 12), 3)
     kept = load_weights(comparison.folder.weights_path(cell), parameters)
     assert kept["conv1.bias"].tolist() == [3 * 5] * 6
@@ -446,10 +443,8 @@ def test_the_machine_probe_may_fail(compare, monkeypatch):
 
 def test_what_a_person_must_mend_stops_the_run(compare):
     comparison = compare("usererror", "sound", seeds=(0, 1))
-    for cell in comparison.cells:
-        with pytest.raises(BenchError, match=r"^something a person can mend$"):
-            comparison.result(cell)
-    assert str(comparison.error) == "something a person can mend"
+    with pytest.raises(BenchError, match=r"^something a person can mend$"):
+        run(comparison)
     assert [name for name, phase in comparison.observer.phases].count("usererror") == 3
     assert comparison.folder.results() == []
 

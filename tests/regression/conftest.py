@@ -10,6 +10,7 @@ import pytest
 
 from harness.config import Experiment, Training
 from harness.execution.runner import prepare
+from harness.execution.runner import run as execute
 from harness.plugins import backends
 from harness.results.records import CellResult
 
@@ -51,6 +52,6 @@ def train(
             (framework,) = frameworks
             spec = replace(comparison.backends[framework], factory=factory)
             comparison.backends[framework] = spec
-        return [comparison.result(cell) for cell in comparison.cells]
+        return execute(comparison)
 
     return run

@@ -4,19 +4,19 @@ from itertools import pairwise
 
 import pytest
 
-from harness.measure.clocks import RoundClock
+from harness.measure.replay import ReplayTimer
 
 
-def test_a_clock_replays_its_rounds():
-    clock = RoundClock()
+def test_the_timer_replays_its_rounds():
+    timer = ReplayTimer()
     for rounds in ([0.5, 0.25, 2.0], [3.0]):
-        clock.load(rounds)
-        readings = [clock.seconds()]
+        timer.load(rounds)
+        readings = [timer.seconds()]
         for _ in rounds:
-            clock.play_round()
-            readings.append(clock.seconds())
+            timer.play_round()
+            readings.append(timer.seconds())
         steps = [after - before for before, after in pairwise(readings)]
         assert steps == rounds
         assert readings[0] == 0
     with pytest.raises(IndexError):
-        clock.play_round()
+        timer.play_round()

@@ -1,6 +1,6 @@
-"""PyTorch rows for the overhead and peer benchmarks: ours, a bare loop, the public style.
+"""PyTorch variants for the overhead and peer benchmarks: ours, a bare loop, the public style.
 
-Run as a script, with JSON arguments; prints the seconds of every round, by row, as JSON.
+Run as a script, with JSON arguments; prints the seconds of every round, by variant, as JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ from harness.backends.torch.data import normalize
 from harness.backends.torch.train import CompiledTorchBackend, TorchBackend
 from harness.config import Optimizer
 from harness.data.reader import open_dataset
-from harness.measure.turns import take_turns
-from harness.plugins import find_model
+from harness.measure.interleave import interleave
+from harness.plugins import find_backend, find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 
@@ -100,30 +101,34 @@ def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], o
 
 
 def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, kind: str) -> None:
+    card = find_model(model)
     task = Task(
         model=model,
         dataset=Path(dataset),
         optimizer=Optimizer(learning_rate=0.01),
         precision="float32",
         threads=threads,
+        network=find_backend("torch").find_network(card) or "",
     )
     eager = TorchBackend(task)
     order = epoch_order(len(eager.data.split("train")), batch_size, seed=0, epoch=0)
     rates = np.full(len(order), 0.01)
-    rows = {"torch": ours(eager, order, rates)}
+    variants = {"torch": ours(eager, order, rates)}
     if kind == "feeding":
-        rows["torch, from memory"] = rows["torch"]
-        rows["torch"] = ours(from_disk(task), order, rates)
-        print(json.dumps(take_turns(rows, rounds=rounds)))
+        variants["torch, from memory"] = variants["torch"]
+        variants["torch"] = ours(from_disk(task), order, rates)
+        print(json.dumps(interleave(variants, rounds=rounds)))
         return
-    compiled = CompiledTorchBackend(task)
-    rows["torch-compile"] = ours(compiled, order, rates)
+    compiled = CompiledTorchBackend(
+        replace(task, network=find_backend("torch-compile").find_network(card) or "")
+    )
+    variants["torch-compile"] = ours(compiled, order, rates)
     if kind == "overhead":
-        rows["torch, bare"] = bare(eager, order, rates)
-        rows["torch-compile, bare"] = bare(compiled, order, rates)
+        variants["torch, bare"] = bare(eager, order, rates)
+        variants["torch-compile, bare"] = bare(compiled, order, rates)
     else:
-        rows["torch, public style"] = public(task, eager, batch_size)
-    print(json.dumps(take_turns(rows, rounds=rounds)))
+        variants["torch, public style"] = public(task, eager, batch_size)
+    print(json.dumps(interleave(variants, rounds=rounds)))
 
 
 if __name__ == "__main__":

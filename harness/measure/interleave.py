@@ -1,4 +1,4 @@
-"""Comparing pieces of code inside one process, in turns, in a process of their own."""
+"""Comparing pieces of code interleaved, inside one process, in a process of their own."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def rotated(items: Sequence[T], turn: int) -> list[T]:
     return [*items[first:], *items[:first]]
 
 
-def take_turns(rows: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
-    """Call every row once to warm up, then ``rounds`` times in turn (A B C A B C).
+def interleave(work: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
+    """Call every item of ``work`` once to warm up, then ``rounds`` times (A B C, B C A, ...).
 
-    A row must return only when its work is done. Returns seconds, one value a round, by row.
+    A call must return only when its work is done. Returns seconds, one value a round, by name.
     """
-    for work in rows.values():
-        work()
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    for call in work.values():
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(rounds):
-        for name in rotated(list(rows), turn):
+        for name in rotated(list(work), turn):
             start = time.perf_counter()
-            rows[name]()
+            work[name]()
             seconds[name].append(time.perf_counter() - start)
     return seconds
 

@@ -1,16 +1,16 @@
-"""A clock that pytest-benchmark can read, showing what the workers measured."""
+"""A timer for pytest-benchmark that shows what the workers measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 
-class RoundClock:
+class ReplayTimer:
     """Replays rounds that were measured elsewhere.
 
-    Frameworks take turns, so the rounds of one benchmark are spread over the rounds of others,
-    and the seconds are read inside the worker, around the training alone. pytest-benchmark wants
-    to time a call; it gets this clock, and a call that moves the clock by one round.
+    Frameworks are interleaved, so the rounds of one benchmark are spread over the rounds of
+    others, and the seconds are read inside the worker, around the training alone. pytest-benchmark
+    wants to time a call; it gets this timer, and a call that advances it by one round.
     """
 
     def __init__(self) -> None:

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from harness.measure.turns import in_child, take_turns
+from harness.measure.interleave import in_child, interleave
 
 
-def test_rows_take_turns_and_rotate():
+def test_calls_are_interleaved_and_rotate():
     calls: list[str] = []
-    rows = {name: lambda name=name: calls.append(name) for name in "abc"}
-    seconds = take_turns(rows, rounds=3)
+    work = {name: lambda name=name: calls.append(name) for name in "abc"}
+    seconds = interleave(work, rounds=3)
     assert "".join(calls) == "abc" + "abc" + "bca" + "cab"
     assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", 3)
 

@@ -10,21 +10,21 @@ CODE = """
 import json, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-import rows_torch
+import variants_torch
 from pathlib import Path
 from harness.backends.base import Task
 from harness.backends.torch.train import TorchBackend
 from harness.config import Optimizer
 backend = TorchBackend(Task(
     model="lenet5", dataset=Path(sys.argv[2]), optimizer=Optimizer(), precision="float32",
-    threads=1,
+    threads=1, network="harness.models.lenet5.torch",
 ))
 order, rates = np.arange(40).reshape(5, 8), np.full(5, 0.1)
-ours = rows_torch.ours(backend, order, rates)
+ours = variants_torch.ours(backend, order, rates)
 loss, calls = backend.compute_loss, []
 backend.compute_loss = lambda *batch: calls.append(len(batch[1])) or loss(*batch)
 found = []
-for epoch in ours, rows_torch.bare(backend, order, rates):
+for epoch in ours, variants_torch.bare(backend, order, rates):
     calls.clear()
     epoch()
     found.append(list(calls))

@@ -1,6 +1,6 @@
-"""Julia rows for the overhead and peer benchmarks: ours, a bare loop, Knet's public style.
+"""Julia variants for the overhead and peer benchmarks: ours, a bare loop, Knet's public style.
 
-Run as a script, with JSON arguments; prints the seconds of every round, by row, as JSON.
+Run as a script, with JSON arguments; prints the seconds of every round, by variant, as JSON.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from harness.backends.julia.installation import environment, find_julia, missing
 from harness.backends.julia.packages import REFERENCE, folder
 from harness.backends.julia.train import JuliaBackend, KnetBackend
 from harness.config import Optimizer
-from harness.measure.turns import take_turns
-from harness.plugins import find_model
+from harness.measure.interleave import interleave
+from harness.plugins import find_backend, find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 
-# What the rows without a bridge run, on arrays that belong to Julia.
+# What the variants without a bridge run, on arrays that belong to Julia.
 BARE = """
 @eval Main module Bare
     using PipelineBench: PipelineBench, Batch, Images
@@ -80,14 +80,16 @@ def bare(backend: JuliaBackend, module: str) -> Callable[[], object]:
 
 
 def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, kind: str) -> None:
+    card = find_model(model)
     task = Task(
         model=model,
         dataset=Path(dataset),
         optimizer=Optimizer(learning_rate=0.01),
         precision="float32",
         threads=threads,
+        network=find_backend("julia-reference").find_network(card) or "",
     )
-    # Both engines live in one process here, so that they can take turns.
+    # Both engines live in one process here, so that they can be interleaved.
     with_knet = missing_knet() is None
     os.environ |= environment(find_julia("Knet" if with_knet else None), threads)
     (KnetBackend if with_knet else JuliaBackend).start()
@@ -104,7 +106,7 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
     split = backends["julia-reference"][0].data.split("train")
     order = epoch_order(len(split), batch_size, seed=0, epoch=0)
     rates = np.full(len(order), 0.01)
-    rows = {name: ours(backend, model, order, rates) for name, (backend, _) in backends.items()}
+    variants = {name: ours(backend, model, order, rates) for name, (backend, _) in backends.items()}
     if kind == "overhead":
         bridge.evaluate(BARE)
         kept = {
@@ -117,12 +119,12 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
         for name, array in kept.items():
             bridge.call("bare.keep", name, np.ascontiguousarray(array))
         for name, (backend, module) in backends.items():
-            rows[f"{name}, bare"] = bare(backend, module)
+            variants[f"{name}, bare"] = bare(backend, module)
     else:
         bridge.evaluate(PUBLIC)
         bridge.call("public.prepare", split.all_images(), split.labels, batch_size)
-        rows["julia, public style"] = lambda: bridge.evaluate("Main.Public.epoch()")
-    print(json.dumps(take_turns(rows, rounds=rounds)))
+        variants["julia, public style"] = lambda: bridge.evaluate("Main.Public.epoch()")
+    print(json.dumps(interleave(variants, rounds=rounds)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""JAX rows for the overhead and peer benchmarks: ours, a bare loop, the public style.
+"""JAX variants for the overhead and peer benchmarks: ours, a bare loop, the public style.
 
-Run as a script, with JSON arguments; prints the seconds of every round, by row, as JSON.
+Run as a script, with JSON arguments; prints the seconds of every round, by variant, as JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -22,8 +23,8 @@ from harness.backends.jax.data import normalize
 from harness.backends.jax.train import JaxBackend, SpaceToDepthJaxBackend
 from harness.config import Optimizer
 from harness.data.reader import open_dataset
-from harness.measure.turns import take_turns
-from harness.plugins import find_model
+from harness.measure.interleave import interleave
+from harness.plugins import find_backend, find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 
@@ -160,30 +161,34 @@ def public(backend: JaxBackend, model: str, batch_size: int) -> Callable[[], obj
 
 
 def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, kind: str) -> None:
+    card = find_model(model)
     task = Task(
         model=model,
         dataset=Path(dataset),
         optimizer=Optimizer(learning_rate=0.01),
         precision="float32",
         threads=threads,
+        network=find_backend("jax").find_network(card) or "",
     )
     plain = JaxBackend(task)
     order = epoch_order(len(plain.data.split("train")), batch_size, seed=0, epoch=0)
     rates = np.full(len(order), 0.01)
-    rows = {"jax": ours(plain, model, order, rates)}
+    variants = {"jax": ours(plain, model, order, rates)}
     if kind == "feeding":
-        rows["jax, from memory"] = rows["jax"]
-        rows["jax"] = ours(from_disk(task), model, order, rates)
-        print(json.dumps(take_turns(rows, rounds=rounds)))
+        variants["jax, from memory"] = variants["jax"]
+        variants["jax"] = ours(from_disk(task), model, order, rates)
+        print(json.dumps(interleave(variants, rounds=rounds)))
         return
-    blocks = SpaceToDepthJaxBackend(task)
-    rows["jax-s2d"] = ours(blocks, model, order, rates)
+    blocks = SpaceToDepthJaxBackend(
+        replace(task, network=find_backend("jax-s2d").find_network(card) or "")
+    )
+    variants["jax-s2d"] = ours(blocks, model, order, rates)
     if kind == "overhead":
-        rows["jax, bare"] = bare(plain, order, rates)
-        rows["jax-s2d, bare"] = bare(blocks, order, rates)
+        variants["jax, bare"] = bare(plain, order, rates)
+        variants["jax-s2d, bare"] = bare(blocks, order, rates)
     else:
-        rows["jax, public style"] = public(plain, model, batch_size)
-    print(json.dumps(take_turns(rows, rounds=rounds)))
+        variants["jax, public style"] = public(plain, model, batch_size)
+    print(json.dumps(interleave(variants, rounds=rounds)))
 
 
 if __name__ == "__main__":
