@@ -11,7 +11,7 @@ from harness.reference.tape import Array, Variable
 
 def one_hot(labels: NDArray[np.integer], classes: int, dtype: np.dtype[np.floating]) -> Array:
     """(N, classes): 1 at the label of each image."""
-    return np.eye(classes, dtype=dtype)[labels]
+    return np.asarray(np.eye(classes)[labels], dtype)
 
 
 def softmax_cross_entropy(logits: Variable, targets: Array) -> Variable:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module, util
 
+from harness.errors import BenchError
 from harness.models.card import ModelCard
 from harness.reference import operations
 from harness.reference.tape import Array, Variable
@@ -102,3 +104,19 @@ class Network:
 
     def __call__(self, layers: Layers, x: Variable) -> Variable:
         return self.classify(layers, self.features(layers, x))
+
+
+def find_network(card: ModelCard) -> Network:
+    """``NETWORK`` of the module ``reference`` in the package of a model.
+
+    Raises:
+        BenchError: the package has no such module.
+    """
+    module = f"{card.package}.reference"
+    if util.find_spec(module) is None:
+        raise BenchError(
+            f"the model '{card.name}' has no NumPy reference, with which frameworks are compared: "
+            f"add {module} (docs/extending.md)"
+        )
+    network: Network = import_module(module).NETWORK
+    return network

@@ -7,11 +7,12 @@ and the same before and behind, and pooling leaves out what does not fill a wind
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.reference.tape import Array, Variable
+from harness.reference.tape import Array, Pullback, Variable
 
 EPSILON = 1e-5
 """Of batch normalisation, inside the square root."""
@@ -240,14 +241,16 @@ def flipped(x: Variable, axes: tuple[int, ...]) -> Variable:
 
 def concatenate(parts: Sequence[Variable]) -> Variable:
     """Feature maps one behind the other, along the channels."""
-    edges = np.cumsum([0, *(part.shape[1] for part in parts)])
-    return Variable(
-        np.concatenate([part.value for part in parts], axis=1),
-        [
-            (part, lambda g, start=start, stop=stop: g[:, start:stop])
-            for part, start, stop in zip(parts, edges[:-1], edges[1:], strict=True)
-        ],
-    )
+    inputs: list[tuple[Variable, Pullback]] = []
+    start = 0
+    for part in parts:
+        inputs.append((part, partial(_slice, start=start, stop=start + part.shape[1])))
+        start += part.shape[1]
+    return Variable(np.concatenate([part.value for part in parts], axis=1), inputs)
+
+
+def _slice(x: Array, start: int, stop: int) -> Array:
+    return x[:, start:stop]
 
 
 def taken(x: Variable, indices: NDArray[np.int64], axis: int) -> Variable:

@@ -37,7 +37,7 @@ class Variable:
     ) -> None:
         self.value = value
         self.inputs = tuple((one, pullback) for one, pullback in inputs if one.differentiable)
-        self.differentiable = differentiable or bool(self.inputs)
+        self.differentiable: bool = differentiable or bool(self.inputs)
         self.gradient: Array | None = None
         self.number = next(_numbers)
 
@@ -84,7 +84,9 @@ class Variable:
         return Variable(self.value)
 
     def _lifted(self, other: Variable | float) -> Variable:
-        return other if isinstance(other, Variable) else Variable(self.value.dtype.type(other))
+        return (
+            other if isinstance(other, Variable) else Variable(np.asarray(other, self.value.dtype))
+        )
 
 
 def reduced(gradient: Array, shape: tuple[int, ...]) -> Array:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Backend, Task, evaluation_batches
 from harness.data.hdf5 import DatasetFile, SplitReader, open_dataset
-from harness.models import find_model
+from harness.plugins import find_model
 from harness.protocol.weights import Weights
 from harness.reference.images import augment, normalise
 from harness.reference.losses import binary_cross_entropy, one_hot, softmax_cross_entropy
-from harness.reference.network import Layers
-from harness.reference.networks import NETWORKS
+from harness.reference.network import Layers, find_network
 from harness.reference.operations import relu
 from harness.reference.optimizers import UpdateRule
 from harness.reference.tape import Array, Variable, backward
@@ -36,7 +35,7 @@ class Reference(Backend):
         self.mean = np.asarray(self.data.mean, self.dtype)
         self.std = np.asarray(self.data.std, self.dtype)
         self.card = find_model(task.model)
-        self.network = NETWORKS[self.card.module]
+        self.network = find_network(self.card)
         parameters = self.card.parameters(self.data.image_shape, self.data.outputs)
         self.trained = [parameter.name for parameter in parameters if parameter.trainable]
         self.weights: Weights = {}

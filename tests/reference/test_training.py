@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from harness.backends.base import Task
 from harness.config import Optimizer
 from harness.data import hdf5
 from harness.parity.trace import make_plan
+from harness.plugins import find_backend, find_model
 from harness.protocol.weights import Weights
 from harness.reference.images import augment, normalise
 from harness.reference.training import Reference
@@ -98,8 +99,9 @@ def test_it_computes_what_pytorch_computes(write: Callable[[Case], Path], case: 
         positive_weights=(3.0, 1.0, 0.5) if case.multilabel else (),
     )
     task = plan.task("float64")
+    network = find_backend("torch").find_network(find_model(case.model))
     threads = torch.get_num_threads()
-    theirs, ours = TorchBackend(task), Reference(task)
+    theirs, ours = TorchBackend(replace(task, network=network)), Reference(task)
     for backend in (theirs, ours):
         backend.load_weights(plan.weights)
     expected, found = (b.loss_and_gradients(plan.batches[0]) for b in (theirs, ours))
