@@ -62,9 +62,14 @@ class Reference(Backend):
             images, labels = self.batch(batch)
             if moves is not None:
                 images = self.augment(images, moves[step])
-            losses[step], gradients = self.differentiate(images, labels)
-            self.update(gradients, float(rates[step]))
+            losses[step] = self.step(images, labels, float(rates[step]))
         return losses
+
+    def step(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], rate: float) -> float:
+        """One update; the loss before it."""
+        loss, gradients = self.differentiate(images, labels)
+        self.rule.step(self.weights, gradients, rate)
+        return loss
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
@@ -146,9 +151,6 @@ class Reference(Backend):
 
     def augment(self, images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
         return augment(images, moves)
-
-    def update(self, gradients: Weights, rate: float) -> None:
-        self.rule.step(self.weights, gradients, rate)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Images and labels of training examples."""
