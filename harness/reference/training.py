@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.base import Backend, Task, evaluation_batches
-from harness.data.hdf5 import DatasetFile, SplitReader, open_dataset
+from harness.data.reader import DatasetFile, SplitReader, open_dataset
 from harness.plugins import find_model
 from harness.protocol.weights import Weights
 from harness.reference.images import augment, normalise

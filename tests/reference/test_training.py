@@ -11,7 +11,8 @@ import pytest
 
 from harness.backends.base import Task
 from harness.config import Optimizer
-from harness.data import hdf5
+from harness.data.schema import ImageDataset, Split
+from harness.data.writer import write_dataset
 from harness.parity.trace import make_plan
 from harness.plugins import find_backend, find_model
 from harness.protocol.weights import Weights
@@ -55,15 +56,15 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
         rng = np.random.default_rng(3)
         classes = 3 if case.multilabel else 5
 
-        def split(size: int) -> hdf5.Split:
+        def split(size: int) -> Split:
             pixels = rng.integers(0, 256, (size, *case.shape), dtype=np.uint8)
             shape = (size, classes) if case.multilabel else (size,)
             labels = rng.integers(0, 2 if case.multilabel else classes, shape)
-            return hdf5.Split(pixels, labels.astype(np.uint8))
+            return Split(pixels, labels.astype(np.uint8))
 
-        return hdf5.write(
+        return write_dataset(
             folder / f"{case}.h5",
-            hdf5.ImageDataset(
+            ImageDataset(
                 name="random",
                 task="multilabel" if case.multilabel else "multiclass",
                 classes=tuple("abcde"[:classes]),

@@ -78,7 +78,7 @@ CONVOLUTION: Mapping[str, Operation] = {
     "kernel channels swapped": with_kernel(lambda weight: op.transposed(weight, (1, 0, 2, 3))),
     "no convolution bias": lambda x, weight, bias, **how: op.convolution(x, weight, None, **how),
     "convolution bias twice": lambda x, weight, bias, **how: op.convolution(
-        x, weight, bias * 2.0, **how
+        x, weight, None if bias is None else bias * 2.0, **how
     ),
     "padding SAME": same_padding,
     "padding before": partial(one_sided, before=True),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.base import EVALUATION_BATCH, Task
-from harness.data.hdf5 import DatasetFile
+from harness.data.reader import DatasetFile
 from harness.protocol.weights import Weights
 from harness.reference.faults.catalogue import KINDS, SITED, Fault
 from harness.reference.faults.inputs import LABELS, MOVED, MOVES, ORDER, PIXELS, RATES, ROWS
