@@ -22,14 +22,14 @@ TOLERANCE: Mapping[str, Mapping[str, float]] = {
         **dict.fromkeys(("repeated", "logits", "loss", "gradients", "predictions"), 1e-9),
         **_STEPS,
         "losses": 1e-8,
-        "moved": 1e-8,
+        "augmentation": 1e-8,
     },
     "float32": {
         **dict.fromkeys(("logits", "loss", "predictions"), 1e-4),
         "repeated": 1e-2,
         "gradients": 1e-2,
         "step 1": 1e-3,
-        "moved": 1e-3,
+        "augmentation": 1e-3,
     },
 }
 """By precision and stage. What has none is shown and not evaluated: training amplifies rounding,

@@ -29,7 +29,7 @@ EXACT = 1e-6
 MOST_EQUAL = 8
 """So many faults that all fit are told apart by what they do later."""
 
-QUICK = frozenset((*FORWARD, "step 1", "step 2", "step 3", "losses", "moved"))
+QUICK = frozenset((*FORWARD, "step 1", "step 2", "step 3", "losses", "augmentation"))
 """Stages that a fault must explain as well."""
 
 _LAYERS = (
@@ -42,7 +42,7 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
     "loss": ("labels", "loss", "normalisation"),
     "gradients": ("gradients", "normalisation", "loss"),
     "losses": ("epoch",),
-    "moved": ("moves",),
+    "augmentation": ("augmentation",),
     "predictions": ("prediction",),
 }
 """By the first stage that deviates: the operations that are looked at before all others."""
@@ -366,6 +366,6 @@ def evidence(comparison: Comparison, plan: Plan) -> str:
         "logits": "forward pass (logits)",
         "loss": "loss",
         "losses": "losses that an epoch tells",
-        "moved": "augmentation",
+        "augmentation": "augmentation",
         "predictions": "prediction of a split",
     }[first]

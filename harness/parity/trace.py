@@ -57,7 +57,7 @@ class Subject(Protocol):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]: ...
 
     def predict(self, split: str) -> NDArray[np.floating]: ...
@@ -80,9 +80,9 @@ class Remote:
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
-        return self.worker.train_epoch(order, rates, moves)[1]
+        return self.worker.train_epoch(order, rates, augmentation)[1]
 
     def predict(self, split: str) -> NDArray[np.floating]:
         return self.worker.predict(split)[1]
@@ -102,8 +102,8 @@ class Plan:
     rates: NDArray[np.float64]
     """(steps,): no two alike. With one rate throughout, a velocity that holds the rate is the same
     rule as the protocol's, and a rate that comes a step late cannot be seen."""
-    moves: NDArray[np.int64]
-    """(1, B, 3): how the images of the first batch are moved when they are."""
+    augmentation: NDArray[np.int64]
+    """(1, B, 3): of the images of the first batch, as in ``harness.protocol.augmentation``."""
     predicts: bool
     """Whether a whole split is predicted as well."""
     positive_weights: tuple[float, ...] = ()
@@ -123,7 +123,13 @@ class Plan:
     def stages(self) -> tuple[str, ...]:
         """In the order of computation: of two that deviate the first is nearer to the cause."""
         steps = tuple(f"step {steps}" for steps in self.checkpoints)
-        return (*FORWARD, *steps, "losses", "moved", *(("predictions",) if self.predicts else ()))
+        return (
+            *FORWARD,
+            *steps,
+            "losses",
+            "augmentation",
+            *(("predictions",) if self.predicts else ()),
+        )
 
     def task(self, precision: str) -> Task:
         return Task(
@@ -191,8 +197,8 @@ def make_plan(
         images, steps = affordable(card, data.image_shape, data.outputs, batch_size, steps)
     epochs = -(-steps // steps_per_epoch(examples, batch_size))
     orders = [epoch_order(examples, batch_size, seed, epoch) for epoch in range(epochs)]
-    moves = epoch_augmentation(1, images, seed, 0, flip=True, shift=reach)
-    assert moves is not None
+    augmentation = epoch_augmentation(1, images, seed, 0, flip=True, shift=reach)
+    assert augmentation is not None
     return Plan(
         model=model,
         dataset=path,
@@ -201,7 +207,7 @@ def make_plan(
         weights=perturbed(initial_weights(parameters, seed) if weights is None else weights, seed),
         batches=np.ascontiguousarray(np.concatenate(orders)[:steps, :images]),
         rates=optimizer.learning_rate * np.linspace(0.5, 1, steps),
-        moves=moves,
+        augmentation=augmentation,
         predicts=predicted <= MOST_PREDICTED,
         positive_weights=positive_weights,
     )
@@ -233,7 +239,9 @@ def _perturbed(name: str, array: NDArray[np.floating], seed: int) -> NDArray[np.
 
 
 @contextmanager
-def started(spec: BackendSpec, threads: int) -> Iterator[Worker]:
+def started(
+    spec: BackendSpec, threads: int, environment: Mapping[str, str] | None = None
+) -> Iterator[Worker]:
     """A worker process with its framework imported.
 
     Raises:
@@ -242,17 +250,25 @@ def started(spec: BackendSpec, threads: int) -> Iterator[Worker]:
     """
     with (
         tempfile.TemporaryFile() as log,
-        Worker(spec, threads=threads, cpus=available_cpus(), log=log) as worker,
+        Worker(
+            spec, threads=threads, cpus=available_cpus(), log=log, environment=environment
+        ) as worker,
     ):
         worker.import_framework()
         yield worker
 
 
 class Workers:
-    """A process for each framework, started when it is first needed and kept until the end."""
+    """A process for each framework, started when it is first needed and kept until the end.
 
-    def __init__(self, threads: int) -> None:
+    Args:
+        threads: of each.
+        environment: variables that are set in each.
+    """
+
+    def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
         self.threads = threads
+        self.environment = environment
         self._running: dict[str, Worker] = {}
         self._stack = ExitStack()
 
@@ -271,7 +287,7 @@ class Workers:
         """
         worker = self._running.get(spec.name)
         if worker is None or not worker.alive:
-            worker = self._stack.enter_context(started(spec, self.threads))
+            worker = self._stack.enter_context(started(spec, self.threads, self.environment))
             self._running[spec.name] = worker
         return worker
 
@@ -335,8 +351,8 @@ def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
         return {"logits": {"": logits}, "loss": {"": np.array(loss)}, "gradients": gradients}
     if stage == "predictions":
         return {stage: {"": subject.predict(PREDICTED)}}
-    if stage == "moved":
-        subject.train_epoch(plan.batches[:1], plan.rates[:1], plan.moves)
+    if stage == "augmentation":
+        subject.train_epoch(plan.batches[:1], plan.rates[:1], plan.augmentation)
         return {stage: subject.save_weights()}
     steps = plan.early if stage == "losses" else int(stage.removeprefix("step "))
     losses = subject.train_epoch(plan.batches[:steps], plan.rates[:steps])

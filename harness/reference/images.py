@@ -14,13 +14,13 @@ def normalise(images: NDArray[np.uint8], mean: Array, std: Array) -> Array:
     return np.asarray((x - mean[:, None, None]) / std[:, None, None])
 
 
-def augment(images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Images (N, C, H, W), each mirrored and shifted as its row (flip, down, right) of ``moves``
-    says: see ``harness.protocol.augmentation``.
+def augment(images: NDArray[np.uint8], parameters: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Images (N, C, H, W), each mirrored and shifted as its row (flip, down, right) of
+    ``parameters`` says: see ``harness.protocol.augmentation``.
     """
     augmented = np.zeros_like(images)
     height, width = images.shape[2:]
-    for image, result, (flip, down, right) in zip(images, augmented, moves, strict=True):
+    for image, result, (flip, down, right) in zip(images, augmented, parameters, strict=True):
         mirrored = image[:, :, ::-1] if flip else image
         rows, columns = _overlap(height, int(down)), _overlap(width, int(right))
         result[:, rows[0], columns[0]] = mirrored[:, rows[1], columns[1]]

@@ -55,13 +55,13 @@ class Reference(Backend):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         losses = np.zeros(len(order))
         for step, batch in enumerate(order):
             images, labels = self.batch(batch)
-            if moves is not None:
-                images = self.augment(images, moves[step])
+            if augmentation is not None:
+                images = self.augment(images, augmentation[step])
             losses[step] = self.step(images, labels, float(rates[step]))
         return losses
 
@@ -149,8 +149,10 @@ class Reference(Backend):
     def normalise(self, images: NDArray[np.uint8]) -> Array:
         return normalise(images, self.mean, self.std)
 
-    def augment(self, images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return augment(images, moves)
+    def augment(
+        self, images: NDArray[np.uint8], parameters: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        return augment(images, parameters)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Images and labels of training examples."""

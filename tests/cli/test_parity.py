@@ -55,7 +55,16 @@ def test_a_fault_shows_at_its_stage_and_is_named(parity, fault, first, named):
     got = parity(fault)
     assert got.exit_code == 1, got.output
     found = stages(got.stdout)
-    order = ["logits", "loss", "gradients", "step 1", "step 2", "losses", "moved", "predictions"]
+    order = [
+        "logits",
+        "loss",
+        "gradients",
+        "step 1",
+        "step 2",
+        "losses",
+        "augmentation",
+        "predictions",
+    ]
     assert list(found) == order
     before = order[: order.index(first)]
     assert all(found[stage] == "agrees" for stage in before)
@@ -141,6 +150,6 @@ def test_a_plan_hides_nothing(tmp_path):
     assert plan.rates.max() == pytest.approx(0.1)
     assert all(np.ptp(array) > 0 for array in plan.weights.values() if array.size > 1)
     assert min(array.min() for name, array in plan.weights.items() if "var" in name) > 0.5
-    assert len({tuple(move) for move in plan.moves[0].tolist()}) > 1
+    assert len({tuple(move) for move in plan.augmentation[0].tolist()}) > 1
     drawn = {"w": np.array([1.0, 2.0])}
     assert perturbed(drawn, 0)["w"] is drawn["w"]

@@ -27,7 +27,7 @@ def kinds(operation: str) -> set[str]:
         ("update", {*updates.SETTINGS, *updates.FORMULAS}),
         ("rates", {*inputs.RATES, "rate scaled"}),
         ("order", inputs.ORDER),
-        ("moves", {*inputs.MOVES, *inputs.MOVED, "grey for black"}),
+        ("augmentation", {*inputs.AUGMENTATION, *inputs.AUGMENTED, "grey for black"}),
     ],
 )
 def test_every_fault_of_the_catalogue_can_be_planted(operation: str, made: object) -> None:

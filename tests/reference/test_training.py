@@ -111,7 +111,9 @@ def test_it_computes_what_pytorch_computes(write: Callable[[Case], Path], case: 
     assert deviation(found[2], expected[2]) < 1e-9
     losses = [b.train_epoch(plan.batches, plan.rates) for b in (theirs, ours)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-9)
-    moved = [b.train_epoch(plan.batches[:1], plan.rates[:1], plan.moves) for b in (theirs, ours)]
+    moved = [
+        b.train_epoch(plan.batches[:1], plan.rates[:1], plan.augmentation) for b in (theirs, ours)
+    ]
     assert moved[1] == pytest.approx(moved[0], rel=1e-9)
     # Adam divides by the square root of tiny squares, which costs digits.
     assert deviation(ours.save_weights(), theirs.save_weights()) < 1e-8

@@ -50,7 +50,7 @@ OPERATIONS: Mapping[str, str] = {
     "rates": "",
     "order": "",
     "epoch": "",
-    "moves": "",
+    "augmentation": "",
     "prediction": "",
 }
 """What is computed in the order in which it is, and what a layer's is called."""
@@ -255,17 +255,21 @@ KINDS: Mapping[str, Kind] = {
     "loss of the step before": Kind("epoch", "losses: told one step late"),
     "loss averaged": Kind("epoch", "losses: running mean of the epoch"),
     # Augmentation.
-    "not moved": Kind("moves", "augmentation: images are not moved"),
-    "not flipped": Kind("moves", "augmentation: images are not mirrored"),
-    "not shifted": Kind("moves", "augmentation: images are not shifted"),
-    "shifted backwards": Kind("moves", "augmentation: shifted the other way"),
-    "down and right swapped": Kind("moves", "augmentation: down and right swapped"),
-    "mirrored upside down": Kind("moves", "augmentation: mirrored top to bottom"),
-    "mirrored after the shift": Kind("moves", "augmentation: shifted first, then mirrored"),
-    "others mirrored": Kind("moves", "augmentation: mirrors the images that it should not"),
-    "wraps around": Kind("moves", "augmentation: what leaves on one side comes in on the other"),
-    "edge repeated": Kind("moves", "augmentation: the edge is repeated in place of black"),
-    "grey for black": Kind("moves", "augmentation: the mean comes in from outside, not black"),
+    "not moved": Kind("augmentation", "augmentation: missing"),
+    "not flipped": Kind("augmentation", "augmentation: images are not mirrored"),
+    "not shifted": Kind("augmentation", "augmentation: images are not shifted"),
+    "shifted backwards": Kind("augmentation", "augmentation: shifted the other way"),
+    "down and right swapped": Kind("augmentation", "augmentation: down and right swapped"),
+    "mirrored upside down": Kind("augmentation", "augmentation: mirrored top to bottom"),
+    "mirrored after the shift": Kind("augmentation", "augmentation: shifted first, then mirrored"),
+    "others mirrored": Kind("augmentation", "augmentation: mirrors the images that it should not"),
+    "wraps around": Kind(
+        "augmentation", "augmentation: what leaves on one side comes in on the other"
+    ),
+    "edge repeated": Kind("augmentation", "augmentation: the edge is repeated in place of black"),
+    "grey for black": Kind(
+        "augmentation", "augmentation: the mean comes in from outside, not black"
+    ),
     # Whole splits.
     "predicted in training": Kind("prediction", "prediction: in training mode"),
     "other split": Kind("prediction", "prediction: of another split"),

@@ -13,7 +13,7 @@ from harness.reference.tape import Array
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
 Rows = NDArray[np.int64]
-Moves = NDArray[np.int64]
+Parameters = NDArray[np.int64]
 Rates = NDArray[np.float64]
 
 # Of pixels from 0 to 255, mean and deviation (C, 1, 1).
@@ -66,51 +66,49 @@ ORDER: Mapping[str, Callable[[Rows], Rows]] = {
 }
 
 
-def without(moves: Moves, *columns: int) -> Moves:
-    moves = moves.copy()
-    moves[..., list(columns)] = 0
-    return moves
+def without(parameters: Parameters, *columns: int) -> Parameters:
+    parameters = parameters.copy()
+    parameters[..., list(columns)] = 0
+    return parameters
 
 
-# Of augmentation parameters (flip, down, right) of the images of a batch.
-MOVES: Mapping[str, Callable[[Moves], Moves]] = {
-    "not moved": lambda moves: without(moves, 0, 1, 2),
-    "not flipped": lambda moves: without(moves, 0),
-    "not shifted": lambda moves: without(moves, 1, 2),
-    "shifted backwards": lambda moves: moves * np.array([1, -1, -1]),
-    "down and right swapped": lambda moves: moves[..., [0, 2, 1]],
-    "mirrored after the shift": lambda moves: np.stack(
-        [moves[..., 0], moves[..., 1], moves[..., 2] * (1 - 2 * moves[..., 0])], axis=-1
+# Of the parameters (flip, down, right) of the images of a batch.
+AUGMENTATION: Mapping[str, Callable[[Parameters], Parameters]] = {
+    "not moved": lambda p: without(p, 0, 1, 2),
+    "not flipped": lambda p: without(p, 0),
+    "not shifted": lambda p: without(p, 1, 2),
+    "shifted backwards": lambda p: p * np.array([1, -1, -1]),
+    "down and right swapped": lambda p: p[..., [0, 2, 1]],
+    "mirrored after the shift": lambda p: np.stack(
+        [p[..., 0], p[..., 1], p[..., 2] * (1 - 2 * p[..., 0])], axis=-1
     ),
-    "others mirrored": lambda moves: np.stack(
-        [1 - moves[..., 0], moves[..., 1], moves[..., 2]], axis=-1
-    ),
+    "others mirrored": lambda p: np.stack([1 - p[..., 0], p[..., 1], p[..., 2]], axis=-1),
 }
 
 
-def upside_down(images: Images, moves: Moves) -> Images:
-    turned = np.where((moves[:, 0] == 1)[:, None, None, None], images[:, :, ::-1], images)
-    return augment(turned, without(moves, 0))
+def upside_down(images: Images, parameters: Parameters) -> Images:
+    turned = np.where((parameters[:, 0] == 1)[:, None, None, None], images[:, :, ::-1], images)
+    return augment(turned, without(parameters, 0))
 
 
-def around(images: Images, moves: Moves) -> Images:
-    mirrored = augment(images, without(moves, 1, 2))
+def around(images: Images, parameters: Parameters) -> Images:
+    mirrored = augment(images, without(parameters, 1, 2))
     return np.stack(
         [
             np.roll(image, (down, right), (1, 2))
-            for image, (_, down, right) in zip(mirrored, moves, strict=True)
+            for image, (_, down, right) in zip(mirrored, parameters, strict=True)
         ]
     )
 
 
-def with_edge(images: Images, moves: Moves) -> Images:
-    margin = int(np.abs(moves[:, 1:]).max())
+def with_edge(images: Images, parameters: Parameters) -> Images:
+    margin = int(np.abs(parameters[:, 1:]).max())
     height, width = images.shape[2:]
     wide = np.pad(images, ((0, 0), (0, 0), (margin, margin), (margin, margin)), mode="edge")
-    return augment(wide, moves)[:, :, margin : margin + height, margin : margin + width]
+    return augment(wide, parameters)[:, :, margin : margin + height, margin : margin + width]
 
 
-MOVED: Mapping[str, Callable[[Images, Moves], Images]] = {
+AUGMENTED: Mapping[str, Callable[[Images, Parameters], Images]] = {
     "mirrored upside down": upside_down,
     "wraps around": around,
     "edge repeated": with_edge,

@@ -12,7 +12,15 @@ from harness.backends.base import EVALUATION_BATCH, Task
 from harness.data.reader import DatasetFile
 from harness.protocol.weights import Weights
 from harness.reference.faults.catalogue import KINDS, SITED, Fault
-from harness.reference.faults.inputs import LABELS, MOVED, MOVES, ORDER, PIXELS, RATES, ROWS
+from harness.reference.faults.inputs import (
+    AUGMENTATION,
+    AUGMENTED,
+    LABELS,
+    ORDER,
+    PIXELS,
+    RATES,
+    ROWS,
+)
 from harness.reference.faults.layers import HEAD, replacement
 from harness.reference.faults.losses import LOSSES, Batch, reported
 from harness.reference.faults.updates import FaultyRule
@@ -146,7 +154,7 @@ class FaultyReference(Reference):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         kind = self.fault.kind
         if self.operation == "order":
@@ -156,7 +164,7 @@ class FaultyReference(Reference):
         elif self.operation == "rates":
             rates = RATES[kind](rates, self.task.optimizer.learning_rate)
         steps = len(order) - (kind == "last batch left out")
-        losses = super().train_epoch(order[:steps], rates, moves)
+        losses = super().train_epoch(order[:steps], rates, augmentation)
         self.inside = None
         losses = np.concatenate([losses, np.zeros(len(order) - steps)])
         if kind == "loss of the step before":
@@ -171,15 +179,17 @@ class FaultyReference(Reference):
             return loss
         return float(self.loss(self.forward(images, self.layers(training=True)), labels).value)
 
-    def augment(self, images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def augment(
+        self, images: NDArray[np.uint8], parameters: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
         kind = self.fault.kind
-        if kind in MOVED:
-            return MOVED[kind](images, moves)
+        if kind in AUGMENTED:
+            return AUGMENTED[kind](images, parameters)
         if kind == "grey for black":
-            self.inside = super().augment(np.ones_like(images), moves).astype(self.dtype)
-        elif self.operation == "moves":
-            moves = MOVES[kind](moves)
-        return super().augment(images, moves)
+            self.inside = super().augment(np.ones_like(images), parameters).astype(self.dtype)
+        elif self.operation == "augmentation":
+            parameters = AUGMENTATION[kind](parameters)
+        return super().augment(images, parameters)
 
     # --- Whole splits -----------------------------------------------------------------------------
 
