@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from harness.parity.deviations import Verdict
+    from harness.parity.deviations import Comparison
     from harness.parity.proof import Proof
 
 
@@ -50,7 +50,7 @@ _OF_A_RUN = {
 @click.option("--batch-size", default=32, metavar="N", help="Images a step [default: 32].")
 @click.option("--steps", default=100, metavar="N", help="Training steps [default: 100].")
 @click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
-@click.option("--each", is_flag=True, help="List every array, not only the worst of each stage.")
+@click.option("--each", is_flag=True, help="List every array, not only the maximum of each stage.")
 @click.option(
     "--run",
     metavar="DIR",
@@ -75,13 +75,14 @@ def parity(
     run: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Hold every framework against PyTorch in float64, from the same weights and batches.
+    """Compare every framework with the NumPy reference, from the same weights and batches.
 
-    Logits, loss, the gradient of every parameter, parameters with running statistics after 1, 2, 3,
-    10 and 100 steps and after one with moved images, and the predictions of a split, as largest
-    differences relative to the largest magnitude. What deviates is named: known mistakes are made
-    in PyTorch until it computes the same. Exit code 1 when anything lies beyond its tolerance, or
-    a framework fails.
+    The reference is the protocol written out in NumPy and float64. Compared are logits, loss, the
+    gradient of every parameter, parameters with running statistics after 1, 2, 3, 10 and 100 steps
+    and after one with augmentation, and the predictions of a split, as largest differences relative
+    to the largest magnitude. What deviates is named: known faults are planted in the reference
+    until it computes the same. Exit code 1 when anything lies beyond its tolerance, or a framework
+    fails. Of deep networks, fewer steps and smaller batches are compared.
 
     With --run the networks, data, update rule and batch size are the run's, weights and batches
     those of its first seed; parity.json is written into its folder, and its report anew.
@@ -91,15 +92,12 @@ def parity(
     from harness.console import terminal
     from harness.errors import BenchError
     from harness.parity.certificate import check_certified
-    from harness.parity.deviations import REFERENCE
     from harness.parity.proof import prove
-    from harness.parity.trace import make_plan
-    from harness.plugins import backends, choose_backends
+    from harness.parity.trace import Workers, make_plan
+    from harness.plugins import choose_backends
 
     if steps < 1:
         raise BenchError(f"--steps is {steps}: at least one is needed")
-    if (reason := backends()[REFERENCE].missing()) is not None:
-        raise BenchError(f"'{REFERENCE}' is what all are held against, and it {reason}")
     if run is not None:
         _of_the_run(context, run, frameworks or [], steps, each)
         return
@@ -124,7 +122,8 @@ def parity(
         )
         for model in models or ["lenet5"]
     ]
-    proofs = [prove(specs, plan, precision, terminal.err.status) for plan in plans]
+    with Workers(experiment.threads) as workers:
+        proofs = [prove(specs, plan, precision, workers, terminal.err.status) for plan in plans]
     _show(proofs, each)
 
 
@@ -133,7 +132,7 @@ def _of_the_run(
 ) -> None:
     from harness.console import terminal
     from harness.errors import BenchError
-    from harness.parity.certificate import asked, certify, write_certificate
+    from harness.parity.certificate import certify, chosen, write_certificate
     from harness.plugins import choose_backends
     from harness.report.render import render
     from harness.results.folder import RunFolder
@@ -142,7 +141,7 @@ def _of_the_run(
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             raise BenchError(f"with --run that is the run's own: leave {option} out")
     folder = RunFolder.open(run)
-    specs, _ = choose_backends(asked(folder, frameworks), skip_unavailable=False)
+    specs, _ = choose_backends(chosen(folder, frameworks), skip_unavailable=False)
     certificate, proofs = certify(folder, specs, steps, terminal.err.status)
     write_certificate(folder, certificate)
     terminal.note(f"report with its certificate: {render(run)}")
@@ -153,8 +152,8 @@ def _show(proofs: Sequence[Proof], each: bool) -> None:
     """The table, what failed, and what is wrong by its name."""
     from harness.console import terminal
 
-    if verdicts := [verdict for proof in proofs for verdict in proof.verdicts]:
-        terminal.print_table(_table(verdicts, each))
+    if comparisons := [found for proof in proofs for found in proof.comparisons]:
+        terminal.print_table(_table(comparisons, each))
     for proof in proofs:
         for framework, failure in proof.failures.items():
             terminal.error(f"{framework}, {proof.plan.model}: {failure}")
@@ -164,7 +163,7 @@ def _show(proofs: Sequence[Proof], each: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _table(found: Sequence[Verdict], each: bool) -> Table:
+def _table(found: Sequence[Comparison], each: bool) -> Table:
     """One row a stage, or with ``each`` one an array."""
     from rich.markup import escape
     from rich.table import Table
@@ -175,19 +174,19 @@ def _table(found: Sequence[Verdict], each: bool) -> Table:
     for heading in ("framework", "model", "stage", "deviation", "tolerance", "where", ""):
         numeric = heading in ("deviation", "tolerance")
         table.add_column(heading, justify="right" if numeric else "left")
-    for verdict in found:
-        bounds = TOLERANCE[verdict.precision]
-        worst = [verdict.worst(stage) for stage in verdict.stages]
-        for deviation in verdict.deviations if each else worst:
+    for comparison in found:
+        bounds = TOLERANCE[comparison.precision]
+        maxima = [comparison.maximum(stage) for stage in comparison.stages]
+        for deviation in comparison.deviations if each else maxima:
             bound = bounds.get(deviation.stage)
-            judged = "" if bound is None else "agrees" if deviation.value <= bound else "DEVIATES"
+            agrees = "" if bound is None else "agrees" if deviation.value <= bound else "DEVIATES"
             table.add_row(
-                verdict.framework,
-                verdict.model,
+                comparison.framework,
+                comparison.model,
                 deviation.stage,
                 f"{deviation.value:.1e}",
                 "" if bound is None else f"{bound:.0e}",
                 escape(deviation.where),
-                judged,
+                agrees,
             )
     return table

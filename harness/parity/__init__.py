@@ -1,7 +1,7 @@
 """Proof that frameworks compute the same: ``bench parity``.
 
-From the same weights and the same batches every framework is held against a reference, PyTorch in
-float64 (``trace``, ``deviations``). Where one deviates, known mistakes are made on purpose in the
-reference, one at a time, until it computes the same wrong numbers: that names what is wrong and in
-which layer (``mistakes``, ``diagnosis``). ``certificate`` keeps what was found beside a run.
+From the same weights and the same batches every framework is compared with ``harness.reference``,
+the protocol in NumPy and float64 (``trace``, ``deviations``). Where one deviates, known faults are
+planted in the reference, one at a time, until it computes the same wrong numbers: that names what
+is wrong and in which layer (``diagnosis``). ``certificate`` keeps what was found beside a run.
 """

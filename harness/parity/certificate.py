@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from harness import __version__
 from harness.backends.spec import BackendSpec
 from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError
 from harness.execution.inputs import first_weights
+from harness.execution.worker import Worker
 from harness.parity.deviations import TOLERANCE, Deviation, compare
 from harness.parity.proof import Proof, Status, prove
-from harness.parity.trace import Plan, make_plan, started
+from harness.parity.trace import Plan, Workers, make_plan
 from harness.plugins import FrameworkName, backends, canonical, find_backend, find_model
 from harness.protocol.positives import balancing_weights
 from harness.results.folder import DatasetEntry, RunFolder, write_atomically
@@ -28,7 +29,7 @@ FILE = "parity.json"
 PRECISION = "float64"
 
 
-class Worst(Record):
+class MaximumDeviation(Record):
     """The largest deviation of a stage."""
 
     stage: str
@@ -37,30 +38,37 @@ class Worst(Record):
     tolerance: float | None
 
 
-class Held(Record):
-    """One framework held against the reference."""
+class FrameworkComparison(Record):
+    """One framework compared with the reference."""
 
     framework: FrameworkName
-    stages: tuple[Worst, ...] = ()
-    """In the order of computation; none where it failed, or where it is the reference itself."""
+    stages: tuple[MaximumDeviation, ...] = ()
+    """In the order of computation; none where it failed, or where it was itself the reference, as
+    in certificates of earlier versions."""
     arrays: dict[str, dict[str, float]] = Field(default_factory=dict)
     """By stage and name: the deviation of every array."""
     diagnosis: str | None = None
     """What is wrong, where anything deviates."""
     failure: str | None = None
-    reduced: str | None = None
-    """What it computes in less than single precision: it is held against nothing in float64."""
+    lower_precision: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("lower_precision", "reduced"),
+        serialization_alias="reduced",
+    )
+    """What it computes in less than single precision: it is compared with nothing in float64."""
     single_losses: tuple[float, ...] = ()
     """Of its training in the run's own precision, step by step."""
     double_losses: tuple[float, ...] = ()
     """The same in float64."""
 
 
-class Pair(Record):
+class PairDeviation(Record):
     """The stage at which two frameworks are farthest apart."""
 
     frameworks: tuple[FrameworkName, FrameworkName]
-    worst: Worst
+    maximum: MaximumDeviation = Field(
+        validation_alias=AliasChoices("maximum", "worst"), serialization_alias="worst"
+    )
 
 
 class Section(Record):
@@ -73,9 +81,11 @@ class Section(Record):
     steps: int
     seed: int
     reference_losses: tuple[float, ...]
-    """Of PyTorch in float64, step by step."""
-    held: tuple[Held, ...]
-    pairs: tuple[Pair, ...]
+    """Of the reference in float64, step by step."""
+    comparisons: tuple[FrameworkComparison, ...] = Field(
+        validation_alias=AliasChoices("comparisons", "held"), serialization_alias="held"
+    )
+    pairs: tuple[PairDeviation, ...]
 
 
 class Certificate(Record):
@@ -93,18 +103,18 @@ def certify(
     """Prove what the run in ``folder`` trained, from the weights and batches of its first seed.
 
     Raises:
-        BenchError: a data set or weight file is gone, or no longer what the run trained on; or
-            the reference failed.
+        BenchError: a data set or weight file is gone, or no longer what the run trained on.
     """
     experiment = folder.manifest.experiment
+    exact = [spec for spec in specs if not spec.lower_precision]
     sections, proofs = [], []
-    for model in experiment.models:
-        for name, entry in folder.manifest.datasets.items():
-            plan = _plan(folder, model, entry, steps)
-            exact = [spec for spec in specs if not spec.lower_precision]
-            proof = prove(exact, plan, PRECISION, status)
-            proofs.append(proof)
-            sections.append(_section(folder, name, specs, proof, status))
+    with Workers(experiment.threads) as workers:
+        for model in experiment.models:
+            for name, entry in folder.manifest.datasets.items():
+                plan = _plan(folder, model, entry, steps)
+                proof = prove(exact, plan, PRECISION, workers, status)
+                proofs.append(proof)
+                sections.append(_section(folder, name, specs, proof, workers, status))
     made = Certificate(
         harness_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -120,7 +130,7 @@ def write_certificate(folder: RunFolder, certificate: Certificate) -> Path:
         BenchError: it cannot be written.
     """
     path = folder.path / FILE
-    write_atomically(path, certificate.model_dump_json(indent=1) + "\n")
+    write_atomically(path, certificate.model_dump_json(indent=1, by_alias=True) + "\n")
     return path
 
 
@@ -138,7 +148,7 @@ def read_certificate(run: Path) -> Certificate | None:
     except (OSError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise BenchError(
-            f"cannot read {path}: {first}; delete it, or make it again with bench parity --run"
+            f"cannot read {path}: {first}; delete it, or write it anew with bench parity --run"
         ) from error
 
 
@@ -171,7 +181,12 @@ def _plan(folder: RunFolder, model: str, entry: DatasetEntry, steps: int) -> Pla
 
 
 def _section(
-    folder: RunFolder, dataset: str, specs: Sequence[BackendSpec], proof: Proof, status: Status
+    folder: RunFolder,
+    dataset: str,
+    specs: Sequence[BackendSpec],
+    proof: Proof,
+    workers: Workers,
+    status: Status,
 ) -> Section:
     training = folder.manifest.experiment.training
     plan = proof.plan
@@ -179,51 +194,54 @@ def _section(
         model=plan.model,
         dataset=dataset,
         optimizer=training.optimizer.name,
-        batch_size=training.batch_size,
+        batch_size=plan.batches.shape[1],
         steps=len(plan.batches),
         seed=folder.manifest.experiment.seeds[0],
         reference_losses=tuple(proof.reference.losses.tolist()),
-        held=tuple(_held(spec, proof, training.precision, status) for spec in specs),
+        comparisons=tuple(
+            _comparison(spec, proof, training.precision, workers, status) for spec in specs
+        ),
         pairs=tuple(_pairs(proof)),
     )
 
 
-def _held(spec: BackendSpec, proof: Proof, precision: str, status: Status) -> Held:
+def _comparison(
+    spec: BackendSpec, proof: Proof, precision: str, workers: Workers, status: Status
+) -> FrameworkComparison:
     name = spec.name
-    verdict = next((v for v in proof.verdicts if v.framework == name), None)
+    found = next((one for one in proof.comparisons if one.framework == name), None)
     trace = proof.traces.get(name)
     arrays: dict[str, dict[str, float]] = {}
-    for deviation in verdict.deviations if verdict else ():
+    for deviation in found.deviations if found else ():
         arrays.setdefault(deviation.stage, {})[deviation.name] = float(f"{deviation.value:.3g}")
     failure = proof.failures.get(name)
     losses: tuple[float, ...] = ()
     if failure is None:
         try:
             with status(f"{proof.plan.model}: {name} in {precision}"):
-                losses = _losses(spec, proof.plan, precision)
+                losses = _losses(workers.get(spec), proof.plan, precision)
         except WorkerError as error:
             failure = " ".join(str(error).split())
-    return Held(
+    return FrameworkComparison(
         framework=name,
-        stages=tuple(_worst(verdict.worst(s)) for s in verdict.stages) if verdict else (),
+        stages=tuple(_maximum(found.maximum(s)) for s in found.stages) if found else (),
         arrays=arrays,
         diagnosis=next((str(d) for d in proof.diagnoses if d.framework == name), None),
         failure=failure,
-        reduced=spec.lower_precision or None,
+        lower_precision=spec.lower_precision or None,
         single_losses=losses,
         double_losses=tuple(trace.losses.tolist()) if trace else (),
     )
 
 
-def _losses(spec: BackendSpec, plan: Plan, precision: str) -> tuple[float, ...]:
-    """Of a short training in a process of its own."""
-    with started(spec, plan.threads) as worker:
-        worker.build(plan.task(precision), plan.weights)
-        return tuple(np.asarray(worker.train_epoch(plan.batches, plan.rates)[1]).tolist())
+def _losses(worker: Worker, plan: Plan, precision: str) -> tuple[float, ...]:
+    """Of a short training in the run's own precision."""
+    worker.build(plan.task(precision), plan.weights)
+    return tuple(np.asarray(worker.train_epoch(plan.batches, plan.rates)[1]).tolist())
 
 
-def _worst(deviation: Deviation) -> Worst:
-    return Worst(
+def _maximum(deviation: Deviation) -> MaximumDeviation:
+    return MaximumDeviation(
         stage=deviation.stage,
         where=deviation.where,
         value=deviation.value,
@@ -231,18 +249,18 @@ def _worst(deviation: Deviation) -> Worst:
     )
 
 
-def _pairs(proof: Proof) -> list[Pair]:
-    """Every two frameworks, where they are farthest apart of what is judged."""
+def _pairs(proof: Proof) -> list[PairDeviation]:
+    """Every two frameworks, where they are farthest apart of what has a tolerance."""
     known = {name: trace.stages for name, trace in proof.traces.items()}
     pairs = []
     for one, other in combinations(known, 2):
-        judged = [d for d in compare(known[other], known[one]) if d.stage in TOLERANCE[PRECISION]]
-        worst = max(judged, key=lambda d: d.value)
-        pairs.append(Pair(frameworks=(one, other), worst=_worst(worst)))
+        bounded = [d for d in compare(known[other], known[one]) if d.stage in TOLERANCE[PRECISION]]
+        maximum = max(bounded, key=lambda d: d.value)
+        pairs.append(PairDeviation(frameworks=(one, other), maximum=_maximum(maximum)))
     return pairs
 
 
-def asked(folder: RunFolder, names: Sequence[str]) -> list[str]:
+def chosen(folder: RunFolder, names: Sequence[str]) -> list[str]:
     """The frameworks of the run that this version knows and that follow the protocol, or ``names``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How far a framework lies from the reference, array by array.
+"""How far a framework deviates from the reference, array by array.
 
 A deviation is the largest difference in an array relative to the largest magnitude in the
 reference's: a number that happens to be near zero has no relative precision of its own.
@@ -16,30 +16,28 @@ from numpy.typing import ArrayLike
 from harness.parity.trace import Stages, Trace
 from harness.protocol.weights import Weights
 
-REFERENCE = "torch"
-
 _STEPS = {f"step {steps}": 1e-8 for steps in (1, 2, 3, 10)}
 TOLERANCE: Mapping[str, Mapping[str, float]] = {
     "float64": {
         **dict.fromkeys(("repeated", "logits", "loss", "gradients", "predictions"), 1e-9),
         **_STEPS,
         "losses": 1e-8,
-        "moved": 1e-8,
+        "augmentation": 1e-8,
     },
     "float32": {
         **dict.fromkeys(("logits", "loss", "predictions"), 1e-4),
         "repeated": 1e-2,
         "gradients": 1e-2,
         "step 1": 1e-3,
-        "moved": 1e-3,
+        "augmentation": 1e-3,
     },
 }
-"""By precision and stage. What has none is shown and not judged: training amplifies rounding, and
-how fast depends on the network and not on who computes it."""
+"""By precision and stage. What has none is shown and not evaluated: training amplifies rounding,
+and how fast depends on the network and not on who computes it."""
 
 
 class Deviation(NamedTuple):
-    """How far one array of a framework lies from the reference's."""
+    """How far one array of a framework deviates from the reference's."""
 
     stage: str
     """As :class:`harness.parity.trace.Plan` calls them, or ``repeated``."""
@@ -47,7 +45,7 @@ class Deviation(NamedTuple):
     """Of the parameter, empty for logits and losses."""
     value: float
     """Relative; infinity where one of the two is not a number."""
-    place: tuple[int, ...]
+    position: tuple[int, ...]
     """Where in the array, in canonical layout."""
 
     def __str__(self) -> str:
@@ -55,13 +53,13 @@ class Deviation(NamedTuple):
 
     @property
     def where(self) -> str:
-        """Parameter and place."""
-        return self.name + (f"[{', '.join(map(str, self.place))}]" if self.place else "")
+        """Parameter and position."""
+        return self.name + (f"[{', '.join(map(str, self.position))}]" if self.position else "")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """One framework held against the reference."""
+class Comparison:
+    """One framework compared with the reference."""
 
     framework: str
     model: str
@@ -69,7 +67,7 @@ class Verdict:
     deviations: tuple[Deviation, ...]
     """Of every array."""
 
-    def worst(self, stage: str) -> Deviation:
+    def maximum(self, stage: str) -> Deviation:
         return max((d for d in self.deviations if d.stage == stage), key=lambda d: d.value)
 
     @property
@@ -78,15 +76,17 @@ class Verdict:
 
     @property
     def beyond(self) -> tuple[Deviation, ...]:
-        """The worst of every stage that is beyond its tolerance, in the order of computation."""
+        """The maximum of every stage that is beyond its tolerance, in the order of computation."""
         bounds = TOLERANCE[self.precision]
-        worst = (self.worst(stage) for stage in self.stages if stage in bounds)
-        return tuple(deviation for deviation in worst if deviation.value > bounds[deviation.stage])
+        found = (self.maximum(stage) for stage in self.stages if stage in bounds)
+        return tuple(deviation for deviation in found if deviation.value > bounds[deviation.stage])
 
 
-def judge(framework: str, model: str, precision: str, found: Trace, reference: Trace) -> Verdict:
-    """``found`` held against ``reference``."""
-    return Verdict(
+def evaluate(
+    framework: str, model: str, precision: str, found: Trace, reference: Trace
+) -> Comparison:
+    """``found`` compared with ``reference``."""
+    return Comparison(
         framework=framework,
         model=model,
         precision=precision,
@@ -107,7 +107,7 @@ def compare(found: Stages, reference: Stages) -> tuple[Deviation, ...]:
 
 
 def by_name(stage: str, found: Weights, reference: Weights) -> list[Deviation]:
-    """Of every array; one that is on one side only is infinitely far away."""
+    """Of every array; one that is on one side only deviates infinitely."""
     shared = [name for name in reference if name in found]
     return [
         *(deviation(stage, name, found[name], reference[name]) for name in shared),
@@ -123,9 +123,9 @@ def deviation(stage: str, name: str, found: ArrayLike, reference: ArrayLike) -> 
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         apart = np.abs(one - other)
     apart = np.where(np.isnan(apart), np.inf, apart)
-    place = tuple(int(i) for i in np.unravel_index(apart.argmax(), apart.shape))
+    position = tuple(int(i) for i in np.unravel_index(apart.argmax(), apart.shape))
     largest, scale = float(apart.max(initial=0)), float(np.abs(other).max(initial=0))
     if largest == 0:
-        return Deviation(stage, name, 0.0, place)
+        return Deviation(stage, name, 0.0, position)
     # Of an array that is all zero nothing is relative: what was found instead counts as it is.
-    return Deviation(stage, name, largest / scale if scale > 0 else largest, place)
+    return Deviation(stage, name, largest / scale if scale > 0 else largest, position)

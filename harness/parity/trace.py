@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from harness.backends.base import Task
 from harness.backends.spec import BackendSpec
@@ -19,11 +21,13 @@ from harness.data.locate import resolve
 from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.execution.worker import Worker
+from harness.models.card import ModelCard
 from harness.plugins import find_model
 from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order, steps_per_epoch
 from harness.protocol.random import stream
 from harness.protocol.weights import Weights, initial_weights
+from harness.reference.training import Reference
 
 CHECKPOINTS = (1, 2, 3, 10, 100)
 """Steps after which parameters and running statistics are compared. Each is trained from the start
@@ -34,6 +38,11 @@ EARLY = 10
 PREDICTED = "test"
 MOST_PREDICTED = 2_000
 """Images of a split that is still predicted as a whole."""
+STEP_FLOPS, TRAINING_FLOPS = 5e10, 1e12
+"""Operations of one step, and of all, that the reference does in reasonable time. Of networks that
+need more, a plan takes fewer images a batch and fewer steps, ..."""
+LEAST_IMAGES, LEAST_STEPS = 4, 3
+"""... but not fewer than these."""
 FORWARD = ("logits", "loss", "gradients")
 
 
@@ -48,7 +57,7 @@ class Subject(Protocol):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]: ...
 
     def predict(self, split: str) -> NDArray[np.floating]: ...
@@ -59,22 +68,21 @@ class Subject(Protocol):
 
 
 class Remote:
-    """A backend in a worker process, without the seconds that the worker tells."""
+    """A backend in a worker process, without the seconds that the worker measures."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.load_weights = worker.load_weights
         self.save_weights = worker.save_weights
         self.loss_and_gradients = worker.loss_and_gradients
-        self.facts = worker.facts
 
     def train_epoch(
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
-        return self.worker.train_epoch(order, rates, moves)[1]
+        return self.worker.train_epoch(order, rates, augmentation)[1]
 
     def predict(self, split: str) -> NDArray[np.floating]:
         return self.worker.predict(split)[1]
@@ -94,8 +102,8 @@ class Plan:
     rates: NDArray[np.float64]
     """(steps,): no two alike. With one rate throughout, a velocity that holds the rate is the same
     rule as the protocol's, and a rate that comes a step late cannot be seen."""
-    moves: NDArray[np.int64]
-    """(1, B, 3): how the images of the first batch are moved when they are."""
+    augmentation: NDArray[np.int64]
+    """(1, B, 3): of the images of the first batch, as in ``harness.protocol.augmentation``."""
     predicts: bool
     """Whether a whole split is predicted as well."""
     positive_weights: tuple[float, ...] = ()
@@ -107,10 +115,21 @@ class Plan:
         return tuple(dict.fromkeys(min(steps, most) for steps in (*CHECKPOINTS, most)))
 
     @property
+    def early(self) -> int:
+        """Steps whose losses are compared."""
+        return max(steps for steps in self.checkpoints if steps <= EARLY)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """In the order of computation: of two that deviate the first is nearer to the cause."""
         steps = tuple(f"step {steps}" for steps in self.checkpoints)
-        return (*FORWARD, *steps, "losses", "moved", *(("predictions",) if self.predicts else ()))
+        return (
+            *FORWARD,
+            *steps,
+            "losses",
+            "augmentation",
+            *(("predictions",) if self.predicts else ()),
+        )
 
     def task(self, precision: str) -> Task:
         return Task(
@@ -153,6 +172,9 @@ def make_plan(
 ) -> Plan:
     """The weights and batches of seed ``seed``; the batches run on over epochs.
 
+    Of a large network there are fewer steps, and batches of their first images: see
+    :func:`affordable`.
+
     ``weights`` stand in for those that the protocol draws.
 
     Raises:
@@ -172,34 +194,44 @@ def make_plan(
         except BenchError as error:
             raise BenchError(f"{path}: {error}") from error
         reach = max(1, min(data.image_shape[1:]) // 8)
+        images, steps = affordable(card, data.image_shape, data.outputs, batch_size, steps)
     epochs = -(-steps // steps_per_epoch(examples, batch_size))
     orders = [epoch_order(examples, batch_size, seed, epoch) for epoch in range(epochs)]
-    moves = epoch_augmentation(1, batch_size, seed, 0, flip=True, shift=reach)
-    assert moves is not None
+    augmentation = epoch_augmentation(1, images, seed, 0, flip=True, shift=reach)
+    assert augmentation is not None
     return Plan(
         model=model,
         dataset=path,
         optimizer=optimizer,
         threads=threads,
-        weights=shaken(initial_weights(parameters, seed) if weights is None else weights, seed),
-        batches=np.concatenate(orders)[:steps],
+        weights=perturbed(initial_weights(parameters, seed) if weights is None else weights, seed),
+        batches=np.ascontiguousarray(np.concatenate(orders)[:steps, :images]),
         rates=optimizer.learning_rate * np.linspace(0.5, 1, steps),
-        moves=moves,
+        augmentation=augmentation,
         predicts=predicted <= MOST_PREDICTED,
         positive_weights=positive_weights,
     )
 
 
-def shaken(weights: Weights, seed: int) -> Weights:
+def affordable(
+    card: ModelCard, image_shape: tuple[int, int, int], outputs: int, batch_size: int, steps: int
+) -> tuple[int, int]:
+    """Images a batch and steps, no more than asked for, that the reference can train."""
+    flops = card.training_flops(image_shape, outputs)
+    images = min(batch_size, max(LEAST_IMAGES, int(STEP_FLOPS / flops)))
+    return images, min(steps, max(LEAST_STEPS, int(TRAINING_FLOPS / (images * flops))))
+
+
+def perturbed(weights: Weights, seed: int) -> Weights:
     """``weights`` where those arrays that hold one number throughout are moved a little from it.
 
     A bias of zero hides whether anybody adds it, and running statistics of zero and one whether
     anybody divides by them.
     """
-    return {name: _shaken(name, array, seed) for name, array in weights.items()}
+    return {name: _perturbed(name, array, seed) for name, array in weights.items()}
 
 
-def _shaken(name: str, array: NDArray[np.floating], seed: int) -> NDArray[np.floating]:
+def _perturbed(name: str, array: NDArray[np.floating], seed: int) -> NDArray[np.floating]:
     if np.ptp(array) > 0:
         return array
     draws = stream(seed, "parity", name).random(array.shape)
@@ -207,31 +239,68 @@ def _shaken(name: str, array: NDArray[np.floating], seed: int) -> NDArray[np.flo
 
 
 @contextmanager
-def started(spec: BackendSpec, threads: int) -> Iterator[Worker]:
+def started(
+    spec: BackendSpec, threads: int, environment: Mapping[str, str] | None = None
+) -> Iterator[Worker]:
     """A worker process with its framework imported.
 
     Raises:
         WorkerError: the framework failed.
-        BenchError: something a person must mend.
+        BenchError: something a person must fix.
     """
     with (
         tempfile.TemporaryFile() as log,
-        Worker(spec, threads=threads, cpus=available_cpus(), log=log) as worker,
+        Worker(
+            spec, threads=threads, cpus=available_cpus(), log=log, environment=environment
+        ) as worker,
     ):
         worker.import_framework()
         yield worker
 
 
-def trace(spec: BackendSpec, plan: Plan, precision: str) -> Trace:
-    """What ``spec`` computes, in a process of its own.
+class Workers:
+    """A process for each framework, started when it is first needed and kept until the end.
+
+    Args:
+        threads: of each.
+        environment: variables that are set in each.
+    """
+
+    def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
+        self.threads = threads
+        self.environment = environment
+        self._running: dict[str, Worker] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def get(self, spec: BackendSpec) -> Worker:
+        """The process of ``spec``, its framework imported; another one where it has ended.
+
+        Raises:
+            WorkerError: the framework failed.
+            BenchError: something a person must fix.
+        """
+        worker = self._running.get(spec.name)
+        if worker is None or not worker.alive:
+            worker = self._stack.enter_context(started(spec, self.threads, self.environment))
+            self._running[spec.name] = worker
+        return worker
+
+
+def trace(worker: Worker, plan: Plan, precision: str) -> Trace:
+    """What the framework of ``worker`` computes.
 
     Raises:
         WorkerError: the framework failed.
-        BenchError: something a person must mend.
+        BenchError: something a person must fix.
     """
-    with started(spec, plan.threads) as worker:
-        worker.build(plan.task(precision), plan.weights)
-        return follow(Remote(worker), plan)
+    worker.build(plan.task(precision), plan.weights)
+    return follow(Remote(worker), plan)
 
 
 def follow(subject: Subject, plan: Plan) -> Trace:
@@ -246,9 +315,32 @@ def follow(subject: Subject, plan: Plan) -> Trace:
     again = compute(subject, plan, "logits")
     return Trace(
         stages={stage: found[stage] for stage in plan.stages},
-        repeated=max(_apart(again[stage], found[stage]) for stage in FORWARD),
+        repeated=max(_largest_difference(again[stage], found[stage]) for stage in FORWARD),
         losses=losses,
     )
+
+
+def trace_reference(plan: Plan) -> Trace:
+    """What the NumPy reference computes in float64, in this process.
+
+    It is deterministic and its state is known, so that every step is trained once only.
+    """
+    with threadpool_limits(plan.threads):
+        reference = Reference(plan.task("float64"))
+        found = dict(compute(reference, plan, "logits"))
+        reference.load_weights(plan.weights)
+        losses = []
+        for start, stop in pairwise((0, *plan.checkpoints)):
+            steps = slice(start, stop)
+            losses.append(reference.train_epoch(plan.batches[steps], plan.rates[steps]))
+            found[f"step {stop}"] = reference.save_weights()
+        all_losses = np.concatenate(losses)
+        found["losses"] = {"": all_losses[: plan.early]}
+        for stage in plan.stages:
+            if stage not in found:
+                found |= compute(reference, plan, stage)
+    stages = {stage: found[stage] for stage in plan.stages}
+    return Trace(stages=stages, repeated=0.0, losses=all_losses)
 
 
 def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
@@ -259,21 +351,20 @@ def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
         return {"logits": {"": logits}, "loss": {"": np.array(loss)}, "gradients": gradients}
     if stage == "predictions":
         return {stage: {"": subject.predict(PREDICTED)}}
-    if stage == "moved":
-        subject.train_epoch(plan.batches[:1], plan.rates[:1], plan.moves)
+    if stage == "augmentation":
+        subject.train_epoch(plan.batches[:1], plan.rates[:1], plan.augmentation)
         return {stage: subject.save_weights()}
-    early = max(steps for steps in plan.checkpoints if steps <= EARLY)
-    steps = early if stage == "losses" else int(stage.removeprefix("step "))
+    steps = plan.early if stage == "losses" else int(stage.removeprefix("step "))
     losses = subject.train_epoch(plan.batches[:steps], plan.rates[:steps])
     return {
         f"step {steps}": subject.save_weights(),
-        "losses": {"": losses[:early]},
+        "losses": {"": losses[: plan.early]},
         "all losses": {"": losses},
     }
 
 
-def _apart(one: Weights, other: Weights) -> float:
-    """Largest relative difference; without worry about signs and places."""
+def _largest_difference(one: Weights, other: Weights) -> float:
+    """Relative to the largest magnitude of each array of ``other``."""
     if one.keys() != other.keys():
         return np.inf
     scales = (float(np.abs(array).max(initial=0)) or 1.0 for array in other.values())

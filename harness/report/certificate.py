@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from harness.analysis.comparison import title_of
-from harness.parity.certificate import Certificate, Held, Section, Worst
+from harness.parity.certificate import (
+    Certificate,
+    FrameworkComparison,
+    MaximumDeviation,
+    Section,
+)
 from harness.report.figures import COLORS, DASHES, STYLE, WIDTH
 from harness.report.text import NOTHING, escape, join, table
 
@@ -37,14 +42,14 @@ def name_of(section: Section) -> str:
 
 def has_drift(section: Section) -> bool:
     return len(section.reference_losses) > 1 and any(
-        held.single_losses or held.double_losses for held in section.held
+        compared.single_losses or compared.double_losses for compared in section.comparisons
     )
 
 
 def picture(section: Section) -> str:
     """The figure as Markdown."""
     words = (
-        "Relative distance of each framework's training loss from PyTorch in float64, by step: "
+        "Relative distance of each framework's training loss from the reference in float64: "
         f"{section.model} on {section.dataset}"
     )
     return f"![{escape(words)}]({name_of(section)})"
@@ -52,17 +57,22 @@ def picture(section: Section) -> str:
 
 def verdict(certificate: Certificate) -> str:
     """One sentence that says whether all agree."""
-    held = [h for section in certificate.sections for h in section.held]
-    wrong = [h for h in held if h.diagnosis or h.failure or _beyond(h)]
+    compared = [one for section in certificate.sections for one in section.comparisons]
+    wrong = [one for one in compared if one.diagnosis or one.failure or _beyond(one)]
     if wrong:
-        names = sorted({escape(title_of(h.framework)) for h in wrong})
+        names = sorted({escape(title_of(one.framework)) for one in wrong})
         return f"**Not all compute the same:** {join(names)}."
-    values = [worst.value for h in held for worst in h.stages if worst.tolerance is not None]
+    values = [
+        deviation.value
+        for h in compared
+        for deviation in h.stages
+        if deviation.tolerance is not None
+    ]
     if not values:
-        return "There is one framework alone, and nothing to hold it against."
+        return "There is one framework alone, and nothing to compare it with."
     return (
-        "In float64 all frameworks compute the same: the largest relative deviation from PyTorch "
-        f"is {max(values):.1e}."
+        "In float64 all frameworks compute the same: the largest relative deviation from the "
+        f"reference is {max(values):.1e}."
     )
 
 
@@ -70,13 +80,13 @@ def findings(certificate: Certificate) -> list[str]:
     """What is wrong, a Markdown sentence each."""
     told = []
     for section in certificate.sections:
-        for held in section.held:
-            where = f"{escape(title_of(held.framework))}, {escape(section.model)} on "
+        for compared in section.comparisons:
+            where = f"{escape(title_of(compared.framework))}, {escape(section.model)} on "
             where += f"{escape(section.dataset)}: "
-            if held.failure is not None:
-                told.append(f"{where}failed: {escape(held.failure)}")
-            elif held.diagnosis is not None:
-                told.append(where + escape(held.diagnosis))
+            if compared.failure is not None:
+                told.append(f"{where}failed: {escape(compared.failure)}")
+            elif compared.diagnosis is not None:
+                told.append(where + escape(compared.diagnosis))
     return told
 
 
@@ -94,18 +104,18 @@ def stages(certificate: Certificate) -> str:
     ]
     rows = [
         [
-            escape(title_of(held.framework)),
+            escape(title_of(compared.framework)),
             escape(section.model),
             escape(section.dataset),
-            escape(worst.stage),
-            f"{worst.value:.1e}",
-            escape(worst.where) or NOTHING,
-            NOTHING if worst.tolerance is None else f"{worst.tolerance:.0e}",
-            _judged(worst),
+            escape(deviation.stage),
+            f"{deviation.value:.1e}",
+            escape(deviation.where) or NOTHING,
+            NOTHING if deviation.tolerance is None else f"{deviation.tolerance:.0e}",
+            _outcome(deviation),
         ]
         for section in certificate.sections
-        for held in section.held
-        for worst in held.stages
+        for compared in section.comparisons
+        for deviation in compared.stages
     ]
     return table(header, rows, align="llllrlrl") if rows else ""
 
@@ -118,9 +128,9 @@ def pairs(certificate: Certificate) -> str:
             escape(section.model),
             escape(section.dataset),
             join([escape(title_of(name)) for name in pair.frameworks]),
-            f"{pair.worst.value:.1e}",
-            escape(pair.worst.stage),
-            escape(pair.worst.where) or NOTHING,
+            f"{pair.maximum.value:.1e}",
+            escape(pair.maximum.stage),
+            escape(pair.maximum.where) or NOTHING,
         ]
         for section in certificate.sections
         for pair in section.pairs
@@ -129,32 +139,39 @@ def pairs(certificate: Certificate) -> str:
 
 
 def reduced(certificate: Certificate) -> list[str]:
-    """Rows that compute in less than single precision and are held against nothing in float64."""
-    found = {h.framework: h.reduced for s in certificate.sections for h in s.held if h.reduced}
+    """Rows that compute in less than single precision and are compared with nothing in float64."""
+    found = {
+        h.framework: h.lower_precision
+        for s in certificate.sections
+        for h in s.comparisons
+        if h.lower_precision
+    }
     return [f"{escape(title_of(name))} ({escape(words)})" for name, words in found.items()]
 
 
-def _beyond(held: Held) -> bool:
-    return any(_judged(worst) == "**deviates**" for worst in held.stages)
+def _beyond(compared: FrameworkComparison) -> bool:
+    return any(_outcome(deviation) == "**deviates**" for deviation in compared.stages)
 
 
-def _judged(worst: Worst) -> str:
-    if worst.tolerance is None:
+def _outcome(deviation: MaximumDeviation) -> str:
+    if deviation.tolerance is None:
         return ""
-    return "agrees" if worst.value <= worst.tolerance else "**deviates**"
+    return "agrees" if deviation.value <= deviation.tolerance else "**deviates**"
 
 
 def drift(section: Section) -> Figure:
-    """How far losses drift from those of PyTorch in float64, both axes logarithmic."""
+    """How far losses drift from those of the reference in float64, both axes logarithmic."""
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     axes = figure.subplots()
     reference = np.array(section.reference_losses)
     farthest = np.zeros_like(reference)
-    for place, held in enumerate(section.held):
-        if held.single_losses:
-            _line(axes, _apart(held.single_losses, reference), place, title_of(held.framework))
-        if held.stages and held.double_losses:
-            farthest = np.maximum(farthest, _apart(held.double_losses, reference))
+    for place, compared in enumerate(section.comparisons):
+        if compared.single_losses:
+            _line(
+                axes, _apart(compared.single_losses, reference), place, title_of(compared.framework)
+            )
+        if compared.stages and compared.double_losses:
+            farthest = np.maximum(farthest, _apart(compared.double_losses, reference))
     if farthest.any():
         steps = np.arange(1, len(farthest) + 1)
         label = "all in float64: the farthest"

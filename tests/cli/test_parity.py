@@ -1,4 +1,4 @@
-"""``bench parity``: sound frameworks agree, and a fault is named."""
+"""``bench parity``: valid frameworks agree, and a fault is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.cli import main
 from harness.config import Optimizer
 from harness.parity.certificate import read_certificate
 from harness.parity.deviations import by_name, compare, deviation
-from harness.parity.trace import make_plan, shaken
+from harness.parity.trace import make_plan, perturbed
 from harness.plugins import backends
 
 FAULTS = Path(__file__).parents[1] / "regression"
@@ -21,7 +21,7 @@ FAULTS = Path(__file__).parents[1] / "regression"
 
 @pytest.fixture
 def parity(tmp_path, monkeypatch, ready):
-    """``parity(fault, *words)``: PyTorch, with a fault planted, against PyTorch."""
+    """``parity(fault, *words)``: PyTorch, with a fault planted, against the reference."""
     ready("torch")
 
     def parity(fault, *words):
@@ -55,7 +55,16 @@ def test_a_fault_shows_at_its_stage_and_is_named(parity, fault, first, named):
     got = parity(fault)
     assert got.exit_code == 1, got.output
     found = stages(got.stdout)
-    order = ["logits", "loss", "gradients", "step 1", "step 2", "losses", "moved", "predictions"]
+    order = [
+        "logits",
+        "loss",
+        "gradients",
+        "step 1",
+        "step 2",
+        "losses",
+        "augmentation",
+        "predictions",
+    ]
     assert list(found) == order
     before = order[: order.index(first)]
     assert all(found[stage] == "agrees" for stage in before)
@@ -83,10 +92,10 @@ def test_the_certificate_of_a_run(parity, tmp_path, ready):
     assert got.exit_code == 0, got.output
     (section,) = read_certificate(out).sections
     assert (section.model, section.dataset, section.batch_size) == ("lenet5", "digits", 64)
-    (held,) = section.held
-    assert len(held.single_losses) == len(section.reference_losses) == 2
-    assert held.single_losses == pytest.approx(section.reference_losses, rel=1e-4)
-    assert held.single_losses != section.reference_losses
+    (compared,) = section.comparisons
+    assert len(compared.single_losses) == len(section.reference_losses) == 2
+    assert compared.single_losses == pytest.approx(section.reference_losses, rel=1e-4)
+    assert compared.single_losses != section.reference_losses
     refused = CliRunner().invoke(main, ["parity", "--run", str(out), "--models", "xraynet"])
     assert refused.exit_code == 2
     assert "leave --models out" in refused.output
@@ -103,7 +112,7 @@ def test_the_certificate_of_a_run(parity, tmp_path, ready):
         (["--lr", "0"], "learning_rate"),
     ],
 )
-def test_what_a_person_can_mend(parity, words, message):
+def test_what_a_person_can_fix(parity, words, message):
     got = parity(None, *words)
     assert got.exit_code == 2, got.output
     complaint = [line for line in got.stderr.splitlines() if line.startswith("error: ")]
@@ -116,7 +125,7 @@ def test_deviations_are_relative_to_the_largest_magnitude():
     moved = reference + np.array([[0, 0], [0.4, 0]])
     found = deviation("gradients", "w", moved, reference)
     assert found.value == pytest.approx(0.1)
-    assert found.place == (1, 0)
+    assert found.position == (1, 0)
     assert deviation("x", "", reference, reference).value == 0
     assert deviation("x", "", [0.0, 0.5], [0.0, 0.0]).value == 0.5
     assert deviation("x", "", [np.nan, 1.0], [1.0, 1.0]).value == np.inf
@@ -141,6 +150,6 @@ def test_a_plan_hides_nothing(tmp_path):
     assert plan.rates.max() == pytest.approx(0.1)
     assert all(np.ptp(array) > 0 for array in plan.weights.values() if array.size > 1)
     assert min(array.min() for name, array in plan.weights.items() if "var" in name) > 0.5
-    assert len({tuple(move) for move in plan.moves[0].tolist()}) > 1
+    assert len({tuple(move) for move in plan.augmentation[0].tolist()}) > 1
     drawn = {"w": np.array([1.0, 2.0])}
-    assert shaken(drawn, 0)["w"] is drawn["w"]
+    assert perturbed(drawn, 0)["w"] is drawn["w"]

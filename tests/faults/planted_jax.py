@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from types import ModuleType
 from typing import ClassVar
 
 import jax
@@ -24,6 +27,10 @@ class Planted:
 
     def __new__(cls, task):
         return globals()[task.fault](task)
+
+
+class Sound(JaxBackend):
+    """Without a fault."""
 
 
 class MirroredConv(nnx.Conv):
@@ -90,28 +97,38 @@ class FlaxXrayNet(XrayNet):
             setattr(self, f"bn{place}", norm)
 
 
-class KernelsMirrored(JaxBackend):
-    networks: ClassVar = {"lenet5": MirroredLeNet5}
+class OtherNetwork(JaxBackend):
+    """Trains ``network`` in place of its own."""
+
+    def __init__(self, task):
+        module = ModuleType(f"planted_{self.network.__name__}")
+        module.NETWORK = self.network
+        sys.modules[module.__name__] = module
+        super().__init__(replace(task, network=module.__name__))
 
 
-class Dense2WithoutActivation(JaxBackend):
-    networks: ClassVar = {"lenet5": RawDense2LeNet5}
+class KernelsMirrored(OtherNetwork):
+    network: ClassVar = MirroredLeNet5
 
 
-class ReluForTanh(JaxBackend):
-    networks: ClassVar = {"lenet5": ReluLeNet5}
+class Dense2WithoutActivation(OtherNetwork):
+    network: ClassVar = RawDense2LeNet5
 
 
-class SamePooling(JaxBackend):
-    networks: ClassVar = {"xraynet": SamePoolingXrayNet}
+class ReluForTanh(OtherNetwork):
+    network: ClassVar = ReluLeNet5
 
 
-class DetachedStatistics(JaxBackend):
-    networks: ClassVar = {"xraynet": DetachedXrayNet}
+class SamePooling(OtherNetwork):
+    network: ClassVar = SamePoolingXrayNet
 
 
-class FlaxBatchNorm(JaxBackend):
-    networks: ClassVar = {"xraynet": FlaxXrayNet}
+class DetachedStatistics(OtherNetwork):
+    network: ClassVar = DetachedXrayNet
+
+
+class FlaxBatchNorm(OtherNetwork):
+    network: ClassVar = FlaxXrayNet
 
 
 class PixelsUpTo255(JaxBackend):

@@ -22,6 +22,7 @@ class Change(NamedTuple):
 _ENGINE, _SHARED = "PipelineBenchReference", "PipelineBench"
 
 CHANGES = {
+    "Sound": [],
     "KernelsMirrored": [
         Change("src/layers.jl", _ENGINE,
                "canonical!(out::Array, array::Array) = copyto!(out, array)",
@@ -72,16 +73,16 @@ class Planted(JuliaBackend):
 
     def __init__(self, task):
         for change in self.changed:
-            self.evaluate(change.module, paragraph(change))
+            self.run(change.module, paragraph(change))
         wrong = {}
         for change in CHANGES[task.fault]:
             found = paragraph(change)
             wrong[found] = wrong.get(found, found).replace(change.right, change.wrong)
-            self.evaluate(change.module, wrong[found])
+            self.run(change.module, wrong[found])
         type(self).changed = CHANGES[task.fault]
         super().__init__(task)
 
-    def evaluate(self, module, code):
+    def run(self, module, code):
         literal = '"' + code.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
         self.bridge.evaluate(f"Base.include_string({module}, {literal}); 0")
 

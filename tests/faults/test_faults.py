@@ -1,7 +1,7 @@
 """Faults planted in real backends: ``bench parity`` catches each and names it.
 
-The planted code shares nothing with the code that names: ``harness.backends.torch.mistakes`` makes
-its mistakes in PyTorch, these are made in PyTorch otherwise, in JAX and in Julia.
+The planted code shares nothing with the code that names: ``harness.reference.faults`` plants its
+faults in NumPy, these are planted in PyTorch, in JAX and in Julia.
 """
 
 from __future__ import annotations
@@ -20,10 +20,19 @@ from harness.backends.base import Task
 from harness.config import Optimizer
 from harness.data.schema import ImageDataset, Split
 from harness.data.writer import write_dataset
-from harness.parity.deviations import judge
+from harness.parity.deviations import evaluate
 from harness.parity.diagnosis import Diagnosis, diagnose
-from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
+from harness.parity.trace import (
+    Plan,
+    Remote,
+    Trace,
+    follow,
+    make_plan,
+    started,
+    trace_reference,
+)
 from harness.plugins import find_backend
+from harness.reference.faults.training import FaultyReference
 
 HERE = Path(__file__).parent
 SGD = Optimizer(learning_rate=0.05, weight_decay=1e-3)
@@ -137,8 +146,6 @@ class Bench:
         self.diagnosis = cache(self._diagnosis)
 
     def _diagnosis(self, fault: Fault) -> Diagnosis | None:
-        from harness.backends.torch.mistakes import MistakenTorchBackend
-
         if (reason := find_backend(fault.framework).missing()) is not None:
             pytest.skip(f"{fault.framework} {reason}")
         plan = self.plan(fault.model, fault.optimizer)
@@ -148,18 +155,18 @@ class Bench:
         kept = {stage: reference.stages[stage] for stage in plan.stages}
         reference = replace(reference, stages=kept)
         wrong = self.trace(fault, plan)
-        verdict = judge(str(fault), fault.model, "float64", wrong, reference)
-        return diagnose(verdict, wrong, reference, plan, MistakenTorchBackend)
+        comparison = evaluate(str(fault), fault.model, "float64", wrong, reference)
+        return diagnose(comparison, wrong, reference, plan)
 
     def trace(self, fault: Fault, plan: Plan) -> Trace:
-        if fault.framework == "torch":
-            import planted_torch
-
-            return follow(getattr(planted_torch, fault.name)(plan.task("float64")), plan)
         worker = self.worker(fault.framework)
         task = FaultyTask(**vars(plan.task("float64")), fault=fault.name)
         worker.build(task, plan.weights)
         return follow(Remote(worker), plan)
+
+    def ready(self) -> list[str]:
+        names = ("torch", "jax", "julia")
+        return [name for name in names if find_backend(name).missing() is None]
 
     def _worker(self, framework: str):
         spec = replace(find_backend(framework), factory=f"planted_{framework}:Planted")
@@ -173,10 +180,7 @@ class Bench:
         )  # fmt: skip
 
     def _reference(self, model: str, optimizer: Optimizer) -> Trace:
-        from harness.backends.torch.train import TorchBackend
-
-        plan = self.plan(model, optimizer)
-        return follow(TorchBackend(plan.task("float64")), plan)
+        return trace_reference(self.plan(model, optimizer))
 
     def dataset(self, model: str) -> Path:
         path = self.folder / f"{model}.h5"
@@ -210,23 +214,24 @@ def test_a_planted_fault_is_caught_and_named(found: Callable, fault: Fault) -> N
 
 
 @pytest.mark.parametrize("model", ["lenet5", "xraynet"])
-def test_the_reference_without_a_mistake_deviates_nowhere(found: Callable, model: str) -> None:
-    from harness.backends.torch.mistakes import MistakenTorchBackend
-    from harness.parity.mistakes import MistakenTask
-
+def test_without_a_fault_nothing_deviates(found: Callable, model: str) -> None:
+    """Neither the reference where faults are planted, nor what faults are planted in."""
     bench = found.__wrapped__.__self__
     plan, reference = bench.plan(model, SGD), bench.reference(model, SGD)
-    same = follow(MistakenTorchBackend(MistakenTask(**vars(plan.task("float64")))), plan)
-    assert not judge("torch", model, "float64", same, reference).beyond
+    for same in (
+        follow(FaultyReference(plan.task("float64")), plan),
+        *(bench.trace(Fault(framework, "Sound", ""), plan) for framework in bench.ready()),
+    ):
+        assert not evaluate("same", model, "float64", same, reference).beyond
 
 
 def test_most_faults_are_named(found: Callable) -> None:
     here = [fault for fault in FAULTS if find_backend(fault.framework).missing() is None]
     if not here:
         pytest.skip("no framework can run here")
-    told = {str(fault): found(fault) for fault in here}
-    missed = [name for name, diagnosis in told.items() if diagnosis is None]
-    named = [f for f in here if told[str(f)] and str(told[str(f)]).startswith(f.words)]
+    named_as = {str(fault): found(fault) for fault in here}
+    missed = [name for name, diagnosis in named_as.items() if diagnosis is None]
+    named = [f for f in here if named_as[str(f)] and str(named_as[str(f)]).startswith(f.words)]
     assert not missed
     assert len(named) * 30 >= NAMED * len(here)
 
@@ -234,11 +239,11 @@ def test_most_faults_are_named(found: Callable) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Unheard", r"loss: none of \d{3} known mistakes reproduces it"),
-        ("UnheardGradient", r"gradient of dense2.weight: none of \d{3} known mistakes repro.*"),
+        ("Unheard", r"loss: none of \d{3} known faults reproduces it"),
+        ("UnheardGradient", r"gradient of dense2.weight: none of \d{3} known faults repro.*"),
     ],
 )
-def test_what_no_known_mistake_explains_is_told_by_where_it_shows(
+def test_what_no_known_fault_explains_is_reported_by_where_it_shows(
     found: Callable, name: str, words: str
 ) -> None:
     assert re.fullmatch(words, str(found(Fault("torch", name, words))))

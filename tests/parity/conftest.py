@@ -1,75 +1,158 @@
-"""What every framework computes from the same weights and batches, once per session."""
+"""Every framework beside the NumPy reference: one process a framework for all tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.spec import BackendSpec
 from harness.config import Optimizer, available_cpus
 from harness.data.locate import resolve
 from harness.data.reader import open_dataset
 from harness.data.schema import SPLITS, ImageDataset, Split
 from harness.data.writer import write_dataset
 from harness.execution.worker import Worker
-from harness.plugins import backends, find_model
-from harness.protocol.augmentation import epoch_augmentation
-from harness.protocol.order import epoch_order
+from harness.parity.deviations import Comparison, evaluate
+from harness.parity.trace import Plan, Trace, Workers, make_plan, trace, trace_reference
+from harness.plugins import find_backend
 from harness.protocol.positives import balancing_weights
-from harness.protocol.weights import Weights, initial_weights
+from harness.reference.training import Reference
 
 THREADS = min(2, len(available_cpus()))
-BATCH = 64
-RATE = 0.05
-SGD = Optimizer(learning_rate=RATE)
-# By model or framework. XLA compiles a network of 121 layers for minutes, and ten steps of it need
-# no fast code. What torch-bf16 has beyond torch-compile, whose compilation is tested, is autocast.
-QUICK = {
-    "densenet121": {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    },
-    "torch-bf16": {"TORCH_COMPILE_DISABLE": "1"},
+# XLA compiles a network of 121 layers for minutes, and a few steps of it need no fast code.
+UNOPTIMISED = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 }
 
 
-@dataclass(frozen=True)
-class Trace:
-    """Of one framework: the first batch in full, the loss of every step, the parameters then."""
+class Case(Protocol):
+    """What is compared: ``Case`` of test_parity.py."""
 
-    logits: np.ndarray
-    loss: float
-    gradients: Weights
-    losses: np.ndarray
-    """float64 (steps,)"""
-    parameters_after_10: Weights
+    model: str
+    dataset: str
+    optimizer: Optimizer
+    batch_size: int
+    steps: int
+
+
+DEEP = ("resnet18", "densenet121")
+IMAGES = 6
+"""For activation maps."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a framework computed, and how far it deviates."""
+
+    trace: Trace
+    comparison: Comparison
     maps: np.ndarray
-    """Of the first images, after 10 steps."""
+    """Class activation maps of the first test images."""
 
 
-@dataclass(frozen=True)
-class Course:
-    """What all are trained on."""
+class Laboratory:
+    """Plans, traces of the reference, and those of frameworks, each computed once."""
 
-    dataset: Path
-    batches: np.ndarray
-    """int64 (steps, batch)"""
-    moves: np.ndarray | None = None
-    positive_weights: tuple[float, ...] = ()
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        inductor = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+        self.workers = stack.enter_context(Workers(THREADS, inductor))
+        self.unoptimised = stack.enter_context(Workers(THREADS, UNOPTIMISED | inductor))
+        for method in ("dataset", "plan", "reference", "reference_maps", "found", "losses"):
+            setattr(self, method, cache(getattr(self, method)))
+
+    def worker(self, framework: str, model: str) -> Worker:
+        spec = self.spec(framework)
+        return (self.unoptimised if model in DEEP else self.workers).get(spec)
+
+    def spec(self, framework: str) -> BackendSpec:
+        spec = find_backend(framework)
+        if (reason := spec.missing()) is not None:
+            pytest.skip(f"{framework} {reason}")
+        return spec
+
+    def dataset(self, name: str) -> Path:
+        digits = resolve("digits", self.folder)
+        if name == "digits":
+            return digits
+        if name == "digit-bits":
+            return write_bits(digits, self.folder / "digit-bits.h5")
+        return write_small_xrays(
+            resolve("xray-phantom", self.folder), self.folder / "small-xrays.h5"
+        )
+
+    def plan(self, case: Case) -> Plan:
+        path = self.dataset(case.dataset)
+        with open_dataset(path) as data:
+            weights = (
+                balancing_weights(data.split("train").labels)
+                if case.dataset == "small-xrays"
+                else ()
+            )
+        return make_plan(
+            case.model, path, data_dir=self.folder, optimizer=case.optimizer,
+            batch_size=case.batch_size, steps=case.steps, threads=THREADS,
+            positive_weights=weights,
+        )  # fmt: skip
+
+    def reference(self, case: Case) -> Trace:
+        return trace_reference(self.plan(case))
+
+    def reference_maps(self, case: Case) -> np.ndarray:
+        plan = self.plan(case)
+        reference = Reference(plan.task("float64"))
+        reference.load_weights(plan.weights)
+        return maps(reference, self.reference(case))
+
+    def found(self, framework: str, case: Case) -> Found:
+        worker = self.worker(framework, case.model)
+        reference = self.reference(case)
+        found = trace(worker, self.plan(case), "float64")
+        comparison = evaluate(framework, case.model, "float64", found, reference)
+        return Found(found, comparison, maps(worker, reference))  # of the plan's weights
+
+    def losses(self, framework: str, case: Case) -> np.ndarray:
+        """Of every step in float32."""
+        worker, plan = self.worker(framework, case.model), self.plan(case)
+        worker.build(plan.task("float32"), plan.weights)
+        return worker.train_epoch(plan.batches, plan.rates)[1]
+
+
+def maps(subject: Reference | Worker, reference: Trace) -> np.ndarray:
+    rows = np.arange(IMAGES)
+    return subject.activation_maps("test", rows, rows % reference.stages["logits"][""].shape[1])
+
+
+@pytest.fixture(scope="session")
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    with ExitStack() as stack:
+        yield Laboratory(tmp_path_factory.mktemp("parity"), stack)
+
+
+@pytest.fixture(scope="session")
+def found(laboratory: Laboratory) -> Callable[[str, Case], Found]:
+    """``found(framework, case)``"""
+    return laboratory.found
 
 
 def write_bits(digits: Path, path: Path) -> Path:
-    """The same pictures, with the bits of their digit as labels."""
+    """The same images, with the bits of their digit as labels; two rows less, and two channels,
+    the second of which is the first mirrored."""
     splits = {}
     with open_dataset(digits) as data:
         for name in SPLITS:
             split = data.split(name)
             bits = split.labels[:, None] >> np.arange(4, dtype=np.uint8) & 1
-            splits[name] = Split(split.all_images(), bits)
+            images = split.all_images()[:, :, 2:]
+            both = np.concatenate([images, images[:, :, :, ::-1]], axis=1)
+            splits[name] = Split(both, bits)
     return write_dataset(
         path,
         ImageDataset(
@@ -79,12 +162,12 @@ def write_bits(digits: Path, path: Path) -> Path:
 
 
 def write_small_xrays(phantoms: Path, path: Path) -> Path:
-    """Every other pixel of a few phantoms: several labels an image, batch after batch unlike."""
+    """Every other pixel of a few phantoms, higher than wide: several labels an image."""
     with open_dataset(phantoms) as data:
         splits = {}
         for name in SPLITS:
             split = data.split(name)
-            small = np.ascontiguousarray(split.all_images()[:100, :, ::2, ::2])
+            small = np.ascontiguousarray(split.all_images()[:100, :, ::2, 4:-4:2])
             splits[name] = Split(small, split.labels[:100])
         return write_dataset(
             path,
@@ -92,90 +175,3 @@ def write_small_xrays(phantoms: Path, path: Path) -> Path:
                 name="small-xrays", task="multilabel", classes=data.classes, splits=splits
             ),
         )
-
-
-def courses(folder: Path) -> dict[str, Course]:
-    digits = resolve("digits", folder)
-    with open_dataset(digits) as data:
-        examples = data.sizes["train"]
-    batches = np.concatenate(
-        [epoch_order(examples, BATCH, seed=0, epoch=epoch) for epoch in range(6)]
-    )[:100]
-    xrays = write_small_xrays(resolve("xray-phantom", folder), folder / "small-xrays.h5")
-    with open_dataset(xrays) as data:
-        positive_weights = balancing_weights(data.split("train").labels)
-    few = epoch_order(100, 8, seed=0, epoch=0)[:10]
-    return {
-        "digits": Course(digits, batches),
-        "digit-bits": Course(write_bits(digits, folder / "digit-bits.h5"), batches),
-        "small-xrays": Course(
-            xrays,
-            few,
-            epoch_augmentation(*few.shape, 0, 0, flip=True, shift=3),
-            positive_weights,
-        ),
-    }
-
-
-@pytest.fixture(scope="session")
-def trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trace]:
-    """``trace(framework, model, precision, optimizer)`` on scikit-learn's digits.
-
-    With ``dataset="digit-bits"`` an image has the labels of the four bits of its digit; with
-    ``dataset="small-xrays"`` images are moved and the positives of rare labels count more.
-    """
-    folder: Path = tmp_path_factory.mktemp("parity")
-    known = courses(folder)
-
-    @cache
-    def run(
-        framework: str,
-        model: str,
-        precision: str,
-        optimizer: Optimizer = SGD,
-        dataset: str = "digits",
-    ) -> Trace:
-        spec = backends()[framework]
-        if (reason := spec.missing()) is not None:
-            pytest.skip(f"{framework} {reason}")
-        course = known[dataset]
-        with open_dataset(course.dataset) as data:
-            parameters = find_model(model).parameters(data.image_shape, len(data.classes))
-        weights = initial_weights(parameters, seed=0)
-        task = Task(
-            model=model,
-            dataset=course.dataset,
-            optimizer=optimizer,
-            precision=precision,
-            threads=THREADS,
-            positive_weights=course.positive_weights,
-        )
-        rates = np.full(len(course.batches), optimizer.learning_rate)
-
-        def train(worker: Worker, steps: slice) -> np.ndarray:
-            moves = None if course.moves is None else course.moves[steps]
-            return worker.train_epoch(course.batches[steps], rates[steps], moves)[1]
-
-        with Worker(
-            spec,
-            threads=THREADS,
-            cpus=available_cpus(),
-            environment={"TORCHINDUCTOR_CACHE_DIR": str(folder)}
-            | QUICK.get(model, {})
-            | QUICK.get(framework, {}),
-        ) as worker:
-            worker.import_framework()
-            worker.build(task, weights)
-            logits, loss, gradients = worker.loss_and_gradients(course.batches[0])
-            # Looking must change nothing: neither parameters nor running statistics.
-            held = worker.save_weights()
-            assert all(np.array_equal(held[name], weights[name]) for name in weights)
-            losses = train(worker, slice(0, 10))
-            after_10 = worker.save_weights()
-            rows = np.arange(6)
-            maps = worker.activation_maps("train", rows, rows % logits.shape[1])
-            if len(rates) > 10:
-                losses = np.concatenate([losses, train(worker, slice(10, None))])
-        return Trace(logits, loss, gradients, losses, after_10, maps)
-
-    return run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,23 +12,26 @@ from harness.errors import BenchError
 from harness.parity.certificate import (
     FILE,
     Certificate,
-    Held,
-    Pair,
+    FrameworkComparison,
+    MaximumDeviation,
+    PairDeviation,
     Section,
-    Worst,
     read_certificate,
 )
 from harness.report import certificate, text
 
+REPORTS = Path(__file__).parents[2] / "report"
 REFERENCE = tuple(np.linspace(2.0, 0.5, 20).tolist())
 
 
 def made(value: float = 1e-14, **fields) -> Certificate:
     """Of two frameworks, the second of which is ``value`` away."""
-    worst = Worst(stage="gradients", where="conv1.weight[0, 1]", value=value, tolerance=1e-9)
-    unjudged = Worst(stage="step 100", where="fc.bias[0]", value=1e-6, tolerance=None)
+    maximum = MaximumDeviation(
+        stage="gradients", where="conv1.weight[0, 1]", value=value, tolerance=1e-9
+    )
+    unbounded = MaximumDeviation(stage="step 100", where="fc.bias[0]", value=1e-6, tolerance=None)
     near = tuple(loss * (1 + 1e-7) for loss in REFERENCE)
-    second = {"framework": "jax", "stages": (worst, unjudged), "single_losses": near,
+    second = {"framework": "jax", "stages": (maximum, unbounded), "single_losses": near,
               "double_losses": tuple(loss * (1 + 1e-15) for loss in REFERENCE)}  # fmt: skip
     section = Section(
         model="lenet5",
@@ -36,11 +41,11 @@ def made(value: float = 1e-14, **fields) -> Certificate:
         steps=20,
         seed=0,
         reference_losses=REFERENCE,
-        held=(
-            Held(framework="torch", single_losses=near, double_losses=REFERENCE),
-            Held(**(second | fields)),
+        comparisons=(
+            FrameworkComparison(framework="torch", single_losses=near, double_losses=REFERENCE),
+            FrameworkComparison(**(second | fields)),
         ),
-        pairs=(Pair(frameworks=("torch", "jax"), worst=worst),),
+        pairs=(PairDeviation(frameworks=("torch", "jax"), maximum=maximum),),
     )
     return Certificate(harness_version="0", created="2001-02-03", sections=(section,))
 
@@ -89,12 +94,12 @@ def test_a_framework_that_failed_is_named() -> None:
 
 
 def test_one_framework_alone_proves_nothing() -> None:
-    assert "nothing to hold it against" in certificate.verdict(made(stages=()))
+    assert "nothing to compare it with" in certificate.verdict(made(stages=()))
 
 
 def test_rows_of_less_precision_are_told_apart() -> None:
-    assert "Held against nothing in float64: JAX (Flax NNX) (in bfloat16)." in rendered(
-        made(stages=(), double_losses=(), reduced="in bfloat16")
+    assert "Compared with nothing in float64: JAX (Flax NNX) (in bfloat16)." in rendered(
+        made(stages=(), double_losses=(), lower_precision="in bfloat16")
     )
 
 
@@ -116,6 +121,16 @@ def test_the_file_comes_back_and_a_damaged_one_is_refused(tmp_path) -> None:
     assert read_certificate(tmp_path) is None
     (tmp_path / FILE).write_text(proof.model_dump_json())
     assert read_certificate(tmp_path) == proof
+    (tmp_path / FILE).write_text(proof.model_dump_json(by_alias=True))  # as it is written
+    assert read_certificate(tmp_path) == proof
     (tmp_path / FILE).write_text("{}")
-    with pytest.raises(BenchError, match="make it again with bench parity --run"):
+    with pytest.raises(BenchError, match="write it anew with bench parity --run"):
         read_certificate(tmp_path)
+
+
+def test_certificates_of_earlier_versions_are_read() -> None:
+    """The reference was a framework then, which has no stages."""
+    (section,) = (read_certificate(REPORTS / "mnist10k") or made()).sections
+    assert section.comparisons[0].stages == ()
+    assert section.pairs[0].maximum.value < 1e-8
+    assert all(one.diagnosis is None for one in section.comparisons)

@@ -1,6 +1,6 @@
 """The mistakes that are made when networks and their training are written once more.
 
-Only their names and words are here; ``harness.backends.torch.mistakes`` makes them in PyTorch.
+Only their names and words are here; the modules beside this one make them in the reference.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.backends.base import Task
-
 
 class Kind(NamedTuple):
-    """One mistake, wherever it is made."""
+    """One kind of mistake, wherever it is made."""
 
     operation: str
     """A key of :data:`OPERATIONS`."""
@@ -22,8 +20,8 @@ class Kind(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A mistake at its place."""
+class Fault:
+    """A known mistake, and where it is made."""
 
     kind: str
     """A key of :data:`KINDS`."""
@@ -31,15 +29,6 @@ class Mistake:
     """Layers of the model card, or parameters of it; none means everywhere."""
     amount: float = 1.0
     """What was fitted, where the kind has such a number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MistakenTask(Task):
-    """What the reference is to train, and the mistake to make in it."""
-
-    mistake: Mistake | None = None
-    logits_alone: bool = False
-    """Whether loss and gradients may be left out: of many mistakes few give the right logits."""
 
 
 OPERATIONS: Mapping[str, str] = {
@@ -61,7 +50,7 @@ OPERATIONS: Mapping[str, str] = {
     "rates": "",
     "order": "",
     "epoch": "",
-    "moves": "",
+    "augmentation": "",
     "prediction": "",
 }
 """What is computed in the order in which it is, and what a layer's is called."""
@@ -266,17 +255,21 @@ KINDS: Mapping[str, Kind] = {
     "loss of the step before": Kind("epoch", "losses: told one step late"),
     "loss averaged": Kind("epoch", "losses: running mean of the epoch"),
     # Augmentation.
-    "not moved": Kind("moves", "augmentation: images are not moved"),
-    "not flipped": Kind("moves", "augmentation: images are not mirrored"),
-    "not shifted": Kind("moves", "augmentation: images are not shifted"),
-    "shifted backwards": Kind("moves", "augmentation: shifted the other way"),
-    "down and right swapped": Kind("moves", "augmentation: down and right swapped"),
-    "mirrored upside down": Kind("moves", "augmentation: mirrored top to bottom"),
-    "mirrored after the shift": Kind("moves", "augmentation: shifted first, then mirrored"),
-    "others mirrored": Kind("moves", "augmentation: mirrors the images that it should not"),
-    "wraps around": Kind("moves", "augmentation: what leaves on one side comes in on the other"),
-    "edge repeated": Kind("moves", "augmentation: the edge is repeated in place of black"),
-    "grey for black": Kind("moves", "augmentation: the mean comes in from outside, not black"),
+    "not moved": Kind("augmentation", "augmentation: missing"),
+    "not flipped": Kind("augmentation", "augmentation: images are not mirrored"),
+    "not shifted": Kind("augmentation", "augmentation: images are not shifted"),
+    "shifted backwards": Kind("augmentation", "augmentation: shifted the other way"),
+    "down and right swapped": Kind("augmentation", "augmentation: down and right swapped"),
+    "mirrored upside down": Kind("augmentation", "augmentation: mirrored top to bottom"),
+    "mirrored after the shift": Kind("augmentation", "augmentation: shifted first, then mirrored"),
+    "others mirrored": Kind("augmentation", "augmentation: mirrors the images that it should not"),
+    "wraps around": Kind(
+        "augmentation", "augmentation: what leaves on one side comes in on the other"
+    ),
+    "edge repeated": Kind("augmentation", "augmentation: the edge is repeated in place of black"),
+    "grey for black": Kind(
+        "augmentation", "augmentation: the mean comes in from outside, not black"
+    ),
     # Whole splits.
     "predicted in training": Kind("prediction", "prediction: in training mode"),
     "other split": Kind("prediction", "prediction: of another split"),
@@ -290,16 +283,16 @@ FITTED = frozenset(name for name, kind in KINDS.items() if "{amount" in kind.wor
     "gradients missing",
     "not trained",
 }
-"""Those with a number or places of their own, which :mod:`harness.parity.diagnosis` finds."""
+"""Those with a number or layers of their own, which :mod:`harness.parity.diagnosis` finds."""
 
 
-def describe(mistake: Mistake) -> str:
+def describe(fault: Fault) -> str:
     """'conv1: kernel flipped (...)'"""
-    kind = KINDS[mistake.kind]
-    words = kind.words.format(amount=mistake.amount)
+    kind = KINDS[fault.kind]
+    words = kind.words.format(amount=fault.amount)
     where = OPERATIONS[kind.operation] or "{}"
-    if mistake.layers:
-        return f"{where.format(_listed(mistake.layers))}: {words}"
+    if fault.layers:
+        return f"{where.format(_listed(fault.layers))}: {words}"
     everywhere = PLURALS.get(kind.operation)
     return f"{everywhere}: {words}" if everywhere else words
 
