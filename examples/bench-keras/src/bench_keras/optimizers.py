@@ -7,8 +7,9 @@ velocity, and its Adam adds epsilon before the bias correction of the denominato
 from __future__ import annotations
 
 import keras
-from harness.config import Optimizer
 from keras import KerasTensor, Variable, ops
+
+from harness.config import Optimizer
 
 
 class SGD(keras.optimizers.Optimizer):

@@ -6,24 +6,28 @@ The loop is that of Keras's guide "Writing a training loop from scratch in JAX".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from harness.backends.base import Backend, Task, evaluation_batches, evaluation_shapes
-from harness.data.hdf5 import SplitReader, open_dataset
-from harness.errors import BenchError
-from harness.models import find_model
-from harness.protocol.weights import Weights
 from keras import ops
 from numpy.typing import NDArray
 
-from bench_keras.networks import lenet5
+from bench_keras.data import augment, read_batch
 from bench_keras.optimizers import make_optimizer
-
-NETWORKS = {"lenet5": lenet5}
+from harness.backends.base import (
+    Backend,
+    Task,
+    evaluation_batches,
+    evaluation_shapes,
+    load_network,
+)
+from harness.data.hdf5 import open_dataset
+from harness.errors import BenchError
+from harness.plugins import find_model
+from harness.protocol.weights import Weights
 
 _compiled: list[str] = []
 """One entry for each program that XLA compiled in this process."""
@@ -60,9 +64,11 @@ class KerasBackend(Backend):
         keras.config.set_floatx(task.precision)
         self.task = task
         self.data = open_dataset(task.dataset)
-        self.mean, self.std = (np.asarray(v, task.precision) for v in (self.data.mean, self.data.std))
-        card = find_model(task.model)
-        self.model = NETWORKS[card.module](card, self.data.image_shape, len(self.data.classes))
+        self.mean, self.std = (
+            np.asarray(v, task.precision) for v in (self.data.mean, self.data.std)
+        )
+        card, network = find_model(task.model), load_network(task)
+        self.model = network(card, self.data.image_shape, self.data.outputs)
         self.optimizer = make_optimizer(task.optimizer)
         self.optimizer.build(self.model.trainable_variables)
         names = [variable.name for variable in self.optimizer.variables]
@@ -111,7 +117,7 @@ class KerasBackend(Backend):
     ) -> NDArray[np.float64]:
         losses = []
         for step, rate in enumerate(rates.astype(self.task.precision)):
-            images, labels = self.read("train", order[step])
+            images, labels = read_batch(self.data.split("train"), order[step])
             if moves is not None:
                 images = augment(images, moves[step])
             self.state, loss = self.jitted_step(self.state, images, labels, rate)
@@ -120,16 +126,16 @@ class KerasBackend(Backend):
         return np.array(jax.device_get(losses), np.float64)
 
     def predict(self, split: str) -> NDArray[np.floating]:
-        return self.evaluate(split, evaluation_batches(len(self.split(split))))
+        return self.evaluate(split, evaluation_batches(len(self.data.split(split))))
 
     def warm_up_prediction(self, split: str) -> None:
-        self.evaluate(split, evaluation_shapes(len(self.split(split))))
+        self.evaluate(split, evaluation_shapes(len(self.data.split(split))))
 
     def evaluate(self, split: str, batches: Iterable[NDArray[np.int64]]) -> NDArray[np.floating]:
         """Logits of the examples in ``batches``."""
+        reader = self.data.split(split)
         logits = [
-            self.jitted_forward(self.state.trainable, self.read(split, batch)[0])
-            for batch in batches
+            self.jitted_forward(self.state.trainable, reader.images(batch)) for batch in batches
         ]
         return np.concatenate(jax.device_get(logits))
 
@@ -139,14 +145,12 @@ class KerasBackend(Backend):
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
-        images, labels = self.read("train", batch)
+        images, labels = read_batch(self.data.split("train"), batch)
         logits = self.jitted_forward(self.state.trainable, images)
         loss, gradients = self.jitted_gradient(self.state.trainable, images, labels)
         return np.asarray(logits), float(loss), self.canonical(gradients)
 
-    def maps(
-        self, trainable: list[jax.Array], images: jax.Array, outputs: jax.Array
-    ) -> jax.Array:
+    def maps(self, trainable: list[jax.Array], images: jax.Array, outputs: jax.Array) -> jax.Array:
         """Grad-CAM (B, h, w)."""
         count = len(self.model.features.trainable_variables)
         features, classifier = trainable[:count], trainable[count:]
@@ -162,7 +166,7 @@ class KerasBackend(Backend):
     def activation_maps(
         self, split: str, rows: NDArray[np.int64], outputs: NDArray[np.int64]
     ) -> NDArray[np.floating]:
-        images, _ = self.read(split, rows)
+        images = self.data.split(split).images(rows)
         return np.asarray(self.jitted_maps(self.state.trainable, images, outputs))
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
@@ -195,18 +199,11 @@ class KerasBackend(Backend):
     def facts(self) -> dict[str, str]:
         return {
             "keras": keras.__version__,
-            "engine": f"{keras.backend.backend()} {jax.__version__}",
+            "jax": jax.__version__,
+            "engine": keras.backend.backend(),
             "floatx": keras.config.floatx(),
             "device": jax.devices()[0].device_kind,
         }
-
-    def split(self, name: str) -> SplitReader:
-        return self.data.split(name)
-
-    def read(self, split: str, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Images uint8 (B, C, H, W), labels int32 (B,) or (B, L), of examples ``rows`` (B,)."""
-        reader = self.split(split)
-        return reader.images(rows), reader.labels[rows].astype(np.int32)
 
 
 def from_canonical(array: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -217,21 +214,3 @@ def from_canonical(array: NDArray[np.floating]) -> NDArray[np.floating]:
 def to_canonical(array: NDArray[np.floating]) -> NDArray[np.floating]:
     """The inverse of :func:`from_canonical`."""
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
-
-
-def augment(images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Images (B, C, H, W) under ``moves`` (B, 3): see ``harness.protocol.augmentation``."""
-    height, width = images.shape[2:]
-    flip, down, right = (column[:, None] for column in moves.T)
-    rows, columns = np.arange(height) - down, np.arange(width) - right  # (B, H), (B, W)
-    inside = ((rows >= 0) & (rows < height))[:, :, None] & (
-        (columns >= 0) & (columns < width)
-    )[:, None, :]
-    columns = np.where(flip == 1, width - 1 - columns, columns)
-    moved = images[
-        np.arange(len(images))[:, None, None],
-        :,
-        rows.clip(0, height - 1)[:, :, None],
-        columns.clip(0, width - 1)[:, None, :],
-    ]  # (B, H, W, C)
-    return np.ascontiguousarray((moved * inside[..., None]).transpose(0, 3, 1, 2))
