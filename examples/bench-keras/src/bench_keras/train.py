@@ -62,6 +62,7 @@ class KerasBackend(Backend):
     def __init__(self, task: Task) -> None:
         jax.config.update("jax_enable_x64", task.precision == "float64")
         keras.config.set_floatx(task.precision)
+        keras.config.set_dtype_policy(task.precision)  # does not follow floatx once it was used
         self.task = task
         self.data = open_dataset(task.dataset)
         self.mean, self.std = (
