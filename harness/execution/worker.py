@@ -199,6 +199,11 @@ class Worker:
         timed: list[float] = self._call("infer", split, batch_size, budget)
         return timed
 
+    def inference_logits(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Logits (B, classes) of images ``rows`` (B,) of a split, as inference computes them."""
+        logits: NDArray[np.floating] = self._call("inference_logits", split, rows)
+        return logits
+
     def profile(
         self, order: NDArray[np.int64], rates: NDArray[np.float64]
     ) -> dict[Operation, float]:
@@ -415,6 +420,10 @@ class _Server:
         with self._no_compilation(f"inference of {batch_size} images"):
             later = timed_calls(call, least=budget.least, most=budget.most, seconds=budget.seconds)
         return first + later
+
+    def inference_logits(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        with open_dataset(self.dataset, memory_budget=0) as data:
+            return self.backend.infer(data.split(split).images(rows))
 
     def profile(
         self, order: NDArray[np.int64], rates: NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""Keras 3 as a backend of pipeline-bench."""

@@ -1,0 +1,69 @@
+"""What the reference computes: the only place of the kit that knows which it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.config import Optimizer
+from harness.data.hdf5 import Task, open_dataset
+from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
+from harness.plugins import find_backend, find_model
+from harness.protocol.positives import balancing_weights
+from harness.testing.datasets import random_dataset, shape_for
+
+REFERENCE = "torch"
+STEPS = 10
+BATCH = 16
+MAPS = 6
+"""Images whose activation maps are compared."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    plan: Plan
+    trace: Trace
+    """Of the reference in float64."""
+    maps: NDArray[np.floating]
+    """Activation maps (MAPS, h, w) of the first test images, from the weights of the plan."""
+
+
+@cache
+def plan_for(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Plan:
+    """Ten steps on a small random data set; positives of rare labels weigh more."""
+    dataset = random_dataset(shape_for(find_model(model)), task)
+    positive_weights: tuple[float, ...] = ()
+    if task == "multilabel":
+        with open_dataset(dataset) as data:
+            positive_weights = balancing_weights(data.split("train").labels)
+    return make_plan(
+        model,
+        dataset,
+        data_dir=dataset.parent,
+        optimizer=optimizer,
+        batch_size=BATCH,
+        steps=STEPS,
+        threads=1,
+        positive_weights=positive_weights,
+    )
+
+
+@cache
+def expected(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Expected:
+    """What a backend has to compute from the plan of the same arguments."""
+    plan = plan_for(model, optimizer, task)
+    with started(find_backend(REFERENCE), plan.threads) as worker:
+        worker.build(plan.task("float64"), plan.weights)
+        trace = follow(Remote(worker), plan)
+        worker.load_weights(plan.weights)
+        return Expected(plan, trace, worker.activation_maps("test", *mapped(plan)))
+
+
+def mapped(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images and outputs of the activation maps that are compared."""
+    rows = np.arange(MAPS)
+    with open_dataset(plan.dataset) as data:
+        return rows, rows % data.outputs
