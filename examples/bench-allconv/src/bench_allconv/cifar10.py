@@ -11,8 +11,8 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-
 from harness.data.hdf5 import Split
+
 from harness.data.importers.base import ImportOptions, RawDataset
 from harness.errors import BenchError
 

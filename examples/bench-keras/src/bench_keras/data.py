@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-
 from harness.data.hdf5 import SplitReader
+from numpy.typing import NDArray
 
 
 def read_batch(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from harness.data.hdf5 import open_dataset
 from keras import ops
 from numpy.typing import NDArray
 
@@ -24,7 +25,6 @@ from harness.backends.base import (
     evaluation_shapes,
     load_network,
 )
-from harness.data.hdf5 import open_dataset
 from harness.errors import BenchError
 from harness.plugins import find_model
 from harness.protocol.weights import Weights
