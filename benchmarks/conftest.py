@@ -158,14 +158,14 @@ def interleaved(
 
 @pytest.fixture
 def state_ratio(benchmark: BenchmarkFixture) -> Callable[..., None]:
-    """Note in the benchmark and in the summary how long ``variant`` took relative to ``against``."""
+    """Adds how long a variant took relative to another to the benchmark and to the summary."""
 
     def state(what: str, seconds: dict[str, list[float]], variant: str, *, against: str) -> None:
         ratio = exponential(over_rounds(np.log(seconds[variant]) - np.log(seconds[against])))
         benchmark.extra_info |= {"against": against, "time_ratio": ratio._asdict()}
         _ratios.append(
-            f"{what}: {variant} takes {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) of the "
-            f"time of {against}: {1 / ratio.value:.2f} times as fast"
+            f"{what}: {variant} takes {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) "
+            f"of the time of {against}: {1 / ratio.value:.2f} times as fast"
         )
 
     return state
