@@ -158,7 +158,7 @@ def interleaved(
 
 @pytest.fixture
 def state_ratio(benchmark: BenchmarkFixture) -> Callable[..., None]:
-    """Note in the benchmark and the summary how long ``variant`` took relative to ``against``."""
+    """Adds how long a variant took relative to another to the benchmark and to the summary."""
 
     def state(what: str, seconds: dict[str, list[float]], variant: str, *, against: str) -> None:
         ratio = exponential(over_rounds(np.log(seconds[variant]) - np.log(seconds[against])))
