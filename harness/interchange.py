@@ -1,14 +1,21 @@
-"""Weights that others trained: ``bench weights import``."""
+"""Weights that others trained, in files of other programs: ``bench weights import``.
+
+A ``.safetensors`` file is read here. Other suffixes are those of the backends
+(:attr:`harness.backends.spec.BackendSpec.weight_readers`), whose readers run in a process of their
+own, with limits of time and memory: ``python -m harness.interchange MODULE:FUNCTION FILE OUT``.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +25,9 @@ from numpy.typing import NDArray
 from harness.data.npz_archive import read_arrays
 from harness.errors import BenchError, unknown
 from harness.files import check_regular, first_line
-from harness.models.torchvision_names import CANONICAL_NAME, is_counter
-from harness.plugins import find_model
+from harness.models.card import ModelCard
+from harness.paths import harness_path
+from harness.plugins import backends, find_model, models
 from harness.processes import thread_settings
 from harness.protocol.weights import WeightFile, Weights, save_weights
 
@@ -28,6 +36,12 @@ _DTYPES = {
     "I8": "|i1", "U8": "|u1", "BOOL": "|b1",
 }  # fmt: skip
 _START_S = 120.0
+_SPARE_BYTES = 2**30
+"""Memory that a reader may take beyond its imports and a few times the length of the file."""
+_REFUSED = 3
+"""Exit code of a reader that says on stdout, in one line, what is wrong with the file."""
+_WRAPPERS = "module|_orig_mod|model|backbone|net|network|encoder|features"
+"""What training programs put before the names of a network that they hold."""
 _SIDES = (224, 64)
 """Sides of images, one for each stem that a network may have."""
 
@@ -44,31 +58,28 @@ class Imported:
 
 
 def import_weights(source: Path, model: str, out: Path) -> Imported:
-    """Write the state dict ``source`` of a network of torchvision as the weight file ``out``.
+    """Write the weights ``source`` of somebody else's network as the weight file ``out``.
 
-    A ``.safetensors`` file, or what ``torch.save`` writes; float32, of any number of channels and
-    outputs.
+    ``source`` holds floating-point numbers by name, of any number of channels and outputs; the
+    card of ``model`` says how others call its parameters. What is written is float32.
 
     Raises:
-        BenchError: a network that is not torchvision's, an unreadable file, or names and shapes
-            that are not of that network; nothing is written then.
+        BenchError: a network whose names elsewhere are not known, an unreadable file, or names and
+            shapes that are not of that network; nothing is written then.
     """
-    if model not in CANONICAL_NAME:
-        find_model(model)
-        raise unknown("model that torchvision has too", model, CANONICAL_NAME)
+    card = find_model(model)
     weights: Weights = {}
     names: dict[str, str] = {}
-    for name, array in _read(source).items():
-        if is_counter(name):
+    for name, array in _read(source, card).items():
+        ours = _canonical_name(card, name)
+        if ours is None:
             continue
-        ours = CANONICAL_NAME[model](name)
         if ours in weights:
             raise BenchError(
                 f"{source}: {names[ours]} and {name} are both {ours} of {model}: save the state "
                 "dict of one network"
             )
         weights[ours], names[ours] = _float32(source, name, array), name
-    card = find_model(model)
     stem, head = (weights.get(f"{layer}.weight") for layer in (card.stem, card.head))
     if stem is None or head is None or stem.ndim != 4 or head.ndim != 2:
         raise BenchError(
@@ -96,26 +107,52 @@ def import_weights(source: Path, model: str, out: Path) -> Imported:
     raise error
 
 
-def _read(source: Path) -> Mapping[str, NDArray[np.generic]]:
+def importable_models() -> list[str]:
+    """The models whose weights can be imported."""
+    return [name for name, card in models().items() if card.imported_name is not None]
+
+
+def _canonical_name(card: ModelCard, name: str) -> str | None:
+    """The card's name of a parameter; None where it is no parameter of ours."""
+    if card.imported_name is None:
+        raise unknown("model that others have too", card.name, importable_models())
+    return card.imported_name(re.sub(rf"^((?:{_WRAPPERS}|{re.escape(card.name)})\.)+", "", name))
+
+
+def _read(source: Path, card: ModelCard) -> Mapping[str, NDArray[np.generic]]:
+    _canonical_name(card, "")
     try:
         length = check_regular(source).st_size
     except OSError as error:
         raise BenchError(f"cannot read weights from {source}: {error.strerror}") from error
     if source.suffix == ".safetensors":
         return _read_safetensors(source)
-    if util.find_spec("torch") is None:
+    readers = [
+        (spec, spec.weight_readers[source.suffix])
+        for spec in backends().values()
+        if source.suffix in spec.weight_readers
+    ]
+    if not readers:
+        known = {suffix for spec in backends().values() for suffix in spec.weight_readers}
         raise BenchError(
-            f"only PyTorch reads {source}: pip install 'pipeline-bench[torch]', or save the "
-            "weights as safetensors"
+            f"{source}: weights are read from {', '.join(sorted({'.safetensors', *known}))}; "
+            "rename the file, or save its weights as safetensors"
         )
-    return _read_checkpoint(source, limit_s=_START_S * (1 + length / 1e9))
+    spec, reader = readers[0]
+    if requirement := spec.missing_requirement():
+        raise BenchError(
+            f"only {spec.title} reads {source}: {requirement}, or save the weights as safetensors"
+        )
+    return _read_apart(source, reader, spec.title, limit_s=_START_S * (1 + length / 1e9))
 
 
-def _read_checkpoint(source: Path, limit_s: float) -> Mapping[str, NDArray[np.generic]]:
-    """What ``harness.backends.torch.checkpoint`` finds, in a process that it may crash."""
+def _read_apart(
+    source: Path, reader: str, title: str, limit_s: float
+) -> Mapping[str, NDArray[np.generic]]:
+    """What the function ``reader`` of a backend finds, in a process that it may crash."""
     with tempfile.TemporaryDirectory(prefix="bench-weights-") as folder:
         out = Path(folder) / "arrays.npz"
-        words = [sys.executable, "-P", "-m", "harness.backends.torch.checkpoint"]
+        words = [sys.executable, "-P", "-m", "harness.interchange", reader]
         try:
             done = subprocess.run(
                 [*words, str(source), str(out)],
@@ -124,22 +161,46 @@ def _read_checkpoint(source: Path, limit_s: float) -> Mapping[str, NDArray[np.ge
                 errors="replace",
                 check=False,
                 timeout=limit_s,
-                env={**os.environ, **thread_settings(1)},
+                env={**os.environ, "PYTHONPATH": harness_path(), **thread_settings(1)},
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired:
             raise BenchError(
                 f"{source}: reading it does not end (stopped after {limit_s:.3g} s)"
             ) from None
-        if done.returncode == 3:
+        if done.returncode == _REFUSED:
             raise BenchError(" ".join(done.stdout.split()))
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise BenchError(
-                f"{source}: PyTorch cannot read it (exit code {done.returncode}: {reason})"
+                f"{source}: {title} cannot read it (exit code {done.returncode}: {reason})"
             )
         arrays = read_arrays(out)
     return {str(name): arrays[f"a{place}"] for place, name in enumerate(arrays["names"].tolist())}
+
+
+def _limit_memory(source: Path) -> None:
+    """To what this process has now, and a few times the length of the file."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = taken * os.sysconf("SC_PAGE_SIZE") + 4 * source.stat().st_size + _SPARE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _read_here(reader: str, source: Path, out: Path) -> None:
+    module, _, function = reader.partition(":")
+    read = getattr(importlib.import_module(module), function)
+    _limit_memory(source)
+    try:
+        arrays = read(source)
+    except BenchError as error:
+        print(error)
+        raise SystemExit(_REFUSED) from None
+    names = np.array([name.encode("utf-8", "backslashreplace").decode() for name in arrays])
+    numbered: dict[str, Any] = {f"a{number}": array for number, array in enumerate(arrays.values())}
+    np.savez(out, names=names, **numbered)
 
 
 def _read_safetensors(source: Path) -> Mapping[str, NDArray[np.generic]]:
@@ -171,3 +232,7 @@ def _float32(source: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.
     if not np.isfinite(array).all():
         raise BenchError(f"{source}: {name} has numbers that are not finite")
     return np.asarray(array, np.float32)
+
+
+if __name__ == "__main__":
+    _read_here(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -9,24 +9,20 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def _resource(name: str) -> Path:
+def resource_dir(name: str) -> Path:
+    """The folder ``name`` that travels with the package."""
     installed = _PACKAGE / f"_{name}"
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
 
 def benchmarks_dir() -> Path:
     """The folder of the pytest-benchmark suite that ``bench run`` drives."""
-    return _resource("benchmarks")
+    return resource_dir("benchmarks")
 
 
 def cards_dir() -> Path:
     """The folder of the dataset cards (``*.toml``)."""
-    return _resource("datasets")
-
-
-def julia_dir() -> Path:
-    """The folder of the Julia package ``PipelineBench``."""
-    return _resource("julia")
+    return resource_dir("datasets")
 
 
 def harness_path() -> str:

@@ -9,13 +9,14 @@ import pickle
 import re
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness import interchange
+from harness import interchange, plugins
 from harness.cli import main
 from harness.errors import BenchError
 from harness.interchange import import_weights
@@ -294,6 +295,23 @@ def test_a_file_that_crashes_or_stops_the_reader(resnet, tmp_path, monkeypatch):
     torch.save(resnet, path)
     monkeypatch.setattr(interchange, "_START_S", 0.1)
     assert "reading it does not end (stopped after 0.1" in refused(path, "resnet18")
+
+
+def test_a_backend_of_another_package_brings_its_reader(resnet, tmp_path, monkeypatch):
+    reader = {".npz": "harness.data.npz_archive:read_arrays"}
+    theirs = replace(plugins.backends()["torch"], name="theirs", weight_readers=reader)
+    path = tmp_path / "weights.npz"
+    np.savez(path, **{name: tensor.numpy() for name, tensor in resnet.items()})
+    assert "weights are read from .bin, .ckpt, .pt, .pth, .safetensors, .tar" in refused(
+        path, "resnet18"
+    )
+    found = {**plugins.backends(), "theirs": theirs}
+    monkeypatch.setattr(interchange, "backends", lambda: found)
+    import_weights(path, "resnet18", tmp_path / "w.h5")
+    assert read_weights(tmp_path / "w.h5").weights["fc.bias"].shape == (3,)
+    absent = replace(theirs, packages=("no_such_package",))
+    monkeypatch.setattr(interchange, "backends", lambda: {"theirs": absent})
+    assert "only PyTorch reads" in refused(path, "resnet18")
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])

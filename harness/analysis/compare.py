@@ -14,7 +14,7 @@ from harness.analysis.comparison import Group, Outcome, Run, Trained
 from harness.errors import BenchError
 from harness.plugins import canonical
 from harness.report.identity import ITEMS
-from harness.results.folder import RunFolder
+from harness.results.folder import DatasetEntry, RunFolder
 from harness.results.records import CellResult
 from harness.results.speed import Speed, geometric_mean, has_gemm, ratio, speed_of
 from harness.stats.statistics import Estimate
@@ -301,8 +301,9 @@ def _faults(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[str]:
         for line in setting_differences(base.folder, run.folder):
             yield f"A and {name} differ in {line}"
         for dataset in dict.fromkeys(row.key.dataset for row in rows):
-            if base.manifest.datasets[dataset].sha256 != run.manifest.datasets[dataset].sha256:
-                yield f"A and {name} differ in the data of {dataset} (SHA-256 of the file)"
+            entries = (each.manifest.datasets[dataset] for each in (base, run))
+            if not DatasetEntry.same_content(*entries):
+                yield f"A and {name} differ in the data of {dataset} (SHA-256)"
         for row in rows:
             for item, seeds in unlike(row.outcomes[0].trained, row.outcomes[place].trained).items():
                 if item != "data":  # said above

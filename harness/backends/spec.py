@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 from typing import Literal
@@ -115,6 +115,9 @@ class BackendSpec:
     """Where its network for a card is, or None where it has none; see :func:`in_package`."""
     lower_precision: str = ""
     """What it computes in a lower precision than the task asks for; empty: nothing."""
+    weight_readers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Files of weights that its users have, by suffix: ``module:function`` of what reads one, from
+    its path to arrays by name; it raises BenchError. For ``bench weights import``."""
     aliases: tuple[str, ...] = ()
     """Names that may be typed too, and stand in runs of earlier versions."""
     order: int = 100

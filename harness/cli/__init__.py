@@ -28,7 +28,7 @@ _VERBS = {
     "baseline": "Store what a run reached, or show what is stored.",
     "evaluate": "Judge trained weights in one framework or several.",
     "parity": "Prove that the frameworks compute the same, from the same weights and batches.",
-    "weights": "Copy trained weights out of a run, or import torchvision's.",
+    "weights": "Copy trained weights out of a run, or import those of others.",
     "data": "Export, import, fetch, validate and describe data sets.",
     "setup": "Install Julia, or Knet.jl, where they are not there yet.",
     "doctor": "Say which frameworks are ready, where they are, and how to mend the others.",

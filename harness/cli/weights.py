@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def weights() -> None:
-    """Weight files: out of a run, or from torchvision; every framework reads them alike."""
+    """Weight files: out of a run, or from elsewhere; every framework reads them alike."""
 
 
 @weights.command()
@@ -24,7 +24,7 @@ def weights() -> None:
 def export(run: Path, cell: str, out: Path | None, force: bool) -> None:
     """Write the trained weights of CELL of the run in folder RUN to a weight file.
 
-    A cell is called as its files are: bench weights export runs/mine torch-lenet5-digits-s0
+    A cell is called as its files are: FRAMEWORK-lenet5-digits-s0, for example.
     """
     from harness.execution.evaluation import check_out, export_weights
     from harness.results.folder import RunFolder
@@ -37,7 +37,9 @@ def export(run: Path, cell: str, out: Path | None, force: bool) -> None:
 
 @weights.command("import")
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--model", required=True, metavar="M", help="resnet18 or densenet121.")
+@click.option(
+    "--model", required=True, metavar="M", help="A model that others have too, as resnet18."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -45,10 +47,10 @@ def export(run: Path, cell: str, out: Path | None, force: bool) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace the file where it exists.")
 def import_(source: Path, model: str, out: Path | None, force: bool) -> None:
-    """Make a weight file of a state dict of torchvision's ResNet-18 or DenseNet-121.
+    """Make a weight file of weights that somebody else trained.
 
-    FILE is .safetensors, or what torch.save wrote (read without running any code in it). Training
-    starts from the result with: bench run --initial-weights RESULT
+    FILE is .safetensors, or what one of the frameworks saves (read without running any code in
+    it). Training starts from the result with: bench run --initial-weights RESULT
     """
     from harness.console import terminal
     from harness.execution.evaluation import check_out

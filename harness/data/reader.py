@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.schema import (
+    CHUNK_BYTES,
     SCHEMA_VERSION,
     SPLITS,
     TASKS,
@@ -154,6 +156,7 @@ class DatasetFile:
                 memory_budget -= needed
         self._readers: dict[str, SplitReader] = {}
         self._sha256: str | None = None
+        self._content_sha256: str | None = None
 
     @property
     def outputs(self) -> int:
@@ -187,6 +190,35 @@ class DatasetFile:
         if self._sha256 is None:
             self._sha256 = file_sha256(self.path)
         return self._sha256
+
+    def content_sha256(self) -> str:
+        """SHA-256 of what a training sees, in hexadecimal; computed once.
+
+        Over task, classes, and labels, groups and images of each split: two files that differ
+        only in where their content came from have one digest.
+        """
+        if self._content_sha256 is None:
+            digest = hashlib.sha256(json.dumps([self.task, self.classes]).encode())
+            with _reading(self.path):
+                for name in SPLITS:
+                    self._add_content(digest, name)
+            self._content_sha256 = digest.hexdigest()
+        return self._content_sha256
+
+    def _add_content(self, digest: hashlib._Hash, name: str) -> None:
+        group, images = self._file[name], self._file[name]["images"]
+        owners = group["group"][()].astype("<i8").tobytes() if "group" in group else b""
+        labels = self._labels[name].tobytes()
+        digest.update(json.dumps([name, images.shape, len(labels), len(owners)]).encode())
+        digest.update(labels)
+        digest.update(owners)
+        step = max(1, 8 * CHUNK_BYTES // int(np.prod(self.image_shape)))
+        for start in range(0, len(images), step):
+            digest.update(np.ascontiguousarray(images[start : start + step]).data)
+
+    def is_that_of(self, sha256: str, content_sha256: str | None) -> bool:
+        """Whether this is the file of ``sha256``, or one with the same content."""
+        return self.sha256() == sha256 or self.content_sha256() == content_sha256
 
     def close(self) -> None:
         """Close the file; what is in memory stays usable."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import shlex
@@ -25,6 +24,7 @@ from harness.execution.group import run_group
 from harness.execution.inputs import first_weights
 from harness.execution.observer import Observer, SilentObserver
 from harness.execution.worker import Worker
+from harness.files import file_sha256
 from harness.measure.environment import collect
 from harness.models.card import ModelCard
 from harness.paths import data_dir as usual_data_dir
@@ -208,7 +208,7 @@ def command_line(experiment: Experiment, data_dir: Path) -> str:
 
 
 def _sha256(path: Path | None) -> str | None:
-    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    return None if path is None else file_sha256(path)
 
 
 def _checked(path: Path) -> tuple[str, ...]:
@@ -247,6 +247,7 @@ def _describe(data: DatasetFile, path: Path) -> DatasetEntry:
     return DatasetEntry(
         path=str(path),
         sha256=data.sha256(),
+        content_sha256=data.content_sha256(),
         train=data.sizes["train"],
         val=data.sizes["val"],
         test=data.sizes["test"],

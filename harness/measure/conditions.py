@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,9 +150,11 @@ def _own(pid: int | None) -> float:
 
 def clock_mhz(cpus: tuple[int, ...]) -> float | None:
     """Mean of the present clocks, where the system tells them."""
-    lines = _text("proc/cpuinfo").splitlines()
-    clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
-    chosen = [clocks[cpu] for cpu in cpus if cpu < len(clocks)]
+    try:
+        clocks = psutil.cpu_freq(percpu=True) or []
+    except (AttributeError, NotImplementedError, OSError):  # no such call or file on this system
+        return None
+    chosen = [clocks[cpu].current for cpu in cpus if cpu < len(clocks) and clocks[cpu].current > 0]
     return sum(chosen) / len(chosen) if chosen else None
 
 
@@ -164,12 +167,13 @@ def throttle_count() -> int | None:
 
 def swapped_bytes() -> int | None:
     """Bytes moved from and to swap since the machine was started."""
-    pages = dict(line.split() for line in _text("proc/vmstat").splitlines() if line)
-    if "pswpin" not in pages:
+    try:
+        with warnings.catch_warnings():  # psutil's word for a system that counts nothing
+            warnings.simplefilter("error", RuntimeWarning)
+            memory = psutil.swap_memory()
+    except (RuntimeWarning, OSError):
         return None
-    import resource
-
-    return (int(pages["pswpin"]) + int(pages["pswpout"])) * resource.getpagesize()
+    return memory.sin + memory.sout
 
 
 def _energy_counters() -> Iterator[tuple[Path, int]]:
@@ -197,10 +201,6 @@ def _energy(before: dict[str, int], after: dict[str, int]) -> float | None:
 
 def _grown(before: int | None, after: int | None) -> int | None:
     return None if before is None or after is None else after - before
-
-
-def _text(path: str) -> str:
-    return _content(SYSTEM / path)
 
 
 def _content(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What machine and software a run had: enough to judge its numbers and to make it again."""
+"""What machine and software a run had: enough to assess its numbers and to reproduce it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from harness.cpus import cpu_quota
 from harness.measure import variables
 from harness.measure.cpu import caches
 
 # Instruction sets that decide how fast a convolution can be; the full list is noise.
-_TELLING_FLAGS = (
+_RELEVANT_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni",
     "amx_tile", "amx_bf16", "asimd", "sve", "sve2", "bf16",
 )  # fmt: skip
 _DECISIVE = (
-    "cpu", "cpu_flags", "cores_physical", "cores_logical", "governor", "memory_bytes",
+    "cpu", "cpu_flags", "cores_physical", "cores_logical", "cpu_quota", "governor", "memory_bytes",
     "system", "kernel", "machine", "python", "numpy_blas", "git_commit",
 )  # fmt: skip
 _LIBRARIES = ("numpy", "scipy", "h5py", "pytest-benchmark")
@@ -34,14 +36,15 @@ def collect(versions: Mapping[str, str]) -> dict[str, Any]:
 
     Reads files and package metadata only: no framework is imported.
     """
-    cpuinfo = _cpuinfo()
-    flags = set((cpuinfo.get("flags") or cpuinfo.get("Features") or "").split())
+    cpu = _cpu()
+    flags = set(cpu.get("flags", ()))
     return {
-        "cpu": cpuinfo.get("model name") or platform.processor() or platform.machine(),
-        "cpu_flags": [flag for flag in _TELLING_FLAGS if flag in flags],
+        "cpu": cpu.get("brand_raw") or platform.processor() or platform.machine(),
+        "cpu_flags": [flag for flag in _RELEVANT_FLAGS if flag in flags],
         "cpu_caches": caches(),
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(logical=True),
+        "cpu_quota": cpu_quota(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_bytes": psutil.virtual_memory().total,
         "swap_used_bytes": psutil.swap_memory().used,
@@ -76,9 +79,16 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _cpuinfo() -> dict[str, str]:
-    lines = (_read("/proc/cpuinfo") or "").split("\n\n")[0].splitlines()
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+@cache
+def _cpu() -> dict[str, Any]:
+    """What py-cpuinfo finds of the processor; nothing where it fails."""
+    import cpuinfo
+
+    try:
+        found: dict[str, Any] = cpuinfo.get_cpu_info()
+    except Exception:  # it starts processes and parses what they print
+        return {}
+    return found
 
 
 def _read(path: str) -> str | None:
@@ -122,7 +132,7 @@ def _git_commit() -> str | None:
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", "-C", str(root), *arguments],
-            check=True, capture_output=True, text=True, timeout=10,
+            check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10,
         ).stdout.strip()  # fmt: skip
 
     try:

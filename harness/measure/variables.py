@@ -6,6 +6,7 @@ What must pass, because it says where something lies or which device is meant, i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 _REMOVED = (
@@ -37,6 +38,10 @@ _PASSED = (
 )  # fmt: skip
 """Of these, what some machines cannot do without; passed on, and named in the report."""
 
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|KEY", re.IGNORECASE)
+"""In names of variables whose values are never stored."""
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]*@", re.IGNORECASE)
+
 
 def for_worker(environment: Mapping[str, str]) -> dict[str, str]:
     """``environment`` without what would change how a worker computes."""
@@ -49,11 +54,16 @@ def is_removed(name: str) -> bool:
 
 def recorded(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """What of ``environment`` reaches the workers, and what was kept from them."""
-    known = {n: v for n, v in sorted(environment.items()) if n.startswith(_REMOVED)}
+    known = {n: _public(n, v) for n, v in sorted(environment.items()) if n.startswith(_REMOVED)}
     return {
         "variables": {n: v for n, v in known.items() if not is_removed(n)},
         "variables_removed": {n: v for n, v in known.items() if is_removed(n)},
     }
+
+
+def _public(name: str, value: str) -> str:
+    """A value as it may be stored: no secret, and no user in a URL."""
+    return "(not stored)" if _SECRET.search(name) else _USER.sub(r"\1", value)
 
 
 def decisive(variables: Mapping[str, str]) -> dict[str, str]:

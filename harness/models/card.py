@@ -72,6 +72,11 @@ class ModelCard:
     describe: Callable[[tuple[int, int, int], int], tuple[tuple[Parameter, ...], tuple[Layer, ...]]]
     """(image shape (C, H, W), number of classes) -> parameters and layers."""
 
+    imported_name: Callable[[str], str | None] | None = None
+    """From the name of an array in weight files of others, for ``bench weights import``, to the
+    name of the parameter, or None for what is no parameter here. None: nobody else has this
+    network. Prefixes of training programs (``module.``, ``model.``) are gone already."""
+
     @property
     def architecture(self) -> str:
         """What cards have in common that share their twins: the last part of their package."""

@@ -157,9 +157,9 @@ def _plan(folder: RunFolder, model: str, entry: DatasetEntry, steps: int) -> Pla
     training, seed = experiment.training, experiment.seeds[0]
     path = Path(entry.path)
     with open_dataset(path, memory_budget=0) as data:
-        if data.sha256() != entry.sha256:
+        if not data.is_that_of(entry.sha256, entry.content_sha256):
             raise BenchError(
-                f"{path} is not the file that the run in {folder.path} trained on: put that back"
+                f"{path} holds other data than the run in {folder.path} trained on: put these back"
             )
         positives = (
             balancing_weights(data.split("train").labels)

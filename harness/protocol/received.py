@@ -1,7 +1,7 @@
 """Digests of what reached a framework, computed where it arrived: in the worker process.
 
 A backend whose language is another one computes the same digests there, over the arrays that
-crossed; see ``julia/src/received.jl``.
+crossed.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def learning_rates(schedule: Schedule, peak: float, steps: int) -> NDArray[np.fl
     * constant: ``peak`` throughout.
     * cosine: half a cosine from ``peak`` towards 0 (Loshchilov & Hutter 2017, without restarts).
     * one-cycle: cosine climb from peak/25 over the first 30 % of the steps, then cosine descent
-      to peak/250000 (Smith & Topin 2018; step for step PyTorch's OneCycleLR with its defaults).
+      to peak/250000 (Smith & Topin 2018, with the usual defaults).
     """
     if schedule == "constant":
         return np.full(steps, peak)

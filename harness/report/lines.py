@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import io
-import re
 import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from pygments.lexers.julia import JuliaLexer
+from pygments.token import Comment, Literal, Whitespace
 
 
 @dataclass(frozen=True)
@@ -57,30 +59,16 @@ def python_lines(text: str) -> set[int]:
 
 
 @dataclass(frozen=True)
-class _Token:
-    kind: str
+class _Unit:
+    """A token of code, or a whole string literal."""
+
     start: int
     end: int
+    text: str
+    is_string: bool = False
 
 
-_JULIA = re.compile(
-    r"""
-      (?P<newline>\n)
-    | (?P<space>[^\S\n]+)
-    | (?P<block>\#=)
-    | (?P<comment>\#[^\n]*)
-    | (?P<prefixed>[^\W\d]\w*(?:"{3}|"|`{3}|`))
-    | (?P<string>"{3}|")
-    | (?P<command>`{3}|`)
-    | (?P<word>\w+!?)
-    | (?P<character>'(?:\\[^\n][^'\n]*|[^'\\\n])')
-    | (?P<open>[(\[{])
-    | (?P<close>[)\]}])
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_LAYOUT = {"newline", "space", "comment", "block"}
+_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _CLOSING = {"end", "else", "elseif", "catch", "finally"}
 _CONTINUING = set("=+-*/\\÷%^&|<>?:,~∈")
 """A line that ends in one of these operators goes on in the next."""
@@ -95,89 +83,53 @@ def julia_lines(text: str) -> set[int]:
     Raises:
         SyntaxError: a string or a block comment does not end.
     """
-    tokens = list(_julia_tokens(text, 0))
-    significant = [token for token in tokens if token.kind not in _LAYOUT]
+    units = list(_units(text))
     held: set[int] = set()
     depth = 0
-    for place, token in enumerate(significant):
-        depth += (token.kind == "open") - (token.kind == "close")
-        before = significant[place - 1] if place else None
-        after = significant[place + 1] if place + 1 < len(significant) else None
-        if token.kind == "string" and depth == 0 and _documents(text, before, token, after):
+    for before, unit, after in zip([None, *units], units, [*units[1:], None], strict=False):
+        depth += 0 if unit.is_string else _BRACKETS.get(unit.text, 0)
+        if unit.is_string and depth == 0 and _documents(text, before, unit, after):
             continue
-        first = text.count("\n", 0, token.start) + 1
-        last = text.count("\n", 0, token.end) + 1
-        held |= set(range(first, last + 1))
+        first = text.count("\n", 0, unit.start) + 1
+        held |= set(range(first, first + unit.text.count("\n") + 1))
     blank = {n for n, line in enumerate(text.split("\n"), start=1) if not line.strip()}
     return held - blank
 
 
-def _documents(text: str, before: _Token | None, token: _Token, after: _Token | None) -> bool:
+def _documents(text: str, before: _Unit | None, unit: _Unit, after: _Unit | None) -> bool:
     """Whether a string outside brackets stands alone, above what it describes."""
-    if after is None or "\n" not in text[token.end : after.start]:
-        return False
-    if text[after.start : after.end] in _CLOSING:
+    if after is None or "\n" not in text[unit.end : after.start] or after.text in _CLOSING:
         return False
     if before is None:
         return True
-    if "\n" not in text[before.end : token.start]:
-        return text[before.start : before.end] == ";"
-    return text[before.start : before.end] not in _CONTINUING
+    if "\n" not in text[before.end : unit.start]:
+        return before.text == ";"
+    return before.text not in _CONTINUING
 
 
-def _julia_tokens(text: str, at: int) -> Iterator[_Token]:
-    """Tokens from ``at`` to the end, or to the bracket that closes none of theirs."""
-    depth = 0
-    value_ends = -1  # where a value ended, after which a ' is a transposition
-    while at < len(text):
-        match = _JULIA.match(text, at)
-        assert match is not None  # `other` takes anything
-        kind, end = str(match.lastgroup), match.end()
-        if kind == "character" and value_ends == at:
-            kind, end = "other", at + 1
-        elif kind == "block":
-            end = _block_comment_end(text, end)
-        elif kind in ("string", "command", "prefixed"):
-            quote = match.group()[len(match.group().rstrip('"`')) :]
-            end = _string_end(text, end, quote, interpolated=kind != "prefixed")
-        depth += (kind == "open") - (kind == "close")
-        if depth < 0:
-            return
-        transposed = kind == "other" and text[at] == "'"
-        if transposed or kind in ("word", "close", "string", "prefixed", "character"):
-            value_ends = end
-        yield _Token(kind, at, end)
-        at = end
-
-
-def _string_end(text: str, at: int, quote: str, *, interpolated: bool) -> int:
-    """Behind the ``quote`` that ends the string whose content starts at ``at``."""
-    start = at
-    while at < len(text):
-        if text.startswith(quote, at):
-            return at + len(quote)
-        if text[at] == "\\":
-            at += 2
-        elif interpolated and text.startswith("$(", at):
-            at += 2
-            for token in _julia_tokens(text, at):
-                at = token.end
-            at += 1  # its closing bracket
-        else:
-            at += 1
-    raise SyntaxError(f"a string does not end: {text[start : start + 20]!r}")
-
-
-def _block_comment_end(text: str, at: int) -> int:
-    """Behind the ``=#`` that ends a comment; comments nest."""
-    start, depth = at, 1
-    while depth:
-        match = re.compile("#=|=#").search(text, at)
-        if match is None:
-            raise SyntaxError(f"a comment does not end: {text[start : start + 20]!r}")
-        depth += 1 if match.group() == "#=" else -1
-        at = match.end()
-    return at
+def _units(text: str) -> Iterator[_Unit]:
+    """The code of ``text`` by Pygments' tokens, each string literal in one piece."""
+    opened: list[tuple[int, str, int]] = []  # strings: start, quote, depth of brackets in it
+    comments = 0
+    for start, kind, value in JuliaLexer(stripnl=False).get_tokens_unprocessed(text):
+        end = start + len(value)
+        if kind in Comment:
+            comments += (value == "#=") - (value == "=#")
+        elif kind in Literal.String and value in ('"', '"""', "`", "```"):
+            if opened and opened[-1][1:] == (value, 0):
+                first = opened.pop()[0]
+                if not opened:
+                    yield _Unit(first, end, text[first:end], is_string=True)
+            else:
+                opened.append((start, value, 0))
+        elif opened:
+            first, quote, depth = opened[-1]
+            change = 0 if kind in Literal.String else _BRACKETS.get(value, 0)
+            opened[-1] = (first, quote, depth + change)
+        elif kind not in Whitespace:
+            yield _Unit(start, end, value)
+    if opened or comments:
+        raise SyntaxError(f"a {'string' if opened else 'comment'} does not end")
 
 
 LANGUAGES = {

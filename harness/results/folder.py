@@ -44,6 +44,14 @@ class DatasetEntry(Record):
     """The file's own ``source`` attribute (JSON)."""
     split: str
     license: str
+    content_sha256: str | None = None
+    """Of images, labels, groups and classes, wherever they came from; None in earlier runs."""
+
+    def same_content(self, other: DatasetEntry) -> bool:
+        """Whether a training sees the same in both."""
+        if self.sha256 == other.sha256:
+            return True
+        return self.content_sha256 is not None and self.content_sha256 == other.content_sha256
 
 
 class Manifest(Record):
@@ -105,6 +113,10 @@ def _compared(part: object) -> object:
     """What must be the same to resume: of an experiment everything but its time limits."""
     if isinstance(part, Experiment):
         return part.model_copy(update={"timeout": TimeLimits()})
+    if isinstance(part, dict):  # of data sets; runs of earlier versions have no digest of content
+        return {
+            name: entry.model_copy(update={"content_sha256": None}) for name, entry in part.items()
+        }
     return part
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from harness.data import importers
 from harness.data.importers import Importer
-from harness.data.importers.base import ImportOptions
+from harness.data.importers.options import Option, declared
 from harness.data.importing import import_path
-from harness.data.validation import validate
+from harness.data.validate import validate
 from harness.errors import BenchError
 
 
@@ -46,8 +45,8 @@ class ImporterConformance:
         assert name == source.NAME
         assert source.DESCRIPTION
         assert "\n" not in source.DESCRIPTION
-        options = {field.name for field in fields(ImportOptions)} - {"yes", "work"}
-        assert set(source.USES) <= options, "USES names fields of ImportOptions"
+        assert declared().keys() - {"yes"} >= source.USES, "USES names fields of ImportOptions"
+        assert all(isinstance(each, Option) for each in importers.own_options(source).values())
 
     def test_recognises_nothing_in_other_files(self, source: Importer, tmp_path: Path) -> None:
         for path in strangers(tmp_path):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Optimizer
-from harness.data.hdf5 import Task, open_dataset
+from harness.data.reader import open_dataset
+from harness.data.schema import Task
 from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
 from harness.plugins import find_backend, find_model
 from harness.protocol.positives import balancing_weights

@@ -202,6 +202,16 @@ def test_other_data_are_refused_before_any_work(trained, verb, small_dataset, tm
     assert not (tmp_path / "again").exists()
 
 
+def test_the_same_data_from_another_source_are_accepted(trained, verb, small_dataset, tmp_path):
+    data, run = trained("sound")
+    before = data.read_bytes()
+    source = [{"file": "elsewhere.csv", "sha256": "0" * 64}]
+    write_dataset(data, small_dataset(source=source, license="another"))
+    assert data.read_bytes() != before
+    got = verb("reproduce", run, "--out", tmp_path / "again")
+    assert got.exit_code == 0, got.output
+
+
 def test_pytorch_on_one_thread_repeats_every_bit(ready, bench, tmp_path):
     ready("torch")
     words = ("--frameworks", "torch", "--datasets", "digits", "--epochs", 1, "--threads", 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.data.reader import open_dataset
-from harness.data.schema import Split, channel_statistics
+from harness.data.schema import SPLITS, Split, channel_statistics
 from harness.data.writer import write_dataset
 from harness.errors import BenchError
 
@@ -398,3 +398,40 @@ def test_a_name_that_is_too_long_for_files(tmp_path, make_dataset):
     with pytest.raises(BenchError, match="name of 300 characters: it names files"):
         write_dataset(tmp_path / "a.h5", make_dataset(name="n" * 300))
     assert write_dataset(tmp_path / "a.h5", make_dataset(name="n" * 100)).is_file()
+
+
+@pytest.mark.parametrize("budget", [0, 10**9])
+def test_the_digest_of_the_content_leaves_out_where_it_came_from(make_dataset, tmp_path, budget):
+    def digests(**fields):
+        path = write_dataset(tmp_path / "x.h5", make_dataset(**fields))
+        with open_dataset(path, memory_budget=budget) as data:
+            return data.sha256(), data.content_sha256()
+
+    plain = digests()
+    moved = digests(source=[{"file": "b", "sha256": "0" * 64}], license="x", split_rule="y")
+    assert moved[0] != plain[0]
+    assert moved[1] == plain[1]
+
+
+def test_the_digest_of_the_content_sees_every_part(make_dataset, tmp_path):
+    def digest(dataset):
+        with open_dataset(write_dataset(tmp_path / "x.h5", dataset), memory_budget=0) as data:
+            return data.content_sha256()
+
+    plain = make_dataset()
+    found = {digest(plain), digest(dataclasses.replace(plain, classes=plain.classes[::-1]))}
+    for name in SPLITS:
+        split = plain.splits[name]
+        images, labels = split.images.copy(), split.labels.copy()
+        images[-1, 0, -1, -1] ^= 1
+        labels[-1] = (labels[-1] + 1) % 3
+        group = np.arange(len(split), dtype=np.int64) + 1000
+        for changed in ({"images": images}, {"labels": labels}, {"group": group}):
+            found.add(
+                digest(
+                    dataclasses.replace(
+                        plain, splits={**plain.splits, name: dataclasses.replace(split, **changed)}
+                    )
+                )
+            )
+    assert len(found) == 11

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
+from harness.backends.julia.packages import julia_dir
 from harness.backends.julia.train import JuliaBackend
-from harness.paths import julia_dir
 
 
 class Change(NamedTuple):

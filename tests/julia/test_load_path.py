@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from harness.backends.julia.bridge import LibjuliaBridge
 from harness.backends.julia.installation import find_julia
-from harness.paths import julia_dir
+from harness.backends.julia.packages import julia_dir
 bridge = LibjuliaBridge(find_julia(), [julia_dir(), *map(Path, sys.argv[2:])])
 print(bridge.evaluate(sys.argv[1]))
 """
@@ -121,7 +121,7 @@ import os, sys, types
 from pathlib import Path
 from harness.backends.julia.bridge import JuliaCallBridge
 from harness.backends.julia.installation import find_julia
-from harness.paths import julia_dir
+from harness.backends.julia.packages import julia_dir
 named = types.SimpleNamespace
 main = named(PipelineBench=named(Bridge=named(call=1)))
 sys.modules["juliacall"] = named(Main=main)

@@ -25,10 +25,10 @@ from harness.backends.julia.debian import (
     write_configuration,
 )
 from harness.backends.julia.installation import find_julia, missing_julia
+from harness.backends.julia.packages import julia_dir
 from harness.backends.julia.setup import JULIACALL, Machine, answers
 from harness.backends.setup import CannotInstallError, DoesNotLoadError
 from harness.backends.spec import MissingRequirement
-from harness.paths import julia_dir
 from harness.processes import cause
 
 MIRROR = "http://mirror.example/debian"

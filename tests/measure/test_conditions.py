@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+import warnings
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -43,23 +45,30 @@ def test_energy_of_packages_once_and_over_the_end_of_the_counter(system):
     assert watch.conditions.energy_j == pytest.approx(2.5)
 
 
-def test_heat_swap_and_clock(system):
+def test_heat_swap_and_clock(system, monkeypatch):
     for cpu in CPUS:
         core = f"sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count"
         system(core, 3)
-    system("proc/vmstat", "nr_free_pages 7\npswpin 10\npswpout 20")
-    clocks = "\n\n".join(f"cpu MHz\t\t: {1000 + 500 * n}.0" for n in range(max(CPUS) + 1))
-    system("proc/cpuinfo", clocks)
+    clocks = [SimpleNamespace(current=1000.0 + 500 * n) for n in range(max(CPUS) + 1)]
+    monkeypatch.setattr(psutil, "cpu_freq", lambda percpu: clocks)
+    moved = SimpleNamespace(sin=4096, sout=8192)
+    monkeypatch.setattr(psutil, "swap_memory", lambda: moved)
     with watching(os.getpid(), CPUS[:1], 1.0) as watch:
         system(core, 5)
-        system("proc/vmstat", "nr_free_pages 9\npswpin 11\npswpout 22")
+        moved.sin += 4096
+        moved.sout += 8192
     found = watch.conditions
     assert found.throttled == 2
-    assert found.swapped_bytes == 3 * os.sysconf("SC_PAGE_SIZE")
+    assert found.swapped_bytes == 3 * 4096
     assert found.clock_mhz == 1000 + 500 * CPUS[0]
 
 
-def test_a_system_that_tells_nothing_is_no_error(system):
+def test_a_system_that_tells_nothing_is_no_error(system, monkeypatch):
+    def nothing():
+        warnings.warn("no counters", RuntimeWarning, stacklevel=2)
+
+    monkeypatch.setattr(psutil, "swap_memory", nothing)
+    monkeypatch.delattr(psutil, "cpu_freq")
     with watching(os.getpid(), CPUS, 7.0) as watch:
         pass
     found = watch.conditions

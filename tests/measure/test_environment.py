@@ -4,6 +4,7 @@ import json
 import sys
 from importlib import metadata
 
+from harness.cpus import cpu_quota
 from harness.measure.environment import collect, differences
 
 
@@ -15,6 +16,8 @@ def test_the_machine_is_described_in_plain_json():
     assert got["python"] == ".".join(map(str, sys.version_info[:3]))
     assert got["cores_logical"] >= 1
     assert got["memory_bytes"] > 2**20
+    assert got["cpu"]
+    assert got["cpu_quota"] == cpu_quota()
 
 
 def test_differences_that_bear_on_speed():
@@ -23,3 +26,21 @@ def test_differences_that_bear_on_speed():
     assert differences(one, one) == []
     assert differences(one, other) == ["cpu: A -> B", "torch: 2.1 -> 2.2"]
     assert differences(one, one | {"variables": {"X": "1"}}) == ["X: none -> 1"]
+
+
+def test_secrets_are_not_stored(monkeypatch):
+    hidden = {
+        "JAX_API_TOKEN": "s3cret-1",
+        "NVIDIA_API_KEY": "s3cret-2",
+        "TORCH_HUB_PASSWORD": "s3cret-3",
+        "JULIA_PKG_SERVER": "https://user:s3cret-4@pkg.example.org/x",
+        "CUDA_PATH": "/opt/cuda",
+    }
+    for name, value in hidden.items():
+        monkeypatch.setenv(name, value)
+    got = json.dumps(collect({}))
+    assert "s3cret" not in got
+    assert "user:" not in got
+    assert "https://pkg.example.org/x" in got
+    assert "/opt/cuda" in got
+    assert "JAX_API_TOKEN" in got

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.julia import installation
-from harness.paths import julia_dir
+from harness.backends.julia.packages import julia_dir
 from harness.plugins import backends
 from harness.report.lines import LANGUAGES, julia_lines, python_lines
 

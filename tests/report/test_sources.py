@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.backends.julia.packages import julia_dir
 from harness.backends.spec import BackendSpec, ExtraCode, Family, in_package
 from harness.models.card import ModelCard
-from harness.paths import julia_dir
 from harness.plugins import backends, models
 from harness.report.sources import extras, parts, whole
 

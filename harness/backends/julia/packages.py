@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.paths import julia_dir
+from harness.paths import resource_dir
 
 SHARED = "PipelineBench"
 REFERENCE = "PipelineBenchReference"
 KNET = "PipelineBenchKnet"
 _FOLDERS = {SHARED: ".", REFERENCE: "reference", KNET: "knet"}
+
+
+def julia_dir() -> Path:
+    """The folder of the Julia package ``PipelineBench``, which holds the others."""
+    return resource_dir("julia")
 
 
 def folder(package: str) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.backends.julia.packages import julia_dir
 from harness.backends.spec import BackendSpec, ExtraCode, Family
 from harness.models.card import ModelCard
-from harness.paths import julia_dir
 
 
 def _julia(answer: str, *arguments: object) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.paths import cache_dir, julia_dir
+from harness.backends.julia.packages import julia_dir
+from harness.paths import cache_dir
 
 
 def root() -> Path:

@@ -1,17 +1,12 @@
-"""State dicts as ``torch.save`` writes them, read in a process of their own.
+"""State dicts as ``torch.save`` writes them.
 
-``python -m harness.backends.torch.checkpoint FILE OUT`` writes the tensors of FILE to the NumPy
-archive OUT, or one line on what is wrong to stdout with exit code 3. A file may declare far more
-than it holds, or crash the reader: the process has a limit of memory and of time.
+Called by :mod:`harness.interchange` in a process of its own, because a file may declare far more
+than it holds, or crash the reader.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
-import resource
-import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -27,7 +22,6 @@ from harness.files import check_regular, first_line
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "module")
 """Keys under which training scripts keep the state dict."""
-_REFUSED = 3
 _SPARE_BYTES = 2**30
 _TOO_MUCH = "reading it takes far more memory than it has bytes"
 
@@ -41,6 +35,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
     Raises:
         BenchError: no such file, not one of these, or a tensor that is not plain numbers.
     """
+    torch.set_num_threads(1)
     try:
         length = check_regular(path).st_size
         _check_archive(path, length)
@@ -115,28 +110,3 @@ def _array(path: Path, name: str, tensor: torch.Tensor) -> NDArray[np.generic]:
         return plain.numpy()
     except TypeError:  # a type that NumPy does not have, as float8
         raise BenchError(f"{path}: {name} is {tensor.dtype}, expected float32") from None
-
-
-def _limit(path: Path) -> None:
-    """Memory: what this process has now, and a few times the length of the file."""
-    with contextlib.suppress(OSError, ValueError):
-        taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        most = taken * os.sysconf("SC_PAGE_SIZE") + 4 * path.stat().st_size + _SPARE_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def _main(source: Path, out: Path) -> None:
-    torch.set_num_threads(1)
-    _limit(source)
-    try:
-        arrays = read_checkpoint(source)
-    except BenchError as error:
-        print(error)
-        raise SystemExit(_REFUSED) from None
-    names = np.array([name.encode("utf-8", "backslashreplace").decode() for name in arrays])
-    numbered: dict[str, Any] = {f"a{n}": array for n, array in enumerate(arrays.values())}
-    np.savez(out, names=names, **numbered)
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]))

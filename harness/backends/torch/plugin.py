@@ -51,6 +51,10 @@ BACKENDS = (
         summary="eager mode, DataLoader over a Dataset, torch.optim",
         packages=("torch",),
         install=INSTALL,
+        weight_readers=dict.fromkeys(
+            (".pt", ".pth", ".ckpt", ".bin", ".tar"),
+            "harness.backends.torch.checkpoint:read_checkpoint",
+        ),
     ),
     BackendSpec(
         name="torch-compile",

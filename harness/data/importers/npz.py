@@ -1,6 +1,6 @@
 """NumPy archives: images and labels under the usual names.
 
-Keys: ``x_train, y_train, x_test, y_test`` (Keras; ``x_val``, ``X_valid`` too), ``train_images,
+Keys: ``x_train, y_train, x_test, y_test`` (``x_val``, ``X_valid`` too), ``train_images,
 train_labels, val_images, ...`` (MedMNIST), or ``images, labels`` for one set; case and underscores
 do not count. Images are (N, H, W), (N, H, W, C) or (N, C, H, W); labels are class numbers (N,) or
 (N, 1), or 0/1 columns (N, L). An array of patients, ``train_patients`` or the like, is (N,).

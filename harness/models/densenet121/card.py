@@ -7,6 +7,8 @@ Rajpurkar et al.: CheXNet, arXiv:1711.05225. Names of the parameters are torchvi
 
 from __future__ import annotations
 
+import re
+
 from harness.models.blueprint import Blueprint
 from harness.models.card import Layer, ModelCard, Parameter
 
@@ -55,6 +57,16 @@ def _dense_layer(net: Blueprint, name: str) -> None:
     net.shape = (channels + GROWTH, *sides)
 
 
+def _imported_name(name: str) -> str | None:
+    """torchvision's names, and CheXNet's; it also counts batches."""
+    if name.endswith("num_batches_tracked"):
+        return None
+    # Files older than torchvision 0.3 have dots where attributes of today have none.
+    name = re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", name)
+    name = re.sub(r"\bdenselayer(\d+)\b", lambda found: str(int(found[1]) - 1), name)
+    return re.sub(r"^classifier\.0\.", "classifier.", name)
+
+
 DENSENET121 = ModelCard(
     name="densenet121",
     title="DenseNet-121",
@@ -64,4 +76,5 @@ DENSENET121 = ModelCard(
     stem="conv0",
     head="classifier",
     describe=_describe,
+    imported_name=_imported_name,
 )

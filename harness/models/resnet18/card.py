@@ -59,6 +59,11 @@ def _residual_block(net: Blueprint, name: str, outputs: int, stride: int) -> Non
     net.layer(name, operation)
 
 
+def _imported_name(name: str) -> str | None:
+    """torchvision's names are ours; it also counts batches."""
+    return None if name.endswith("num_batches_tracked") else name
+
+
 RESNET18 = ModelCard(
     name="resnet18",
     title="ResNet-18",
@@ -67,4 +72,5 @@ RESNET18 = ModelCard(
     order=30,
     head="fc",
     describe=_describe,
+    imported_name=_imported_name,
 )

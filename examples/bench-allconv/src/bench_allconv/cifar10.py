@@ -11,9 +11,10 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from harness.data.hdf5 import Split
 
-from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.importers.base import RawDataset
+from harness.data.importers.options import ImportOptions
+from harness.data.schema import Split
 from harness.errors import BenchError
 
 NAME = "cifar10"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from harness.data.hdf5 import SplitReader
 from numpy.typing import NDArray
+
+from harness.data.reader import SplitReader
 
 
 def read_batch(

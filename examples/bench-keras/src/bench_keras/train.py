@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from harness.data.hdf5 import open_dataset
 from keras import ops
 from numpy.typing import NDArray
 
@@ -25,6 +24,7 @@ from harness.backends.base import (
     evaluation_shapes,
     load_network,
 )
+from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.plugins import find_model
 from harness.protocol.weights import Weights
