@@ -14,10 +14,10 @@ from harness.backends.spec import BackendSpec
 from harness.plugins import backends, canonical
 
 # Okabe and Ito's palette, which colour-blind readers tell apart too.
-PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+PALETTE = ("#D55E00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00")
 UNKNOWN = "#777777"
 """Of variants that are not installed."""
-SHADES = (0.0, -0.45, 0.45, -0.7, 0.7, -0.2, 0.25)
+SHADES = (0.0, -0.4, 0.4, -0.2, 0.6, -0.6, 0.2)
 """Of the variants of a family in order: towards black (-1) or white (1)."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[tuple[float, ...], ...] = (

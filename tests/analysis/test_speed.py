@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.plan import Cell
-from harness.results.records import CellResult, Conditions, Phases, Restart, Round
-from harness.results.speed import (
+from harness.analysis.speed import (
     DRIFT_RAW,
     MINIMUM_ROUNDS,
     Speed,
@@ -24,6 +22,8 @@ from harness.results.speed import (
     ratio_to_runs,
     speed_of,
 )
+from harness.plan import Cell
+from harness.results.records import CellResult, Conditions, Phases, Restart, Round
 from harness.stats.statistics import Estimate
 
 IMAGES = 1000

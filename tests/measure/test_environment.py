@@ -23,3 +23,15 @@ def test_differences_that_bear_on_speed():
     assert differences(one, one) == []
     assert differences(one, other) == ["cpu: A -> B", "torch: 2.1 -> 2.2"]
     assert differences(one, one | {"variables": {"X": "1"}}) == ["X: none -> 1"]
+
+
+def test_caches_are_read_by_level(tmp_path):
+    from harness.measure.cpu import caches
+
+    for name, level, kind, size in (("0", "1", "Data", "48K"), ("3", "3", "Unified", "32M")):
+        cache = tmp_path / f"index{name}"
+        cache.mkdir()
+        for file, text in (("level", level), ("type", kind), ("size", size)):
+            (cache / file).write_text(f"{text}\n")
+    assert caches(tmp_path) == {"L1d": "48K", "L3": "32M"}
+    assert caches(tmp_path / "nowhere") == {}

@@ -94,18 +94,18 @@ def parity(summary: RunSummary) -> str:
 
 def certificate_verdict(proof: Certificate) -> str:
     """One sentence that says whether all compute the same."""
-    held = [each for section in proof.sections for each in section.held]
+    compared = [each for section in proof.sections for each in section.comparisons]
     wrong = [
         each
-        for each in held
+        for each in compared
         if each.diagnosis
         or each.failure
-        or any(w.tolerance is not None and not w.value <= w.tolerance for w in each.stages)
+        or any(d.tolerance is not None and not d.value <= d.tolerance for d in each.stages)
     ]
     if wrong:
         names = sorted({escape(title_of(each.framework)) for each in wrong})
         return f"**Not all compute the same:** {join(names)}."
-    values = [w.value for each in held for w in each.stages if w.tolerance is not None]
+    values = [d.value for each in compared for d in each.stages if d.tolerance is not None]
     if not values:
         return "There is one framework alone, and nothing to compare it with."
     return (

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 
+from harness import settings
 from harness.analysis.agreement import TOLERANCE
 from harness.analysis.identity import ITEMS, Check
 from harness.analysis.run import Outcome, Run, Workload, title_of
 from harness.analysis.summary import RunSummary, WorkloadSummary
-from harness.config import Augmentation
 from harness.report.section import Section, folded, for_workloads, paragraphs
 from harness.report.text import NOTHING, code, escape, join, number, plural, table
 
 DIGEST = 12
 """Characters of a SHA-256 that are shown: enough to tell a handful apart."""
-OPTIMIZERS = {"sgd": "SGD with momentum", "adam": "Adam", "adamw": "AdamW"}
-POSITIVES = {
-    "none": "1",
-    "balanced": "balanced: negatives over positives of its label in the training split",
-}
 STATUS = {
     "not used": "none: nothing to compare",
     "not compared": "nothing to compare: one framework only",
@@ -100,47 +95,9 @@ def losses(each: WorkloadSummary) -> str:
 
 
 def hyperparameters(run: Run) -> str:
-    experiment = run.manifest.experiment
-    training, optimizer = experiment.training, experiment.training.optimizer
-    decay = "decoupled, times the rate" if optimizer.name == "adamw" else "added to the gradient"
-    rows = [
-        ("epochs", str(training.epochs)),
-        ("batch size", str(training.batch_size)),
-        ("optimiser", OPTIMIZERS[optimizer.name]),
-        ("peak learning rate", f"{optimizer.learning_rate:g}"),
-        ("learning-rate schedule", training.schedule),
-        (f"weight decay ({decay})", f"{optimizer.weight_decay:g}"),
-    ]
-    if optimizer.name == "sgd":
-        rows.append(("momentum", f"{optimizer.momentum:g}"))
-    else:
-        rows += [
-            ("beta 1, beta 2", f"{optimizer.beta1:g}, {optimizer.beta2:g}"),
-            ("epsilon", f"{optimizer.epsilon:g}"),
-        ]
-    rows += [
-        ("training images", augmented(training.augmentation)),
-        ("initial weights", initial_weights(run)),
-    ]
-    if any(entry.task == "multilabel" for entry in run.manifest.datasets.values()):
-        rows.append(("weight of a positive in the loss", POSITIVES[training.positive_weights]))
-    rows += [
-        ("precision", training.precision),
-        ("device", {"cpu": "processor (CPU)", "gpu": "GPU"}[experiment.device]),
-        ("threads for each framework", str(experiment.threads)),
-        ("seeds", ", ".join(map(str, experiment.seeds))),
-        ("sessions (fresh starts of each training)", str(experiment.sessions)),
-    ]
-    return table(["Setting", "Value"], rows)
-
-
-def augmented(augmentation: Augmentation) -> str:
-    """What happens to training images, in words."""
-    found = ["half of them mirrored left to right, at random"] if augmentation.flip else []
-    if augmentation.shift:
-        pixels = plural(augmentation.shift, "pixel")
-        found.append(f"shifted by up to {pixels} in each direction, black comes in")
-    return "; ".join(found) or "as they are, not augmented"
+    found = {name: escape(value) for name, value in settings.rows(run.manifest.experiment)}
+    found["initial weights"] = initial_weights(run)
+    return table(["Setting", "Value"], [[escape(name), value] for name, value in found.items()])
 
 
 def initial_weights(run: Run) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.analysis.run import title_of
 from harness.analysis.summary import RunSummary
-from harness.parity.certificate import Certificate, Worst
+from harness.parity.certificate import Certificate, MaximumDeviation
 from harness.parity.certificate import Section as Proven
 from harness.report.section import Drawing, Section, bullets, folded, paragraphs
 from harness.report.sections.answer import parity as verdict
@@ -36,7 +36,8 @@ def body(summary: RunSummary) -> str:
         f"{verdict(summary)} Made by `bench parity --run` on {proof.created}, from the initial "
         "weights and the first batches of the run's first seed, with learning rates that change "
         "from step to step, and with biases, scales and running statistics perturbed from the "
-        "zeros and ones at which an error in them could not be seen. The whole file is "
+        "zeros and ones at which an error in them could not be seen. The reference is the protocol "
+        "written out in NumPy, independent of every framework. The whole file is "
         "[parity.json](parity.json).",
         bullets(findings(proof)),
         f"Compared with nothing in float64: {join(lower)}." if lower else "",
@@ -55,19 +56,24 @@ def findings(proof: Certificate) -> list[str]:
     """What is wrong, a sentence each."""
     found = []
     for section in proof.sections:
-        for held in section.held:
-            where = f"{escape(title_of(held.framework))}, {escape(section.model)} on "
+        for compared in section.comparisons:
+            where = f"{escape(title_of(compared.framework))}, {escape(section.model)} on "
             where += f"{escape(section.dataset)}: "
-            if held.failure is not None:
-                found.append(f"{where}failed: {escape(held.failure)}")
-            elif held.diagnosis is not None:
-                found.append(where + escape(held.diagnosis))
+            if compared.failure is not None:
+                found.append(f"{where}failed: {escape(compared.failure)}")
+            elif compared.diagnosis is not None:
+                found.append(where + escape(compared.diagnosis))
     return found
 
 
 def lower_precision(proof: Certificate) -> list[str]:
     """Variants that compute in less than single precision."""
-    found = {h.framework: h.reduced for s in proof.sections for h in s.held if h.reduced}
+    found = {
+        h.framework: h.lower_precision
+        for s in proof.sections
+        for h in s.comparisons
+        if h.lower_precision
+    }
     return [f"{escape(title_of(name))} ({escape(words)})" for name, words in found.items()]
 
 
@@ -84,27 +90,27 @@ def stages(proof: Certificate) -> str:
     """The largest deviation of every stage of every framework."""
     rows = [
         [
-            escape(title_of(held.framework)),
+            escape(title_of(compared.framework)),
             escape(section.model),
             escape(section.dataset),
-            escape(worst.stage),
-            f"{worst.value:.1e}",
-            escape(worst.where) or NOTHING,
-            NOTHING if worst.tolerance is None else f"{worst.tolerance:.0e}",
-            _result(worst),
+            escape(deviation.stage),
+            f"{deviation.value:.1e}",
+            escape(deviation.where) or NOTHING,
+            NOTHING if deviation.tolerance is None else f"{deviation.tolerance:.0e}",
+            _result(deviation),
         ]
         for section in proof.sections
-        for held in section.held
-        for worst in held.stages
+        for compared in section.comparisons
+        for deviation in compared.stages
     ]
     header = ["Variant", "Network", "Data", "Stage", "Largest deviation", "Where", "Tolerance", ""]
     return table(header, rows, align="llllrlrl") if rows else ""
 
 
-def _result(worst: Worst) -> str:
-    if worst.tolerance is None:
+def _result(deviation: MaximumDeviation) -> str:
+    if deviation.tolerance is None:
         return ""
-    return "agrees" if worst.value <= worst.tolerance else "**deviates**"
+    return "agrees" if deviation.value <= deviation.tolerance else "**deviates**"
 
 
 def pairs(proof: Certificate) -> str:
@@ -114,9 +120,9 @@ def pairs(proof: Certificate) -> str:
             escape(section.model),
             escape(section.dataset),
             join([escape(title_of(name)) for name in pair.frameworks]),
-            f"{pair.worst.value:.1e}",
-            escape(pair.worst.stage),
-            escape(pair.worst.where) or NOTHING,
+            f"{pair.maximum.value:.1e}",
+            escape(pair.maximum.stage),
+            escape(pair.maximum.where) or NOTHING,
         ]
         for section in proof.sections
         for pair in section.pairs
@@ -143,7 +149,7 @@ def _drawing(section: Proven) -> Drawing:
 
 def has_losses(section: Proven) -> bool:
     return len(section.reference_losses) > 1 and any(
-        held.single_losses or held.double_losses for held in section.held
+        compared.single_losses or compared.double_losses for compared in section.comparisons
     )
 
 
@@ -155,15 +161,16 @@ def loss_distance(section: Proven) -> Figure:
     axes = figure.subplots()
     reference = np.array(section.reference_losses)
     farthest = np.zeros_like(reference)
-    for held in section.held:
-        if held.single_losses:
-            apart, style = _apart(held.single_losses, reference), style_of(held.framework)
+    for compared in section.comparisons:
+        if compared.single_losses:
+            apart, style = _apart(compared.single_losses, reference), style_of(compared.framework)
             axes.plot(
                 np.arange(1, len(apart) + 1), np.maximum(apart, SMALLEST), color=style.color,
-                dashes=style.dashes or (None, None), linewidth=1.4, label=title_of(held.framework),
+                dashes=style.dashes or (None, None), linewidth=1.4, 
+                label=title_of(compared.framework),
             )  # fmt: skip
-        if held.stages and held.double_losses:
-            farthest = np.maximum(farthest, _apart(held.double_losses, reference))
+        if compared.stages and compared.double_losses:
+            farthest = np.maximum(farthest, _apart(compared.double_losses, reference))
     if farthest.any():
         steps = np.arange(1, len(farthest) + 1)
         label = "all in float64: the farthest"

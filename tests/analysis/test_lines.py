@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.lines import LANGUAGES, julia_lines, python_lines
 from harness.backends.julia import installation
 from harness.paths import julia_dir
 from harness.plugins import backends
-from harness.report.lines import LANGUAGES, julia_lines, python_lines
 
 PYTHON = '''"""Module,
 two lines."""

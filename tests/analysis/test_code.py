@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.code import extras, parts, whole
 from harness.backends.spec import BackendSpec, ExtraCode, Family, in_package
 from harness.models.card import ModelCard
 from harness.paths import julia_dir
 from harness.plugins import backends, models
-from harness.report.sources import extras, parts, whole
 
 FILES = {
     "planted_code/__init__.py": "",
@@ -129,7 +129,7 @@ def test_a_variant_shows_its_own_network_and_further_code(spec, card, monkeypatc
     assert network.lines("quick") == 4
     assert (bridge.title, bridge.shown) == ("only in Quick (tuned): a bridge", False)
     both = {"quick": replace(spec, extra_code=(extra,)), "quick-tuned": tuned}
-    assert extras(both, [])[0].title == "in Quick and Quick (tuned): a bridge"
+    assert extras(both, [])[0].title == "in Quick, Quick (tuned): a bridge"
     assert extras({"quick": spec}, [card]) == []
 
 

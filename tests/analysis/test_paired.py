@@ -1,23 +1,17 @@
-"""Speeds measured beside other work: never claimed, in no table, sentence or terminal."""
+"""Speeds paired round by round; what is measured beside other work is never claimed."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
 
 import pytest
-from rich.console import Console
 
-from harness.analysis.comparison import Group, Run, paired_speed, paired_starts
-from harness.analysis.reproduce import hold
+from harness.analysis.baseline import baselines_of
+from harness.analysis.paired import paired_speed, paired_starts
+from harness.analysis.reproduce import compare_cells
+from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.measure.conditions import Conditions
-from harness.measure.cpu import caches
 from harness.plan import Cell
-from harness.report import tables
-from harness.report.terminal import headline_table
-from harness.report.verdict import verdict
-from harness.results.baseline import baselines_of
 from harness.results.folder import RunFolder
 from harness.results.load import cells_frame
 from harness.results.records import Phases, Restart, Round
@@ -30,30 +24,20 @@ def beside(load: float) -> Callable[[Cell, int], Conditions]:
     return lambda cell, number: Conditions(gemm_gflops=50, other_load=load)
 
 
-def only(folder: RunFolder) -> tuple[Run, Group]:
-    run = Run.read(folder)
-    (group,) = run.groups
-    return run, group
-
-
-def terminal(folder: RunFolder) -> str:
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(headline_table(folder))
-    return console.export_text()
+def only(folder: RunFolder) -> WorkloadSummary:
+    (each,) = RunSummary.read(folder).workloads
+    return each
 
 
 @pytest.mark.parametrize("load", [0.2, 0.3])
 def test_other_load_above_a_quarter_withholds_every_claim(make_run: MakeRun, load: float) -> None:
-    folder = make_run(frameworks=PAIR, seeds=(0,), epochs=12, conditions=beside(load))
-    run, group = only(folder)
+    each = only(make_run(frameworks=PAIR, seeds=(0,), epochs=12, conditions=beside(load)))
+    speeds = each.verdict.speeds
+    assert speeds is not None
     claimed = load < 0.25
-    sentence, table, shown = verdict(group), tables.headline(run, group), terminal(folder)
-    assert ("trained fastest" in sentence) == claimed
-    doubted = "**not judged** (JAX (Flax NNX) and PyTorch: other load 0.3 of 1 cores)"
-    assert (doubted in sentence) == (not claimed)
-    for text in (table, shown):
-        assert bool(re.search(r"1\.2\d+ \(", text)) == claimed, text
-        assert ("not judged: other load 0.3 of 1 cores" in text) == (not claimed)
+    assert bool(speeds.slower) == claimed
+    assert bool(speeds.doubted) == (not claimed)
+    assert each.speeds["jax"].doubt == ("" if claimed else "other load 0.3 of 1 cores")
 
 
 def disturb(folder: RunFolder, framework: str, numbers: range, **more: object) -> None:
@@ -71,11 +55,11 @@ def disturb(folder: RunFolder, framework: str, numbers: range, **more: object) -
 
 def test_pairs_rest_on_rounds_undisturbed_for_both(make_run: MakeRun) -> None:
     folder = make_run(frameworks=PAIR, seeds=(0,), epochs=12)
-    before = paired_speed(*reversed(only(folder)[1].finished))
+    before = paired_speed(*reversed(only(folder).workload.finished))
     disturb(folder, "torch", range(3), repeats=2)
     disturb(folder, "jax", range(2, 5))
-    run, group = only(folder)
-    torch, jax = group.finished
+    each = only(folder)
+    torch, jax = each.workload.finished
     (ratios,) = paired_starts(jax, torch) or []
     assert len(ratios) == 7
     after = paired_speed(jax, torch)
@@ -83,20 +67,17 @@ def test_pairs_rest_on_rounds_undisturbed_for_both(make_run: MakeRun) -> None:
     assert after is not None
     assert after.value == pytest.approx(before.value, rel=0.05)
     assert jax.speed.value / torch.speed.value == pytest.approx(before.value, rel=0.05)
-    assert "trained fastest" in verdict(group)
-    noted = tables.coverage(run, group)
-    assert "Of 24 rounds 3 were measured again because of other work" in noted
-    assert "(6 repetitions); 6 remained disturbed and count in no speed" in noted
+    assert each.verdict.speeds is not None
+    assert each.verdict.speeds.clear
+    assert sum(r.disturbed for o in each.workload.finished for r in o.rounds) == 6
 
     disturb(folder, "jax", range(12))
-    assert "**not judged** (JAX (Flax NNX): other load in every round)" in verdict(only(folder)[1])
+    assert only(folder).workload.finished[1].doubt == "other load in every round"
 
 
-def test_intervals_come_from_fresh_starts_and_say_so(make_run: MakeRun) -> None:
+def test_intervals_come_from_fresh_starts(make_run: MakeRun) -> None:
     folder = make_run(frameworks=PAIR, seeds=(0,), epochs=12)
-    run, group = only(folder)
-    assert "cover the rounds of this one start" in tables.coverage(run, group)
-    assert "the rounds of this one start; other starts may differ" in verdict(group)
+    assert only(folder).verdict.speeds.starts == (1,)  # type: ignore[union-attr]
     phases = Phases(start_s=1, import_s=1, build_s=1, first_step_s=1, first_predict_s=1)
     for result in folder.results():
         pace = {"torch": 1.0, "jax": 0.8}[result.cell.framework]
@@ -108,44 +89,43 @@ def test_intervals_come_from_fresh_starts_and_say_so(make_run: MakeRun) -> None:
             for n in range(3)
         )  # fmt: skip
         folder.write_result(result.model_copy(update={"restarts": restarts, "session": "first"}))
-    run, group = only(folder)
-    starts = paired_starts(group.finished[1], group.finished[0])
+    each = only(folder)
+    starts = paired_starts(*reversed(each.workload.finished))
     assert starts is not None
     assert [len(start) for start in starts] == [12, 6, 6, 6]
-    assert "from 4 fresh starts" in verdict(group)
-    assert "started anew 4 times" in tables.coverage(run, group)
-    assert len(group.finished[0].starts) == 4
+    assert each.verdict.speeds.starts == (4,)  # type: ignore[union-attr]
+    assert len(each.workload.finished[0].starts) == 4
 
 
 def test_sessions_that_were_not_interleaved_are_not_paired(make_run: MakeRun) -> None:
     folder = make_run(frameworks=PAIR, seeds=(0,))
     for result in folder.results():
         folder.write_result(result.model_copy(update={"session": result.cell.framework}))
-    assert paired_starts(*only(folder)[1].finished) is None
+    assert paired_starts(*only(folder).workload.finished) is None
 
 
 def test_the_intervals_of_a_table_hold_together(make_run: MakeRun) -> None:
-    run, group = only(make_run(frameworks=("torch", "jax", "knet"), seeds=(0,), epochs=12))
-    assert group.speed_comparisons == 3
-    torch, jax, _ = group.finished
+    each = only(make_run(frameworks=("torch", "jax", "knet"), seeds=(0,), epochs=12))
+    assert each.workload.speed_comparisons == 3
+    torch, jax, _ = each.workload.finished
     alone, together = (paired_speed(jax, torch, comparisons=n) for n in (1, 3))
     assert alone is not None
     assert together is not None
     assert together.high > alone.high
-    assert tables.ratio_cell(jax, torch, comparisons=3) in tables.headline(run, group)
+    assert each.speeds["jax"].estimate == together
 
 
 def test_reproduced_speeds_are_corrected_for_the_number_of_cells(make_run: MakeRun) -> None:
     quiet = {"epochs": 12, "conditions": beside(0.0)}
     one = make_run("one", frameworks=("torch",), seeds=(0,), **quiet)
     many = make_run("many", frameworks=("torch",), seeds=tuple(range(9)), **quiet)
-    alone, among = (hold(folder, folder).cells[0].speed for folder in (one, many))
+    alone, among = (compare_cells(folder, folder).cells[0].speed for folder in (one, many))
     assert alone is not None
     assert among is not None
     assert alone.value == among.value
     assert among.high > alone.high > 1  # type: ignore[operator]
     busy = make_run("busy", frameworks=("torch",), seeds=(0,), epochs=12, conditions=beside(0.9))
-    found = hold(one, busy).cells[0]
+    found = compare_cells(one, busy).cells[0]
     assert found.speed is not None
     assert found.speed.verdict == "not judged"
     assert not found.reasons
@@ -170,25 +150,8 @@ def test_the_gate_and_the_report_give_the_mean_auroc_one_error(make_run: MakeRun
         arrays.test_labels[2 * index : 2 * index + 1 + index % 3, index] = 1
     folder.write_arrays(folder.manifest.cells[0], arrays)
     (stored,) = baselines_of(folder)
-    ranking = only(folder)[1].finished[0].ranking
+    ranking = only(folder).workload.finished[0].ranking
     assert ranking is not None
     assert stored.auroc_error == pytest.approx(ranking.error.error)
     # Fourteen labels of one to three images: about 0.3 each if independent.
     assert 0.03 < stored.auroc_error < 0.15
-
-
-def test_the_cpu_stands_beside_the_ratios(make_run: MakeRun, tmp_path) -> None:
-    folder = make_run(frameworks=PAIR, seeds=(0,))
-    folder.environment["cpu_caches"] = {"L1d": "32K", "L3": "32768K"}
-    run, group = only(folder)
-    noted = re.sub(r"\\", "", tables.coverage(run, group))
-    assert noted.endswith(
-        "CPU: Made-up processor; vector extensions avx2; caches L1d 32K, L3 32768K; 1 thread."
-    )
-    for name, level, kind, size in (("0", "1", "Data", "48K"), ("3", "3", "Unified", "32M")):
-        cache = tmp_path / f"index{name}"
-        cache.mkdir()
-        for file, text in (("level", level), ("type", kind), ("size", size)):
-            (cache / file).write_text(f"{text}\n")
-    assert caches(tmp_path) == {"L1d": "48K", "L3": "32M"}
-    assert caches(tmp_path / "nowhere") == {}
