@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.baseline import Baseline
+from harness.analysis.gate import MAX_SLOWDOWN, MOST_UNCERTAIN, check_metrics
+from harness.analysis.speed import Speed, ratio, ratio_to_runs
 from harness.config import Training
 from harness.plan import Cell
-from harness.results.baseline import MAX_SLOWDOWN, UNSTEADY, Baseline, departure
 from harness.results.records import CellResult, Score
-from harness.results.speed import Speed, ratio, ratio_to_runs
 from harness.stats.statistics import (
     Estimate,
     Ranking,
@@ -148,7 +149,7 @@ def gate(
         found = ratio_to_runs(speed([log - math.log(slowdown) for log in logs]), base)
         if found.high < 1 / MAX_SLOWDOWN:
             return "failed"
-        return "unsteady" if found.high / found.value > UNSTEADY else "ok"
+        return "unsteady" if found.high / found.value > MOST_UNCERTAIN else "ok"
 
     outcomes = [outcome() for _ in range(trials)]
     return outcomes.count("failed") / trials, outcomes.count("unsteady") / trials
@@ -254,7 +255,8 @@ def accuracy_gate_alarms(random: Random, trials: int, seeds: int) -> float:
             framework="a", model="m", dataset="d", training=Training(), examples=1000,
             correct=dict(enumerate(counts[:-1].tolist())),
         )  # fmt: skip
-        return departure(stored, [CellResult(cell=cell, started="", test=score)]) is not None
+        found = check_metrics(stored, [CellResult(cell=cell, started="", test=score)])
+        return found.status == "failed"
 
     return share(trials, happens)
 

@@ -3,7 +3,8 @@
 An entry point of one of the groups below names an object or a tuple of objects:
 ``harness.backends`` :class:`harness.backends.spec.BackendSpec`, ``harness.models``
 :class:`harness.models.card.ModelCard`, ``harness.importers`` a module or object as
-:class:`harness.data.importers.Importer` describes it. Loading them imports no framework.
+:class:`harness.data.importers.Importer` describes it, ``harness.metrics``
+:class:`harness.metrics.Metric`. Loading them imports no framework.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import AfterValidator
 
 from harness.backends.spec import BackendSpec, Role
 from harness.errors import BenchError, unknown
+from harness.metrics import Metric
 from harness.models.card import ModelCard
 
 BROKEN: dict[str, str] = {}
@@ -68,6 +70,13 @@ def models() -> dict[str, ModelCard]:
 def importers() -> dict[str, Any]:
     """Every importer that is installed (:class:`harness.data.importers.Importer`), by name."""
     return {item.NAME: item for item in sorted(_load("harness.importers"), key=lambda i: i.NAME)}
+
+
+@cache
+def metrics() -> dict[str, Metric]:
+    """Every metric that is installed, by name, in the order of columns."""
+    found = sorted(_load("harness.metrics"), key=lambda metric: (metric.order, metric.name))
+    return _by_name("metric", found)
 
 
 def find_model(name: str) -> ModelCard:

@@ -10,17 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.analysis.comparison import Group, Outcome, Run, Trained
+from harness.analysis.identity import ITEMS
+from harness.analysis.paired import PairedTests
+from harness.analysis.run import Outcome, Run, Trained, Workload
+from harness.analysis.speed import Speed, geometric_mean, has_gemm, ratio, speed_of
 from harness.errors import BenchError
 from harness.plugins import canonical
-from harness.report.identity import ITEMS
 from harness.results.folder import DatasetEntry, RunFolder
 from harness.results.records import CellResult
-from harness.results.speed import Speed, geometric_mean, has_gemm, ratio, speed_of
-from harness.stats.statistics import Estimate
+from harness.stats.statistics import SIGNIFICANCE, Estimate
 
-Verdict = Literal["faster", "slower", "not significant", "too few rounds", "not judged"]
-TELLING = (
+Judgement = Literal["faster", "slower", "not significant", "too few rounds", "not judged"]
+ENVIRONMENT = (
     "cpu", "cpu_flags", "cores_logical", "governor", "memory_bytes", "system", "kernel", "machine",
     "python", "numpy_blas", "git_commit",
 )  # fmt: skip
@@ -29,7 +30,7 @@ TELLING = (
 
 @dataclass(frozen=True)
 class Key:
-    """What one row is about; written as ``--rows`` takes it."""
+    """What is compared; written as ``--variants`` takes it."""
 
     framework: str
     model: str
@@ -40,7 +41,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class ScoreDifference:
+class AccuracyDifference:
     """Accuracy of a run less the base's."""
 
     value: float
@@ -54,24 +55,24 @@ class ScoreDifference:
 
 @dataclass(frozen=True)
 class Against:
-    """One row of a run, compared with the base's."""
+    """One variant of a run, compared with the base's."""
 
     ratio: Estimate
     """Of speeds, over the base's."""
-    accuracy: ScoreDifference
+    accuracy: AccuracyDifference
     auroc: Estimate | None
     """Mean AUROC less the base's with its interval, mean of the seeds; None where there is none."""
     doubt: str = ""
     """Why no difference in speed is claimed: what disturbed either run; empty: nothing."""
 
     @property
-    def verdict(self) -> Verdict:
+    def judgement(self) -> Judgement:
         return judge(self.ratio, self.doubt)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One framework, network and data set in all runs."""
+class ComparedVariant:
+    """One variant, model and data set in all runs."""
 
     key: Key
     outcomes: tuple[Outcome, ...]
@@ -86,7 +87,7 @@ class Compared:
     """Several runs, the first of which is the base."""
 
     runs: tuple[Run, ...]
-    rows: tuple[Row, ...]
+    variants: tuple[ComparedVariant, ...]
     normalised: bool
     """Whether ratios are of speeds divided by that of a matrix product."""
     faults: tuple[str, ...]
@@ -94,18 +95,18 @@ class Compared:
     notes: tuple[str, ...]
     """What differs without spoiling the comparison, or was left out."""
 
-    def mean(self, place: int) -> Estimate | None:
-        """Geometric mean of the ratios of run ``place`` (1 is the first after the base).
+    def mean(self, index: int) -> Estimate | None:
+        """Geometric mean of the ratios of run ``index`` (1 is the first after the base).
 
-        None where fewer than two rows have a ratio that is judged.
+        None where fewer than two variants have a ratio that is judged.
         """
-        ratios = [each.ratio for each in (row.against[place - 1] for row in self.rows)
+        ratios = [each.ratio for each in (row.against[index - 1] for row in self.variants)
                   if not each.doubt]  # fmt: skip
         known = [each for each in ratios if each.has_interval]
         return geometric_mean(known) if len(known) > 1 else None
 
 
-def judge(ratio: Estimate, doubt: str = "") -> Verdict:
+def judge(ratio: Estimate, doubt: str = "") -> Judgement:
     """What the interval of a ratio of speeds allows to be said, unless there is a ``doubt``."""
     if not ratio.has_interval:
         return "too few rounds"
@@ -116,26 +117,26 @@ def judge(ratio: Estimate, doubt: str = "") -> Verdict:
     return "slower" if ratio.high < 1 else "not significant"
 
 
-def letter(place: int) -> str:
-    """What run ``place`` is called in tables: A, B, ..."""
-    return chr(ord("A") + place)
+def letter(index: int) -> str:
+    """What run ``index`` is called in tables: A, B, ..."""
+    return chr(ord("A") + index)
 
 
-def compare(paths: Sequence[Path], *, rows: Sequence[str] = (), raw: bool = False) -> Compared:
-    """Read the runs at ``paths`` and compare every row that all of them have.
+def compare(paths: Sequence[Path], *, variants: Sequence[str] = (), raw: bool = False) -> Compared:
+    """Read the runs at ``paths`` and compare every variant that all of them have.
 
-    ``rows`` chooses some of these by patterns such as ``torch/*/digits``; ``raw`` leaves speeds as
-    they were measured, which is also done where a run has no speeds of matrix products.
+    ``variants`` chooses some of these by patterns such as ``torch/*/digits``; ``raw`` leaves speeds
+    as they were measured, which is also done where a run has no speeds of matrix products.
 
     Raises:
-        BenchError: a run cannot be read, or there is no row in common.
+        BenchError: a run cannot be read, or there is no variant in common.
     """
     runs = tuple(Run.read(RunFolder.open(path)) for path in paths)
     every = [outcomes_of(run) for run in runs]
-    keys, notes = _common(every, rows)
+    keys, notes = _common(every, variants)
     lacking = [
-        letter(place)
-        for place, (run, outcomes) in enumerate(zip(runs, every, strict=True))
+        letter(index)
+        for index, (run, outcomes) in enumerate(zip(runs, every, strict=True))
         if not all(has_gemm(_results(outcomes[k]), run.manifest.experiment.device) for k in keys)
     ]
     if lacking and not raw:
@@ -144,22 +145,22 @@ def compare(paths: Sequence[Path], *, rows: Sequence[str] = (), raw: bool = Fals
             "product, where it trained, before every round"
         )
     normalise = not raw and not lacking
-    found = [_row(runs, key, [each[key] for each in every], normalise) for key in keys]
-    for place, run in enumerate(runs[1:], start=1):
+    found = [_variant(runs, key, [each[key] for each in every], normalise) for key in keys]
+    for index, run in enumerate(runs[1:], start=1):
         seeds = [each.manifest.experiment.seeds for each in (runs[0], run)]
         if set(seeds[0]) != set(seeds[1]):
             listed = "; ".join(", ".join(map(str, each)) for each in seeds)
             notes.append(
-                f"{letter(place)} trained from other seeds than A ({listed}): accuracies are "
+                f"{letter(index)} trained from other seeds than A ({listed}): accuracies are "
                 "compared on those in common, where there are any"
             )
         notes += [
-            f"{letter(place)} differs from A in {line}"
+            f"{letter(index)} differs from A in {line}"
             for line in environment_differences(runs[0].folder, run.folder)
         ]
     return Compared(
         runs=runs,
-        rows=tuple(found),
+        variants=tuple(found),
         normalised=normalise,
         faults=tuple(_faults(runs, found)),
         notes=tuple(notes),
@@ -177,7 +178,7 @@ def environment_differences(one: RunFolder, other: RunFolder) -> list[str]:
 
 
 def setting_differences(one: RunFolder, other: RunFolder) -> list[str]:
-    """Settings that decide what is computed, or on how many processors: 'epochs: 5, 20'."""
+    """Settings that decide what is computed, or on how many cores: 'epochs: 5, 20'."""
     before, after = (_settings(folder) for folder in (one, other))
     return [
         f"{name}: {_shown(value)}, {_shown(after[name])}"
@@ -193,26 +194,28 @@ def busy(base: Outcome, other: Outcome) -> str:
 
 
 def speed_in(outcome: Outcome, *, normalise: bool) -> Speed:
-    """Speed of one row of a run."""
+    """Speed of one variant of a run."""
     return speed_of(_results(outcome), normalise=normalise)
 
 
-def pair(group: Group, first: Outcome, second: Outcome) -> Group:
-    """The same row of two runs, as a group whose tests pair them."""
-    return Group(group.dataset, group.model, group.entry, group.card, (first, second))
+def pair(workload: Workload, first: Outcome, second: Outcome) -> Workload:
+    """The same variant of two runs, as a workload whose tests pair them."""
+    return Workload(
+        workload.dataset, workload.model, workload.entry, workload.card, (first, second)
+    )
 
 
-def accuracy_difference(group: Group, base: Outcome, other: Outcome) -> ScoreDifference:
+def accuracy_difference(workload: Workload, base: Outcome, other: Outcome) -> AccuracyDifference:
     """Of ``other`` less ``base``, paired by test image where both kept their predictions."""
-    pairs = pair(group, base, other)
+    pairs = PairedTests.of(pair(workload, base, other))
     if pairs.pairs:
         tests = pairs.pairs[0].tests
         gains = [(t.paired.only_second - t.paired.only_first) / t.examples for t in tests]
         p = min(pairs.corrected(test.paired.p) for test in tests)
-        return ScoreDifference(float(np.mean(gains)), p, significant=p < 0.05)
+        return AccuracyDifference(float(np.mean(gains)), p, significant=p < SIGNIFICANCE)
     one, two = base.accuracy, other.accuracy
     apart = one.high < two.low or two.high < one.low
-    return ScoreDifference(two.value - one.value, None, significant=apart)
+    return AccuracyDifference(two.value - one.value, None, significant=apart)
 
 
 def _results(outcome: Outcome) -> list[CellResult]:
@@ -220,18 +223,18 @@ def _results(outcome: Outcome) -> list[CellResult]:
 
 
 def outcomes_of(run: Run) -> dict[Key, Outcome]:
-    """Every row of a run."""
+    """Every variant of a run."""
     return {
-        Key(outcome.framework, group.model, group.dataset): outcome
-        for group in run.groups
-        for outcome in group.outcomes
+        Key(outcome.framework, workload.model, workload.dataset): outcome
+        for workload in run.workloads
+        for outcome in workload.outcomes
     }
 
 
 def _common(
     every: Sequence[Mapping[Key, Outcome]], patterns: Sequence[str]
 ) -> tuple[list[Key], list[str]]:
-    """Rows that all runs trained and that are wanted, and what was left out."""
+    """What all runs trained and is wanted, and what was left out."""
     present = list(dict.fromkeys(key for outcomes in every for key in outcomes))
     # The framework of a pattern may be written as earlier versions called it.
     patterns = ["/".join([canonical(p.split("/")[0]), *p.split("/")[1:]]) for p in patterns]
@@ -241,13 +244,14 @@ def _common(
     unmatched = [p for p in patterns if not any(fnmatchcase(str(key), p) for key in present)]
     if unmatched:
         raise BenchError(
-            f"--rows: nothing is called {unmatched[0]}; there are {', '.join(map(str, present))}"
+            f"--variants: nothing is called {unmatched[0]}; there are "
+            f"{', '.join(map(str, present))}"
         )
     keys, notes = [], []
     for key in wanted:
         lacking = [
-            letter(place)
-            for place, outcomes in enumerate(every)
+            letter(index)
+            for index, outcomes in enumerate(every)
             if key not in outcomes or not outcomes[key].trained
         ]
         if lacking:
@@ -255,23 +259,25 @@ def _common(
         else:
             keys.append(key)
     if not keys:
-        raise BenchError("the runs have no framework, network and data set in common that trained")
+        raise BenchError("the runs have no variant, model and data set in common that trained")
     return keys, notes
 
 
-def _row(runs: Sequence[Run], key: Key, outcomes: Sequence[Outcome], normalise: bool) -> Row:
+def _variant(
+    runs: Sequence[Run], key: Key, outcomes: Sequence[Outcome], normalise: bool
+) -> ComparedVariant:
     base, *others = outcomes
     speeds = [speed_in(outcome, normalise=normalise) for outcome in outcomes]
-    group = group_of(runs[0], key)
-    return Row(
+    workload = workload_of(runs[0], key)
+    return ComparedVariant(
         key=key,
         outcomes=tuple(outcomes),
         measured=tuple(outcome.speed for outcome in outcomes),
         against=tuple(
             Against(
                 ratio=ratio(speed, speeds[0]),
-                accuracy=accuracy_difference(group, base, other),
-                auroc=_auroc_difference(group, base, other),
+                accuracy=accuracy_difference(workload, base, other),
+                auroc=_auroc_difference(workload, base, other),
                 doubt=busy(base, other),
             )
             for other, speed in zip(others, speeds[1:], strict=True)
@@ -279,13 +285,13 @@ def _row(runs: Sequence[Run], key: Key, outcomes: Sequence[Outcome], normalise: 
     )
 
 
-def group_of(run: Run, key: Key) -> Group:
-    """The group that a row belongs to."""
-    return next(g for g in run.groups if (g.model, g.dataset) == (key.model, key.dataset))
+def workload_of(run: Run, key: Key) -> Workload:
+    """The workload that a variant belongs to."""
+    return next(g for g in run.workloads if (g.model, g.dataset) == (key.model, key.dataset))
 
 
-def _auroc_difference(group: Group, base: Outcome, other: Outcome) -> Estimate | None:
-    pairs = pair(group, other, base)
+def _auroc_difference(workload: Workload, base: Outcome, other: Outcome) -> Estimate | None:
+    pairs = PairedTests.of(pair(workload, other, base))
     tests = pairs.pairs[0].rank_tests if pairs.pairs else ()
     if not tests:
         return None
@@ -294,18 +300,18 @@ def _auroc_difference(group: Group, base: Outcome, other: Outcome) -> Estimate |
     return Estimate(float(value), float(low), float(high))
 
 
-def _faults(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[str]:
+def _faults(runs: Sequence[Run], variants: Sequence[ComparedVariant]) -> Iterator[str]:
     base = runs[0]
-    for place, run in enumerate(runs[1:], start=1):
-        name = letter(place)
+    for index, run in enumerate(runs[1:], start=1):
+        name = letter(index)
         for line in setting_differences(base.folder, run.folder):
             yield f"A and {name} differ in {line}"
-        for dataset in dict.fromkeys(row.key.dataset for row in rows):
+        for dataset in dict.fromkeys(row.key.dataset for row in variants):
             entries = (each.manifest.datasets[dataset] for each in (base, run))
             if not DatasetEntry.same_content(*entries):
                 yield f"A and {name} differ in the data of {dataset} (SHA-256)"
-        for row in rows:
-            for item, seeds in unlike(row.outcomes[0].trained, row.outcomes[place].trained).items():
+        for row in variants:
+            for item, seeds in unlike(row.outcomes[0].trained, row.outcomes[index].trained).items():
                 if item != "data":  # said above
                     yield f"A and {name} differ in the {ITEMS[item]} of {row.key}, seed {seeds}"
 
@@ -335,7 +341,7 @@ def _settings(folder: RunFolder) -> dict[str, Any]:
 
 def _telling(folder: RunFolder) -> dict[str, Any]:
     recorded = folder.environment
-    known = {name: recorded.get(name) for name in TELLING}
+    known = {name: recorded.get(name) for name in ENVIRONMENT}
     versions = recorded.get("versions")
     return (
         {"harness": folder.manifest.harness_version}

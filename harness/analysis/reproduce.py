@@ -1,4 +1,4 @@
-"""Making a run again, and what came out equal."""
+"""Reproducing a run, and what came out equal."""
 
 from __future__ import annotations
 
@@ -11,34 +11,32 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.agreement import TOLERANCE, agreement
 from harness.analysis.compare import (
     Key,
     accuracy_difference,
     busy,
     environment_differences,
-    group_of,
     judge,
     outcomes_of,
-    pair,
     speed_in,
     unlike,
+    workload_of,
 )
-from harness.analysis.comparison import Group, Outcome, Run, Trained
+from harness.analysis.identity import ITEMS
+from harness.analysis.run import Outcome, Run, Trained, Workload
+from harness.analysis.speed import has_gemm, ratio
 from harness.config import Experiment, available_cpus
 from harness.data.locate import resolve
 from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.plan import Cell
-from harness.report.identity import ITEMS, TOLERANCE
 from harness.results.folder import DatasetEntry, RunFolder, write_atomically
 from harness.results.records import Record
-from harness.results.speed import has_gemm, ratio
-
-SIGNIFICANCE = 0.05
-"""Of all accuracies together, and of all speeds: each is corrected for the number of cells."""
+from harness.stats.statistics import SIGNIFICANCE
 
 
-class Closeness(Record):
+class ArrayAgreement(Record):
     """How equal the arrays of two trainings are."""
 
     status: Literal["bitwise equal", "equal within rounding", "not equal", "not kept"]
@@ -61,17 +59,17 @@ class SpeedRatio(Record):
 
 
 class CellReproduction(Record):
-    """One training, made again."""
+    """One training, reproduced."""
 
     cell: Cell
     reasons: tuple[str, ...]
     """Why it does not count as reproduced; empty where it does."""
-    losses: Closeness | None = None
+    losses: ArrayAgreement | None = None
     """Of every step; ``largest`` and what follows from it is of the first hundred: later ones
     differ by amplified rounding."""
     first_loss: float | None = None
     """Relative difference of the very first: before any training could amplify rounding."""
-    logits: Closeness | None = None
+    logits: ArrayAgreement | None = None
     """Of the test split, after training."""
     accuracy: tuple[float, float] | None = None
     """Then and now."""
@@ -81,7 +79,7 @@ class CellReproduction(Record):
 
     @property
     def bitwise(self) -> bool:
-        found = [closeness.status for closeness in (self.losses, self.logits) if closeness]
+        found = [each.status for each in (self.losses, self.logits) if each]
         return found == ["bitwise equal", "bitwise equal"]
 
 
@@ -90,7 +88,7 @@ class Reproduction(Record):
 
     schema_version: Literal[1] = 1
     original: str
-    """Folder of the run that was made again."""
+    """Folder of the run that was reproduced."""
     threads: int
     differences: tuple[str, ...]
     """Of machine and versions, then and now."""
@@ -104,7 +102,7 @@ class Reproduction(Record):
 def experiment_of(original: RunFolder, data_dir: Path) -> Experiment:
     """The experiment of a run, to be run here on the same data.
 
-    Frameworks that are not ready here are left out, so that the others can be made again.
+    Frameworks that are not ready here are left out, so that the others can be reproduced.
 
     Raises:
         BenchError: its data are missing or have changed, so has its file of initial weights, or
@@ -114,7 +112,7 @@ def experiment_of(original: RunFolder, data_dir: Path) -> Experiment:
     experiment = manifest.experiment
     if experiment.threads > len(available_cpus()):
         raise BenchError(
-            f"{original.path} used {experiment.threads} processors for each framework, and this "
+            f"{original.path} used {experiment.threads} cores for each framework, and this "
             f"process may use only {len(available_cpus())}"
         )
     weights = experiment.training.initial_weights
@@ -129,7 +127,7 @@ def experiment_of(original: RunFolder, data_dir: Path) -> Experiment:
     )
 
 
-def hold(original: RunFolder, again: RunFolder) -> Reproduction:
+def compare_cells(original: RunFolder, again: RunFolder) -> Reproduction:
     """Compare two runs of one experiment, cell by cell; writes nothing."""
     before, after = Run.read(original), Run.read(again)
     same_machine = original.environment.get("cpu") == again.environment.get("cpu")
@@ -142,9 +140,10 @@ def hold(original: RunFolder, again: RunFolder) -> Reproduction:
     found = []
     for cell in original.manifest.cells:
         key = Key(cell.framework, cell.model, cell.dataset)
+        workload = workload_of(before, key)
         found.append(
             _cell(
-                group_of(before, key),
+                workload,
                 rows[key],
                 other_rows.get(key),
                 cell,
@@ -199,13 +198,13 @@ def _same_data(name: str, entry: DatasetEntry, data_dir: Path) -> Path:
                 return path
     path, digest = next(iter(digests.items()))
     raise BenchError(
-        f"{path}: not the data of the run (SHA-256 {digest}, then {entry.sha256}); make that file "
-        "again, and name its folder with --data-dir"
+        f"{path}: not the data of the run (SHA-256 {digest}, then {entry.sha256}); create that "
+        "file again, and name its folder with --data-dir"
     )
 
 
 def _cell(
-    group: Group,
+    workload: Workload,
     before: Outcome,
     after: Outcome | None,
     cell: Cell,
@@ -222,16 +221,15 @@ def _cell(
     then, now = before.trained[seed], after.trained[seed]
     one = replace(before, trained={seed: then})
     other = replace(after, trained={seed: now})
-    both = pair(group, one, other)
     tolerance = TOLERANCE[again.manifest.experiment.training.precision]
-    found = accuracy_difference(group, one, other)
+    found = accuracy_difference(workload, one, other)
     p = None if found.p is None else min(1.0, found.p * cells)
     differs = found.significant if p is None else p < SIGNIFICANCE
-    losses, first = Closeness(status="not kept"), None
+    losses, first = ArrayAgreement(status="not kept"), None
     if then.arrays and now.arrays:
-        far = both.closeness()[-1]
+        far = agreement(cell.framework, seed, now.arrays, then.arrays)
         first = far.first_difference
-        losses = closeness(
+        losses = array_agreement(
             then.arrays.step_losses,
             now.arrays.step_losses,
             tolerance,
@@ -276,34 +274,34 @@ def _speed(one: Outcome, other: Outcome, device: str, cells: int) -> SpeedRatio:
         speed_in(one, normalise=normalise),
         comparisons=cells,
     )
-    verdict = judge(found, busy(one, other))
+    judgement = judge(found, busy(one, other))
     return SpeedRatio(
         value=found.value,
         low=found.low if found.has_interval else None,
         high=found.high if found.has_interval else None,
-        verdict="no difference shown" if verdict == "not significant" else verdict,
+        verdict="no difference shown" if judgement == "not significant" else judgement,
         normalised=normalise,
     )
 
 
-def _logits(then: Trained, now: Trained, tolerance: float) -> Closeness:
+def _logits(then: Trained, now: Trained, tolerance: float) -> ArrayAgreement:
     if then.arrays is None or now.arrays is None:
-        return Closeness(status="not kept")
+        return ArrayAgreement(status="not kept")
     one, other = then.arrays.test_logits, now.arrays.test_logits
     if one.shape != other.shape:
-        return Closeness(status="not equal")
+        return ArrayAgreement(status="not equal")
     scale = float(np.abs(one).max(initial=0.0)) or 1.0
     with np.errstate(invalid="ignore"):  # infinity less infinity
         largest = float(np.abs(other.astype(np.float64) - one).max(initial=0.0)) / scale
-    return closeness(one, other, tolerance, largest=largest)
+    return array_agreement(one, other, tolerance, largest=largest)
 
 
-def closeness(
+def array_agreement(
     then: NDArray[np.floating], now: NDArray[np.floating], tolerance: float, *, largest: float
-) -> Closeness:
+) -> ArrayAgreement:
     """Bit for bit (NaN is NaN, and 0 is not -0), or within ``tolerance``, or neither."""
     if then.dtype == now.dtype and then.shape == now.shape and then.tobytes() == now.tobytes():
-        return Closeness(status="bitwise equal", largest=0.0)
+        return ArrayAgreement(status="bitwise equal", largest=0.0)
     known = None if math.isnan(largest) else largest
     within = known is not None and known <= tolerance
-    return Closeness(status="equal within rounding" if within else "not equal", largest=known)
+    return ArrayAgreement(status="equal within rounding" if within else "not equal", largest=known)

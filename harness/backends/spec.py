@@ -39,6 +39,22 @@ def no_requirement() -> MissingRequirement | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Practice:
+    """How a framework does each piece of the work, for the table at the head of ``code.md``."""
+
+    model: str
+    """How a network is written, in a phrase; so the next two."""
+    training: str
+    data: str
+    requires: tuple[str, ...]
+    """Concepts that its user must know to read that code."""
+    by_hand: tuple[str, ...] = ()
+    """What the protocol asks for and the framework does not bring."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Public documentation: address by title."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """A framework, whose variants share their code; the report shows and counts that code.
 
@@ -61,6 +77,10 @@ class Family:
     """Stands before the titles of the variants, where these alone do not say what the code is."""
     style_note: str = ""
     """A sentence below the comparison of the code."""
+    color: str = ""
+    """Of its variants in figures, ``#RRGGBB``; empty: one that no other family has."""
+    practice: Practice | None = None
+    """How it does the work; None: the table leaves it out."""
     import_note: str = ""
     """A sentence on what importing is, where it is more than that."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.results.baseline import Bounds
+    from harness.analysis.baseline import Bounds
 
 
 @click.group()
@@ -25,9 +25,11 @@ def baseline() -> None:
     "path",
     required=True,
     type=click.Path(path_type=Path),
-    help="File of baselines; made where there is none.",
+    help="File of baselines; created where there is none.",
 )
-@click.option("--replace", is_flag=True, help="Forget what is stored of the rows in these runs.")
+@click.option(
+    "--replace", is_flag=True, help="Forget what is stored of the variants in these runs."
+)
 @click.option(
     "--accept-disturbed",
     is_flag=True,
@@ -36,20 +38,20 @@ def baseline() -> None:
 def update(
     directories: tuple[Path, ...], path: Path, replace: bool, accept_disturbed: bool
 ) -> None:
-    """Take the runs in RUN... into a file of baselines; rows they do not have stay as they are.
+    """Store the runs in RUN... in a file of baselines; variants they do not have stay as they are.
 
-    Seeds, starts and runs add up: several fresh starts (--sessions of `bench run`, or seeds) tell
+    Seeds, starts and runs add up: several fresh starts (--sessions of `bench run`, or seeds) show
     how much speed varies from start to start. A speed measured while other work used more than a
     quarter of the cores is not stored.
     """
-    from harness.console import terminal
-    from harness.results.baseline import (
+    from harness.analysis.baseline import (
         baselines_of,
         merge,
         read_baselines,
         speed_in,
         write_baselines,
     )
+    from harness.console import terminal
     from harness.results.folder import RunFolder
 
     folders = [RunFolder.open(directory) for directory in directories]
@@ -74,23 +76,23 @@ def update(
                     f"{'/'.join(key)}: no speed stored, because {speed.doubt}; measure again, or "
                     "--accept-disturbed stores it"
                 )
-    terminal.note(f"{path}: {len(keys)} rows updated, {len(merged)} in all")
+    terminal.note(f"{path}: {len(keys)} variants updated, {len(merged)} in all")
 
 
 @baseline.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 def show(path: Path) -> None:
-    """Show the rows of FILE, and between which bounds one more training should come out."""
+    """Show the variants of FILE, and the bounds within which one more training is expected."""
     from rich.table import Table
     from rich.text import Text
 
+    from harness.analysis.baseline import auroc_bounds, bounds, read_baselines
     from harness.console import terminal
-    from harness.results.baseline import auroc_bounds, bounds, read_baselines
 
     table = Table(box=None, pad_edge=False)
     for heading in ("framework", "model", "data set"):
         table.add_column(heading, overflow="fold")
-    for heading in ("seeds", "accuracy", "AUROC", "images/GFLOP", "runs", "starts", "places"):
+    for heading in ("seeds", "accuracy", "AUROC", "images/GFLOP", "runs", "starts", "machines"):
         table.add_column(heading, justify="right")
     for stored in read_baselines(path):
         reached = bounds(stored, seeds=1)
@@ -104,7 +106,7 @@ def show(path: Path) -> None:
             f"{min(speeds):.3g} to {max(speeds):.3g}" if speeds else "",
             str(len(speeds)) if speeds else "",
             str(sum(len(each.speed.logs) for each in stored.speed)) if speeds else "",
-            str(len({each.place for each in stored.speed})) if speeds else "",
+            str(len({each.machine for each in stored.speed})) if speeds else "",
         )
     terminal.print_table(table)
 

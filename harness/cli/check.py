@@ -10,7 +10,7 @@ import click
 
 def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no finite number, so nothing would ever fail")
+        raise click.BadParameter(f"{value} is not a finite number, so nothing would ever fail")
     return value
 
 
@@ -31,7 +31,7 @@ def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float
     metavar="X",
     help="Factor that passes [default: 1.02].",
 )
-@click.option("--strict", is_flag=True, help="Fail as well where something could not be judged.")
+@click.option("--strict", is_flag=True, help="Fail as well where something could not be checked.")
 def check(
     directory: Path,
     baseline_path: Path,
@@ -41,29 +41,28 @@ def check(
 ) -> None:
     """Check that the run in RUN is as accurate and as fast as its baselines.
 
-    One line for each row. Exit code 1 when a training failed, when accuracy or AUROC leaves its
-    bounds, or when speed relative to matrix products is surely lower by more than --max-slowdown.
+    One line for each variant, model and data set. Exit code 1 when a training failed, when
+    accuracy, AUROC or another gated metric leaves its bounds, or when speed relative to matrix
+    products is surely lower by more than --max-slowdown.
     """
     from rich.text import Text
 
+    from harness.analysis import gate
+    from harness.analysis.baseline import read_baselines
     from harness.console import terminal
-    from harness.results import baseline
+    from harness.report.gates import line
     from harness.results.folder import RunFolder
 
-    found = baseline.check(
+    found = gate.check(
         RunFolder.open(directory),
-        baseline.read_baselines(baseline_path),
+        read_baselines(baseline_path),
         accuracy=only != "speed",
         speed=only != "accuracy",
-        max_slowdown=max_slowdown or baseline.MAX_SLOWDOWN,
+        max_slowdown=max_slowdown or gate.MAX_SLOWDOWN,
     )
-    bad = 0
-    for row in found:
-        failures = row.failures + (row.unchecked if strict else ())
-        bad += bool(failures)
-        word = "FAILED" if failures else "ok" if row.passed else "not checked"
-        said = [*row.failures, *row.passed, *(f"not checked: {u}" for u in row.unchecked)]
-        terminal.print(Text(f"{word}: {'/'.join(row.key)}: {'; '.join([*said, *row.hints])}"))
+    for each in found:
+        terminal.print(Text(line(each, strict=strict)))
+    bad = sum(each.status == "failed" or (strict and each.incomplete) for each in found)
     if bad:
-        terminal.error(f"{bad} of {len(found)} rows failed")
+        terminal.error(f"{bad} of {len(found)} variants failed")
         raise click.exceptions.Exit(1)

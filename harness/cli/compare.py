@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="A speed differs only where its 95 % interval, which allows for the machine's drift "
-    "from run to run, leaves out 1."
+    epilog="A speed differs only where its 95 % interval, which allows for run-to-run variation, "
+    "leaves out 1."
 )
 @click.argument("base", metavar="A", type=click.Path(path_type=Path))
 @click.argument("others", metavar="B...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--rows", **LIST, help="Only these, as torch/lenet5/digits; * stands for any.")
+@click.option(
+    "--variants",
+    "--rows",
+    "chosen",
+    **LIST,
+    help="Only these, as torch/lenet5/digits; * stands for any.",
+)
 @click.option("--raw", is_flag=True, help="Do not divide speeds by that of a matrix product.")
-@click.option("--anyway", is_flag=True, help="Compare what was not held identical all the same.")
+@click.option("--anyway", is_flag=True, help="Compare in spite of differences that should not be.")
 @click.option(
     "--format",
     "form",
@@ -34,12 +40,12 @@ if TYPE_CHECKING:
 def compare(
     base: Path,
     others: tuple[Path, ...],
-    rows: list[str] | None,
+    chosen: list[str] | None,
     raw: bool,
     anyway: bool,
     form: str,
 ) -> None:
-    """Compare the runs in the folders B... with the run in A: speed and accuracy of every row.
+    """Compare the runs in the folders B... with the run in A: speed and accuracy of every variant.
 
     Refuses where data, weights, batches, learning rates, settings or threads were not the same.
     """
@@ -50,11 +56,11 @@ def compare(
     from harness.analysis.compare import compare as compare_runs
     from harness.console import terminal
 
-    compared = compare_runs([base, *others], rows=rows or (), raw=raw)
+    compared = compare_runs([base, *others], variants=chosen or (), raw=raw)
     for fault in compared.faults:
         (terminal.warn if anyway else terminal.error)(fault)
     if compared.faults and not anyway:
-        terminal.note("these are different experiments; --anyway compares them all the same")
+        terminal.note("these are different experiments; --anyway compares them in spite of that")
         raise click.exceptions.Exit(2)
     for note in compared.notes:
         terminal.note(note)
@@ -73,8 +79,8 @@ def compare(
 
         header, lines = _cells(compared)
         shown = Table(box=None, pad_edge=False)
-        for place, heading in enumerate(header):
-            shown.add_column(heading, justify="left" if place < 3 else "right", overflow="fold")
+        for index, heading in enumerate(header):
+            shown.add_column(heading, justify="left" if index < 3 else "right", overflow="fold")
         for line in lines:
             shown.add_row(*map(Text, line))
         terminal.print(Text(_heading(compared)))
@@ -98,8 +104,8 @@ def _named(compared: Compared) -> list[tuple[str, str]]:
     from harness.analysis.compare import letter
 
     return [
-        (letter(place), f"{run.folder.path} ({run.manifest.created})")
-        for place, run in enumerate(compared.runs)
+        (letter(index), f"{run.folder.path} ({run.manifest.created})")
+        for index, run in enumerate(compared.runs)
     ]
 
 
@@ -108,21 +114,21 @@ def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
     from harness.analysis.compare import judge, letter
     from harness.report.text import percent_places, ratio, speed
 
-    with_auroc = any(each.auroc for row in compared.rows for each in row.against)
-    names = [letter(place) for place in range(len(compared.runs))]
+    with_auroc = any(each.auroc for row in compared.variants for each in row.against)
+    names = [letter(index) for index in range(len(compared.runs))]
     header = ["framework", "model", "data set", *(f"{name}, images/s" for name in names)]
     for name in names[1:]:
         header += [f"speed {name}/A", f"accuracy {name}-A"]
         header += [f"AUROC {name}-A"] * with_auroc
     lines = []
-    for row in compared.rows:
+    for row in compared.variants:
         line = [row.key.framework, row.key.model, row.key.dataset, *map(speed, row.measured)]
         places = percent_places(row.outcomes[0].test_examples)
         for each in row.against:
             line += [_speed(each), _accuracy(each, places)]
             line += [_auroc(each)] * with_auroc
         lines.append(line)
-    means = [compared.mean(place) for place in range(1, len(names))]
+    means = [compared.mean(index) for index in range(1, len(names))]
     if any(means):
         line = ["geometric mean", "", "", *[""] * len(names)]
         for mean in means:
@@ -134,9 +140,9 @@ def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
 def _speed(against: Against) -> str:
     from harness.report.text import ratio
 
-    if against.verdict == "not judged":
+    if against.judgement == "not judged":
         return f"not judged ({against.doubt})"
-    return f"{ratio(against.ratio)}, {against.verdict}"
+    return f"{ratio(against.ratio)}, {against.judgement}"
 
 
 def _accuracy(against: Against, places: int) -> str:
@@ -183,19 +189,19 @@ def _plain(compared: Compared) -> dict[str, Any]:
                 "images_per_second": list(map(known, row.measured)),
                 "against": [
                     {
-                        "run": letter(place),
+                        "run": letter(index),
                         "speed_ratio": known(each.ratio),
-                        "verdict": each.verdict,
+                        "verdict": each.judgement,
                         "disturbed_by": each.doubt or None,
                         "accuracy_difference": each.accuracy.value,
                         "accuracy_p": each.accuracy.p,
                         "accuracy_significant": each.accuracy.significant,
                         "auroc_difference": known(each.auroc),
                     }
-                    for place, each in enumerate(row.against, start=1)
+                    for index, each in enumerate(row.against, start=1)
                 ],
             }
-            for row in compared.rows
+            for row in compared.variants
         ],
         "geometric_mean": [known(compared.mean(p)) for p in range(1, len(compared.runs))],
     }

@@ -134,7 +134,7 @@ def _of_the_run(
     from harness.errors import BenchError
     from harness.parity.certificate import certify, chosen, write_certificate
     from harness.plugins import choose_backends
-    from harness.report.render import render
+    from harness.report.markdown import render
     from harness.results.folder import RunFolder
 
     for name, option in _OF_A_RUN.items():

@@ -13,11 +13,12 @@ def report(directory: Path) -> None:
     """Render the report of the run in DIR again, from its results alone."""
     from rich.markup import escape
 
+    from harness.analysis.summary import summarise
     from harness.console import terminal
-    from harness.report.render import render
-    from harness.report.terminal import headline_table
-    from harness.results.folder import RunFolder
+    from harness.report.markdown import write
+    from harness.report.terminal import overview
 
-    path = render(directory)
-    terminal.print(headline_table(RunFolder.open(directory)))
+    summary = summarise(directory)
+    path = write(summary)
     terminal.print(escape(str(path)))
+    terminal.print(overview(summary))

@@ -1,4 +1,4 @@
-"""``bench reproduce``: make a run again and say what came out equal."""
+"""``bench reproduce``: run an experiment again and say what came out equal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.analysis.reproduce import CellReproduction, Closeness
+    from harness.analysis.reproduce import ArrayAgreement, CellReproduction
 
 
 @click.command(
     epilog="Bitwise equality is promised by no framework on more than one thread, where sums are "
-    "taken in any order; what each kept is told."
+    "taken in any order; what each kept is reported."
 )
 @click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     help="Folder of the new run [default: runs/ and the time].",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
-@click.option("--resume", is_flag=True, help="Go on with the reproduction in --out.")
+@click.option("--resume", is_flag=True, help="Resume the reproduction in --out.")
 def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: bool) -> None:
     """Run the experiment of the run in RUN again, on the same data, and compare every cell.
 
-    Exit code 1 when a cell came out otherwise: other inputs, another first loss, an accuracy or a
-    speed that differs by more than chance and the machine's drift explain.
+    Exit code 1 when a cell came out differently: other inputs, another first loss, an accuracy or a
+    speed that differs by more than chance and run-to-run variation explain.
     """
     from harness.cli.stopping import reporting_early
     from harness.errors import BenchError
@@ -44,11 +44,11 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
     from rich.text import Text
 
     from harness import paths
-    from harness.analysis.reproduce import experiment_of, hold, write
+    from harness.analysis.reproduce import compare_cells, experiment_of, write
     from harness.cli.progress import watched
     from harness.console import terminal
     from harness.execution.runner import prepare
-    from harness.report.render import render
+    from harness.report.markdown import render
     from harness.results.folder import RunFolder
 
     original, data = RunFolder.open(directory), paths.data_dir(data_dir)
@@ -56,7 +56,7 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
     comparison = prepare(experiment, out=folder, data_dir=data, resume=resume)
     watched(comparison)
     render(folder)
-    found = hold(original, comparison.folder)
+    found = compare_cells(original, comparison.folder)
     path = write(comparison.folder, found)
     for cell in found.cells:
         terminal.print(Text(_line(cell)))
@@ -77,7 +77,7 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
 
 
 def _line(found: CellReproduction) -> str:
-    """The verdict on one cell."""
+    """What is said of one cell."""
     from harness.report.text import ratio
     from harness.stats.statistics import Estimate
 
@@ -88,19 +88,19 @@ def _line(found: CellReproduction) -> str:
         speed = found.speed
         interval = (speed.low or float("nan"), speed.high or float("nan"))
         said += [
-            f"{_losses(found.losses)} {_closeness(found.losses)}",
-            f"logits {_closeness(found.logits)}",
+            f"{_losses(found.losses)} {_agreement(found.losses)}",
+            f"logits {_agreement(found.logits)}",
             f"accuracy {now:.4f}" + ("" if now == then else f" (then {then:.4f})"),
             f"speed {ratio(Estimate(speed.value, *interval))}, {speed.verdict}",
         ]
     return f"{word}: {found.cell}: {'; '.join(said)}"
 
 
-def _losses(found: Closeness) -> str:
+def _losses(found: ArrayAgreement) -> str:
     return "losses" if found.status == "bitwise equal" else "first losses"
 
 
-def _closeness(found: Closeness) -> str:
+def _agreement(found: ArrayAgreement) -> str:
     if found.status == "bitwise equal" or found.largest is None:
         return found.status
     return f"{found.status} ({found.largest:.1e})"

@@ -56,7 +56,7 @@ def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool)
     from harness.cli.progress import watched
     from harness.console import terminal
     from harness.execution.runner import prepare
-    from harness.report.render import render
+    from harness.report.markdown import render
     from harness.report.terminal import headline_table
 
     comparison = prepare(experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume)

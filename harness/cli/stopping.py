@@ -21,7 +21,7 @@ def reporting_early(out: Path) -> Iterator[None]:
         from harness import signals
         from harness.console import terminal
         from harness.errors import BenchError
-        from harness.report.render import render
+        from harness.report.markdown import render
 
         kept = "finished cells are kept"
         with contextlib.suppress(BenchError):  # there is no result yet

@@ -1,4 +1,6 @@
-"""From a run's folder to a report: Markdown, figures and a CSV file. Imports no framework.
+"""From what :mod:`harness.analysis` found to pages for people. Imports no framework.
 
-``render`` writes the files, ``terminal`` prints the headline; both read the results alone.
+:mod:`harness.report.registry` lists the sections, one module of ``sections`` each;
+:mod:`harness.report.markdown` writes the pages and figures, :mod:`harness.report.terminal` prints
+the answer.
 """

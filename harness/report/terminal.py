@@ -1,125 +1,154 @@
-"""The headline of a report for a terminal."""
+"""The report's answer for a terminal: the same verdict and table, from the same analysis."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.analysis.metrics import over_seeds, title
+from harness.analysis.run import Outcome, title_of
+from harness.analysis.summary import RunSummary, WorkloadSummary
+from harness.report.sections.answer import answer, trust
+from harness.report.sections.results import ratio_cell, unfinished_reason
+from harness.report.text import number, plain, score, shorten
 from harness.results.folder import RunFolder
+from harness.stats.statistics import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from rich.console import Group as Renderables
     from rich.table import Table
     from rich.text import Text
 
-    from harness.analysis.comparison import Group, Outcome
+HEADINGS = {
+    "plain": "variant",
+    "tuned": "tuned variant",
+    "bound": "what this CPU allows",
+    "idiom": "not compared",
+}
+"""By role, over the first column."""
 
 
 def headline_table(folder: RunFolder) -> Renderables:
-    """The report's headline for each network and data set, without most of its intervals.
-
-    Plain variants first; tuned ones follow with their gain over their plain form, then bounds.
-    Only the speed ratio keeps its interval, since that is what people read a difference from; it
-    says "not judged" where the report does.
+    """Of the run in ``folder``; see :func:`overview`.
 
     Raises:
         BenchError: damaged files, or no results yet.
     """
+    return overview(RunSummary.read(folder))
+
+
+def overview(summary: RunSummary) -> Renderables:
+    """For each workload its table and its verdict, then what to do next.
+
+    Only the speed ratio keeps its interval, since that is what people read a difference from; it
+    says "not judged" where the report does.
+    """
     from rich.console import Group as Renderables
     from rich.text import Text
 
-    from harness.analysis.comparison import Run, title_of
-    from harness.report.tables import ratio_cell, unfinished_reason
-    from harness.report.text import shorten
-
-    run = Run.read(folder)
-    batch_size = folder.manifest.experiment.training.batch_size
     shown: list[Table | Text] = []
-    for result in folder.results():
-        if result.status == "diverged":
-            shown.append(Text(f"{result.cell} diverged and is not ranked", style="bold red"))
-    for group in run.groups:
-        own: dict[str, list[Outcome]] = {}
-        for outcome in group.outcomes:
-            own.setdefault(outcome.role, []).append(outcome)
-        ranked = own.pop(group.ranked_role, [])
-        tuned, bound = own.get("tuned", []), own.get("bound", [])
-        fastest = group.ranked[0] if group.ranked else None
-        ratios = (
-            dict.fromkeys((o.framework for o in ranked), group.reference)
-            | {o.framework: group.base_of(o) for o in tuned}
-            | dict.fromkeys((o.framework for o in bound), fastest)
-        )
-        parts = (
-            (Text(group.title), "framework", "speed ratio", ranked, group.speed_comparisons),
-            (None, "tuned variant", "gain", tuned, len(tuned)),
-            (None, "what this CPU allows", "speed ratio", bound, len(bound)),
-            (None, "not compared", "speed ratio", own.get("idiom", []), 1),
-        )
-        for title, heading, ratio, outcomes, comparisons in parts:
-            if outcomes:
-                cells = {
-                    o.framework: ratio_cell(o, ratios.get(o.framework), comparisons=comparisons)
-                    for o in outcomes
-                    if o.trained
-                }
-                shown.append(_table(group, title, (heading, ratio), outcomes, cells, batch_size))
-        for outcome in group.outcomes:
-            planned = len(outcome.trained) + len(outcome.failed) + len(outcome.missing)
-            if len(outcome.trained) < planned:
-                counted = f"{len(outcome.trained)} of {planned} trained"
-                reason = unfinished_reason(outcome)
-                shown.append(Text(f"{outcome.title}: {counted}; {reason}", style="red"))
-    for name, reason in run.manifest.skipped.items():
+    for each in summary.workloads:
+        shown += [*_tables(each), *_unfinished(each), *_verdict(each)]
+    for name, reason in summary.run.manifest.skipped.items():
         shown.append(Text(f"{title_of(name)}: skipped: {shorten(reason)}", style="yellow"))
+    shown += [_trust(summary), Text(f"next: {next_step(summary)}")]
     return Renderables(*shown)
 
 
+def next_step(summary: RunSummary) -> str:
+    """What a user does next, in one line."""
+    folder = summary.run.folder.path
+    if any(outcome.missing for w in summary.run.workloads for outcome in w.outcomes):
+        return f"bench run --resume --out {folder} trains what is missing"
+    if summary.certificate is None:
+        return f"bench parity --run {folder} checks in float64 that all compute the same"
+    return (
+        f"read {folder / 'report.md'}, or compare it with another run: bench compare {folder} RUN"
+    )
+
+
+def _verdict(each: WorkloadSummary) -> list[Text]:
+    from rich.text import Text
+
+    return [
+        Text.assemble((f"{name}: ", "bold"), plain(markdown))
+        for name, markdown in answer(each).items()
+        if markdown
+    ]
+
+
+def _trust(summary: RunSummary) -> Text:
+    from rich.text import Text
+
+    said = plain(trust(summary)).replace(" below", "")
+    where = f"; see {Path(summary.run.folder.path) / 'report.md'}" if summary.findings else ""
+    return Text.assemble(("Trust: ", "bold"), f"{said.rstrip('.')}{where}")
+
+
+def _unfinished(each: WorkloadSummary) -> list[Text]:
+    from rich.text import Text
+
+    found = []
+    for outcome in each.workload.outcomes:
+        planned = len(outcome.trained) + len(outcome.failed) + len(outcome.missing)
+        if len(outcome.trained) < planned:
+            counted = f"{len(outcome.trained)} of {planned} trained"
+            reason = unfinished_reason(outcome)
+            found.append(Text(f"{outcome.title}: {counted}; {reason}", style="red"))
+    return found
+
+
+def _tables(each: WorkloadSummary) -> list[Table]:
+    """One table a role, what is ranked first."""
+    by_role: dict[str, list[Outcome]] = {}
+    for outcome in each.workload.by_role:
+        by_role.setdefault(outcome.role, []).append(outcome)
+    found: list[Table] = []
+    for role, outcomes in by_role.items():
+        ranked = role == each.workload.ranked_role
+        heading = "variant" if ranked else HEADINGS[role]
+        found.append(_table(each, heading, outcomes, first=not found))
+    return found
+
+
 def _table(
-    group: Group,
-    title: Text | None,
-    headings: tuple[str, str],
-    outcomes: Sequence[Outcome],
-    ratios: Mapping[str, str],
-    batch_size: int,
+    each: WorkloadSummary, heading: str, outcomes: Sequence[Outcome], *, first: bool
 ) -> Table:
-    """One row a variant; ``ratios`` are the cells of its ratio of speeds."""
+    """One row a variant."""
     from rich.table import Table
     from rich.text import Text
 
-    from harness.report import labels
-    from harness.report.text import number, percent, percent_places
-
+    workload = each.workload
     table = Table(
-        title=title,
+        title=Text(workload.title) if first else None,
         title_justify="left",
         title_style="bold",
         box=None,  # every column counts: the longest names just fit into 80
         padding=(0, 2, 0, 0),
     )
-    heading, ratio = headings
     table.add_column(heading, overflow="fold")
-    scores = [labels.name_of(group)] if group.labels else []
-    if group.entry.task != "multilabel":  # there it says little, and the width is scarce
-        scores.append("accuracy")
-    for name in (*scores, "images/s", ratio, "compilation"):
-        table.add_column(name, justify="right", no_wrap=name != ratio)
+    # The share of images with all labels correct says little, and the width is scarce.
+    multilabel = workload.entry.task == "multilabel"
+    chosen = [m for m in each.headline_metrics if not (multilabel and m.name == "accuracy")]
+    names = [title(workload, metric).removeprefix("test ") for metric in chosen]
+    for name in (*names, "images/s", "speed ratio", "compilation"):
+        table.add_column(name, justify="right", no_wrap=name != "speed ratio")
+    batch_size = each.run.manifest.experiment.training.batch_size
     for outcome in outcomes:
         if not outcome.trained:
             table.add_row(Text(outcome.title), Text("none", style="red"))
             continue
-        auroc, accuracy = outcome.mean_auroc_alone, outcome.accuracy.value
-        shares = {
-            labels.name_of(group): labels.UNDEFINED if math.isnan(auroc) else f"{auroc:.3f}",
-            "accuracy": percent(accuracy, percent_places(outcome.test_examples)),
-        }
+        scores = []
+        for metric in chosen:
+            found = over_seeds(outcome, metric)
+            alone = None if found is None else Estimate(found.value, float("nan"), float("nan"))
+            scores.append(score(alone, metric.display, outcome.test_examples))
         table.add_row(
             Text(outcome.title),
-            *(shares[name] for name in scores),
+            *scores,
             number(outcome.speed.value) + ("*" if outcome.other_work else ""),
-            ratios[outcome.framework],
+            plain(ratio_cell(each.speeds[outcome.framework], workload)),
             f"{number(outcome.compilation_s(batch_size))} s",
         )
     if any(outcome.trained and outcome.other_work for outcome in outcomes):

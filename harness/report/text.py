@@ -1,4 +1,4 @@
-"""Numbers and foreign text as Markdown."""
+"""Numbers, and text from outside, as Markdown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from harness.stats.statistics import Estimate
+from harness.stats.statistics import CONFIDENCE, Estimate
 
 NOTHING = "—"
 """Stands in a table where there is no number."""
+UNDEFINED = "undefined"
+"""Stands where a score is not defined for what the test split holds."""
 _SPECIAL = re.compile(r"([\\`*_\[\]~$#])")
 
 
@@ -18,6 +20,14 @@ def escape(text: str) -> str:
     flat = " ".join(text.split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", flat)
+
+
+def plain(markdown: str) -> str:
+    """Markdown of this package's sentences as plain text: no emphasis, code marks or escapes."""
+    text = re.sub(r"(?<!\\)(\*\*|`+)", "", markdown)
+    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
+    text = re.sub(r"\\([\\`*_\[\]~$#])", r"\1", text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def code(text: str) -> str:
@@ -87,6 +97,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
+def interval_name() -> str:
+    """'95 %'"""
+    return f"{100 * CONFIDENCE:.0f} %"
+
+
 def percent_places(examples: int) -> int:
     """Decimal places of a percentage that ``examples`` images can carry."""
     return 1 if examples < 2000 else 2
@@ -107,10 +122,19 @@ def percent_interval(estimate: Estimate, places: int) -> str:
 def auroc_interval(estimate: Estimate) -> str:
     """'0.712 (0.651 to 0.770)'"""
     if math.isnan(estimate.value):
-        return "undefined"
+        return UNDEFINED
     if not estimate.has_interval:
         return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def score(estimate: Estimate | None, display: str, examples: int) -> str:
+    """A metric's value and interval, displayed as :class:`harness.metrics.Metric` says."""
+    if estimate is None or math.isnan(estimate.value):
+        return UNDEFINED
+    if display == "percent":
+        return percent_interval(estimate, percent_places(examples))
+    return auroc_interval(estimate) if display == "share" else speed(estimate)
 
 
 def difference_parts(estimate: Estimate) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,7 @@ import pandas as pd
 
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, RunFolder
-from harness.results.records import CellResult
-from harness.results.speed import counted
+from harness.results.records import CellResult, counted_rounds
 from harness.stats.metrics import mean_auroc
 
 MIB = 2**20
@@ -60,17 +60,25 @@ EPOCH_COLUMNS = {
 }
 
 
-def cells_frame(folder: RunFolder) -> pd.DataFrame:
+def cells_frame(
+    folder: RunFolder, *, further: Mapping[Cell, Mapping[str, Any]] | None = None
+) -> pd.DataFrame:
     """One row for each planned cell, in the order of the plan.
 
     ``status`` is 'ok', 'failed', or 'not run' while the cell has no result. What was not reached
     is missing, never 0. ``rounds`` are those whose speed counts: epochs and further rounds of every
     start that were not disturbed. ``images_per_second`` and ``round_seconds_median`` are medians
     over these same rounds, ``train_seconds_total`` is the sum over all epochs. ``test_auroc`` is
-    the mean over the labels that have one, or the one of two classes.
+    the mean over the labels that have one, or the one of two classes. ``further`` adds columns of
+    numbers, by cell.
     """
-    rows = [_cell_row(cell, folder.read_result(cell)) for cell in folder.manifest.cells]
-    return pd.DataFrame(rows, columns=list(CELL_COLUMNS)).astype(CELL_COLUMNS)
+    cells, further = folder.manifest.cells, further or {}
+    rows = [
+        _cell_row(cell, folder.read_result(cell)) | dict(further.get(cell, {})) for cell in cells
+    ]
+    added = dict.fromkeys(name for columns in further.values() for name in columns)
+    types = CELL_COLUMNS | dict.fromkeys(added, "float64")
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def epochs_frame(folder: RunFolder) -> pd.DataFrame:
@@ -116,7 +124,7 @@ def _cell_row(cell: Cell, result: CellResult | None) -> dict[str, Any]:
         row |= result.phases.model_dump()
     if result.epochs:
         last = result.epochs[-1]
-        rounds = [each for start in counted([result]) for each in start]
+        rounds = [each for start in counted_rounds([result]) for each in start]
         row |= {
             "rounds": len(rounds),
             "images_per_second": float(np.median([e.images / e.seconds for e in rounds])),

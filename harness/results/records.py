@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -250,3 +251,10 @@ class CellResult(Record):
     def images_per_second(self) -> np.ndarray:
         """float64 (rounds,), training throughput round by round."""
         return np.array([each.images / each.seconds for each in self.rounds])
+
+
+def counted_rounds(results: Iterable[CellResult]) -> list[tuple[Epoch | Round, ...]]:
+    """Undisturbed rounds of every start that has any; where none has, all rounds."""
+    starts = [start for result in results for start in result.starts if start]
+    kept = [tuple(each for each in start if not each.disturbed) for start in starts]
+    return [start for start in kept if start] or starts

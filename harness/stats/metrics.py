@@ -13,7 +13,7 @@ class Evaluation(NamedTuple):
     loss: float
     """Mean softmax cross-entropy; for multi-label tasks mean binary cross-entropy."""
     correct: int
-    """Images whose label is right; for multi-label tasks, all of whose labels are right."""
+    """Images whose label is correct; for multi-label tasks, all of whose labels are correct."""
     examples: int
     auroc: tuple[float | None, ...] = ()
     """Area under the ROC curve of every label, or of the second of two classes. None where the
@@ -42,27 +42,37 @@ def evaluate(
 
     In float64. A NaN among the logits of an image makes it wrong.
     """
+    correct = predictions(task, logits.astype(np.float64)) == labels
+    if correct.ndim == 2:
+        correct = correct.all(axis=1)
+    return Evaluation(
+        mean_loss(task, logits, labels),
+        int(correct.sum()),
+        len(labels),
+        aurocs(*as_labels(logits, labels)),
+    )
+
+
+def mean_loss(
+    task: Literal["multiclass", "multilabel"], logits: NDArray[np.floating], labels: NDArray[Any]
+) -> float:
+    """Softmax cross-entropy, for multi-label tasks binary cross-entropy, in float64.
+
+    NaN where a logit is.
+    """
     scores = logits.astype(np.float64)
-    answers = predictions(task, scores)
-    right = answers == labels
     if task == "multilabel":
         # log(1 + exp(-s)) for a positive, log(1 + exp(s)) for a negative, without overflow
-        with np.errstate(invalid="ignore"):  # a NaN is the answer where a network diverged
-            losses = np.logaddexp(0, np.where(labels, -scores, scores))
-        return Evaluation(
-            float(losses.mean()), int(right.all(axis=1).sum()), len(labels), aurocs(scores, labels)
-        )
-    losses = logsumexp(scores, axis=1) - scores[np.arange(len(labels)), labels]
-    return Evaluation(
-        float(losses.mean()), int(right.sum()), len(labels), aurocs(*binary(scores, labels))
-    )
+        with np.errstate(invalid="ignore"):
+            return float(np.logaddexp(0, np.where(labels, -scores, scores)).mean())
+    return float((logsumexp(scores, axis=1) - scores[np.arange(len(labels)), labels]).mean())
 
 
 def predictions(
     task: Literal["multiclass", "multilabel"], logits: NDArray[np.floating]
 ) -> NDArray[np.int64]:
     """Class of every image (N,), of equals the first; or its labels 0 and 1 (N, outputs), where a
-    label is given when its logit is above 0. -1 where a NaN allows no answer."""
+    label is predicted when its logit is above 0. -1 where a NaN allows no prediction."""
     if task == "multilabel":
         return np.where(np.isnan(logits), -1, logits > 0).astype(np.int64)
     return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
@@ -97,46 +107,64 @@ def aurocs(scores: NDArray[np.floating], labels: NDArray[Any]) -> tuple[float | 
     return tuple(area(score, label) for score, label in zip(scores.T, labels.T, strict=True))
 
 
-class Answered(NamedTuple):
-    """How one label, or one of several classes, is answered."""
+class ClassCounts(NamedTuple):
+    """How one label, or one of several classes, is predicted."""
 
     positives: int
     """Images that have it."""
-    given: int
-    """Images that are said to have it."""
-    f1: float | None
-    """2 TP / (2 TP + FP + FN): 0 where it is never given. None without positives."""
+    predicted: int
+    """Images for which it is predicted."""
+    correct: int
+    """Images that have it and for which it is predicted."""
+
+    @property
+    def f1(self) -> float | None:
+        """2 TP / (2 TP + FP + FN): 0 where it is never predicted. None without positives."""
+        if not self.positives:
+            return None
+        return 2 * self.correct / (self.positives + self.predicted)
 
 
-def answered(
-    answers: NDArray[np.int64], labels: NDArray[Any], outputs: int
-) -> tuple[Answered, ...]:
-    """Of every class or label; ``answers`` as :func:`predictions` gives them."""
+def class_counts(
+    predicted: NDArray[np.int64], labels: NDArray[Any], outputs: int
+) -> tuple[ClassCounts, ...]:
+    """Of every class or label; ``predicted`` as :func:`predictions` gives them."""
     if labels.ndim == 1:
-        return tuple(_answered(answers == place, labels == place) for place in range(outputs))
-    columns = zip(answers.T, labels.T, strict=True)
-    return tuple(_answered(given == 1, label == 1) for given, label in columns)
+        return tuple(_count(predicted == index, labels == index) for index in range(outputs))
+    columns = zip(predicted.T, labels.T, strict=True)
+    return tuple(_count(given == 1, label == 1) for given, label in columns)
 
 
-def macro_f1(scores: tuple[Answered, ...]) -> float | None:
+def macro_f1(counts: tuple[ClassCounts, ...]) -> float | None:
     """Mean F1 of those that have one."""
-    return mean_auroc(tuple(score.f1 for score in scores))
+    return mean_auroc(tuple(each.f1 for each in counts))
 
 
-def micro_f1(answers: NDArray[np.int64], labels: NDArray[Any]) -> float | None:
+def micro_f1(predicted: NDArray[np.int64], labels: NDArray[Any]) -> float | None:
     """F1 of all labels (N, outputs) counted together; None without any positive."""
-    return _answered(answers.ravel() == 1, labels.ravel() == 1).f1
+    return _count(predicted.ravel() == 1, labels.ravel() == 1).f1
 
 
-def _answered(given: NDArray[np.bool_], label: NDArray[np.bool_]) -> Answered:
-    from sklearn.metrics import f1_score
-
-    f1 = float(f1_score(label, given, zero_division=0)) if label.any() else None
-    return Answered(int(label.sum()), int(given.sum()), f1)
+def _count(predicted: NDArray[np.bool_], label: NDArray[np.bool_]) -> ClassCounts:
+    return ClassCounts(int(label.sum()), int(predicted.sum()), int((predicted & label).sum()))
 
 
-def confusion(answers: NDArray[np.int64], labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    """Images by class (rows) and answer (columns), (classes, classes); no answer is left out."""
-    from sklearn.metrics import confusion_matrix
+def confusion(
+    predicted: NDArray[np.int64], labels: NDArray[Any], classes: int
+) -> NDArray[np.int64]:
+    """Images by class (rows) and prediction (columns), (classes, classes); -1 is left out."""
+    known = predicted >= 0
+    index = labels[known].astype(np.int64) * classes + predicted[known]
+    return np.bincount(index, minlength=classes**2).reshape(classes, classes)
 
-    return np.asarray(confusion_matrix(labels, answers, labels=np.arange(classes)), np.int64)
+
+def as_labels(
+    logits: NDArray[np.floating], labels: NDArray[Any]
+) -> tuple[NDArray[np.floating], NDArray[Any]]:
+    """Scores and labels (N, L) in float64 of what has an ROC curve, whatever the task.
+
+    Several labels as they are, two classes as one label, more classes as none; see
+    :func:`binary`.
+    """
+    scores = logits.astype(np.float64)
+    return binary(scores, labels) if labels.ndim == 1 else (scores, labels)

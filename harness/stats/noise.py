@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-SIGNIFICANCE = 0.01
+TREND_SIGNIFICANCE = 0.01
 """For each test: a report makes many of them."""
 DRIFT = 0.05
 """Smaller changes over a training are not worth a warning."""
-MINIMUM_ROUNDS = 10
+TREND_ROUNDS = 10
 """Fewer say nothing of a trend or of two speeds."""
 SEPARATION = 2.0
 """Ashman's D, above which two normal components are clearly apart (Ashman et al. 1994)."""
@@ -37,10 +37,10 @@ def drift(speeds: NDArray[np.float64]) -> float | None:
 
     Theil-Sen slope, which single slow rounds do not move, where Kendall's tau is significant.
     """
-    if speeds.size < MINIMUM_ROUNDS:
+    if speeds.size < TREND_ROUNDS:
         return None
     places = np.arange(speeds.size)
-    if not stats.kendalltau(places, speeds).pvalue < SIGNIFICANCE:
+    if not stats.kendalltau(places, speeds).pvalue < TREND_SIGNIFICANCE:
         return None
     line = stats.theilslopes(speeds, places)
     change = float(line.slope) * (speeds.size - 1) / float(line.intercept)
@@ -52,8 +52,8 @@ def two_speeds(speeds: NDArray[np.float64]) -> TwoSpeeds | None:
 
     A mixture of two normal distributions against a single one.
     """
-    if speeds.size < MINIMUM_ROUNDS or np.ptp(speeds) == 0:
-        return None
+    if speeds.size < TREND_ROUNDS or np.ptp(speeds) <= DRIFT * np.median(speeds):
+        return None  # the means lie within the range, and would be no further apart
     from sklearn.mixture import GaussianMixture  # takes a second to import
 
     # In units of the median, and never so narrow that a few equal rounds count as a cluster.
@@ -75,7 +75,7 @@ def two_speeds(speeds: NDArray[np.float64]) -> TwoSpeeds | None:
 
 def outliers(speeds: NDArray[np.float64]) -> int:
     """How many of ``speeds`` (n,) lie far from the median, by the modified z-score."""
-    if speeds.size < MINIMUM_ROUNDS:
+    if speeds.size < TREND_ROUNDS:
         return 0
     scatter = float(stats.median_abs_deviation(speeds, scale="normal"))
     # Rounds that scatter by less than this are steady whatever their z-score.

@@ -13,6 +13,9 @@ from scipy import stats
 from scipy.special import expit, logit
 
 CONFIDENCE = 0.95
+"""Of every interval."""
+SIGNIFICANCE = 0.05
+"""Of the tests of a table together, each p-value being multiplied by their number."""
 AUTOCORRELATION, WEIGHT = 0.3, 8
 """What the autocorrelation of rounds is taken for before it is seen, and how many rounds that
 assumption counts for: a dozen rounds say little of it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.results.baseline import read_baselines
+from harness.analysis.baseline import read_baselines
 
 STORED = Path(__file__).parents[1] / "regression" / "baselines.json"
 

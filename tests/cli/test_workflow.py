@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
+from harness.analysis.baseline import read_baselines
 from harness.cli import main
 from harness.config import Experiment, load_experiment
-from harness.results.baseline import read_baselines
 from harness.settings import nested
 
 ROOT = Path(__file__).parents[2]

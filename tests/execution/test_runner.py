@@ -15,7 +15,7 @@ from harness.errors import BenchError
 from harness.execution.runner import command_line, prepare
 from harness.files import file_sha256
 from harness.paths import data_dir
-from harness.report import tables
+from harness.report.sections import data
 from harness.settings import nested
 
 
@@ -213,7 +213,7 @@ def test_warnings_of_the_data_reach_the_report(check, small_file):
         "/val: only 9 images; a score there is a guess",
         "/test: only 12 images; a score there is a guess",
     )
-    told = tables.dataset("small", manifest.datasets["small"], manifest.data_warnings["small"])
+    told = data.dataset("small", manifest.datasets["small"], manifest.data_warnings["small"])
     assert "| **warning** | /val: only 9 images; a score there is a guess |" in told
 
 

@@ -44,3 +44,15 @@ def test_secrets_are_not_stored(monkeypatch):
     assert "https://pkg.example.org/x" in got
     assert "/opt/cuda" in got
     assert "JAX_API_TOKEN" in got
+
+
+def test_caches_are_read_by_level(tmp_path):
+    from harness.measure.cpu import caches
+
+    for name, level, kind, size in (("0", "1", "Data", "48K"), ("3", "3", "Unified", "32M")):
+        cache = tmp_path / f"index{name}"
+        cache.mkdir()
+        for file, text in (("level", level), ("type", kind), ("size", size)):
+            (cache / file).write_text(f"{text}\n")
+    assert caches(tmp_path) == {"L1d": "48K", "L3": "32M"}
+    assert caches(tmp_path / "nowhere") == {}

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.config import Training
-from harness.errors import BenchError
-from harness.plan import Cell
-from harness.results.baseline import (
-    CONFIDENCE,
+from harness.analysis.baseline import (
+    GATE_CONFIDENCE,
     Baseline,
     auroc_bounds,
     bounds,
-    departure,
     read_baselines,
     write_baselines,
 )
+from harness.analysis.gate import MetricCheck, check_metrics
+from harness.config import Training
+from harness.errors import BenchError
+from harness.plan import Cell
+from harness.report.gates import line
 from harness.results.records import CellResult, Score
 
 
@@ -46,7 +47,7 @@ def result(correct: int, examples: int = 1000) -> CellResult:
 
 def test_one_seed_gives_the_exact_binomial_interval() -> None:
     found = bounds(baseline(970), seeds=1)
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - GATE_CONFIDENCE) / 2
     assert found.low == pytest.approx(stats.beta.ppf(tail, 970, 31))
     assert found.high == pytest.approx(stats.beta.ppf(1 - tail, 971, 30))
 
@@ -54,7 +55,7 @@ def test_one_seed_gives_the_exact_binomial_interval() -> None:
 def test_the_seed_spread_widens_the_bounds_as_a_prediction_interval_does() -> None:
     counts = (960, 970, 980)
     found, binomial = bounds(baseline(*counts), seeds=2), bounds(baseline(970), seeds=2)
-    spread = stats.t.ppf((1 + CONFIDENCE) / 2, 2) * 0.01 * math.sqrt(1 / 3 + 1 / 2)
+    spread = stats.t.ppf((1 + GATE_CONFIDENCE) / 2, 2) * 0.01 * math.sqrt(1 / 3 + 1 / 2)
     assert found.mean - found.low == pytest.approx(math.hypot(0.97 - binomial.low, spread))
     assert found.high - found.mean == pytest.approx(math.hypot(binomial.high - 0.97, spread))
 
@@ -66,15 +67,19 @@ def test_a_gate_of_this_confidence_hardly_ever_trips_by_chance() -> None:
     for _ in range(2000):
         truth = 0.97 + 0.004 * random.standard_normal(6)
         counts = random.binomial(1000, truth)
-        alarms += departure(baseline(*counts[:5].tolist()), [result(int(counts[5]))]) is not None
+        found = check_metrics(baseline(*counts[:5].tolist()), [result(int(counts[5]))])
+        alarms += found.status == "failed"
     assert alarms <= 10
 
 
 def test_too_low_and_too_high_are_named() -> None:
     stored = baseline(970, 972, 968, 971, 969)
-    assert departure(stored, [result(969)]) is None
-    assert "below the expected" in (departure(stored, [result(850)]) or "")
-    assert "above the expected" in (departure(stored, [result(1000)]) or "")
+    (fine,) = check_metrics(stored, [result(969)]).metrics
+    assert (fine.metric, fine.status) == ("accuracy", "passed")
+    for correct, side in ((850, "below"), (1000, "above")):
+        found = check_metrics(stored, [result(correct)])
+        assert found.status == "failed"
+        assert f"{side} the expected" in line(found)
 
 
 def with_auroc(*areas: float) -> Baseline:
@@ -89,24 +94,30 @@ def result_with_auroc(*areas: float | None) -> CellResult:
 
 def test_auroc_has_its_own_bounds() -> None:
     stored = with_auroc(0.75)
-    reach = stats.norm.ppf((1 + CONFIDENCE) / 2) * 0.01
+    reach = stats.norm.ppf((1 + GATE_CONFIDENCE) / 2) * 0.01
     found = auroc_bounds(stored, seeds=1)
     assert (found.low, found.high) == (pytest.approx(0.75 - reach), pytest.approx(0.75 + reach))
-    assert departure(stored, [result_with_auroc(0.8, 0.7)]) is None
-    assert "an AUROC of 0.7000 with lenet5 on digits, below" in (
-        departure(stored, [result_with_auroc(0.7)]) or ""
-    )
-    assert "above" in (departure(stored, [result_with_auroc(0.8)]) or "")
-    # A network whose scores are NaN has no area: that must not pass.
-    assert "an AUROC of nan" in (departure(stored, [result_with_auroc(None)]) or "")
+
+    def auroc(*areas: float | None) -> MetricCheck:
+        return check_metrics(stored, [result_with_auroc(*areas)]).metrics[1]
+
+    assert (auroc(0.8, 0.7).metric, auroc(0.8, 0.7).status) == ("auroc", "passed")
+    assert auroc(0.7).value == pytest.approx(0.7)
+    assert {auroc(area).status for area in (0.7, 0.8)} == {"failed"}
+    # A network whose logits are NaN has no area: that must not pass.
+    assert math.isnan(auroc(None).value)
+    assert auroc(None).status == "failed"
     wider = auroc_bounds(with_auroc(0.74, 0.75, 0.76), seeds=1)
     assert wider.low < found.low
 
 
-def test_a_failed_cell_and_another_split_are_departures() -> None:
+def test_a_failed_cell_and_another_split_fail() -> None:
     failed = result(970).model_copy(update={"test": None, "status": "failed", "error": "boom"})
-    assert "boom" in (departure(baseline(970), [failed]) or "")
-    assert "test images" in (departure(baseline(970), [result(97, examples=100)]) or "")
+    found = check_metrics(baseline(970), [failed])
+    assert found.status == "failed"
+    assert "boom" in line(found)
+    other = check_metrics(baseline(970), [result(97, examples=100)])
+    assert (other.status, other.examples) == ("failed", (100, 1000))
 
 
 def test_files_come_back_and_damaged_ones_are_refused(tmp_path) -> None:

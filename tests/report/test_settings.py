@@ -1,4 +1,4 @@
-"""What a report says of the settings: moves, weights, optimiser, device, layers of the networks."""
+"""What a report says of the settings, and of the layers of the networks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.analysis.comparison import Run
+from harness.analysis.summary import RunSummary
 from harness.plugins import models
-from harness.report.render import render
-from harness.report.tables import layers, running_statistics
+from harness.report.markdown import pages
+from harness.report.sections.model import layers, running_statistics
 from harness.results.folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -22,7 +22,7 @@ NIH = (
 
 
 def written(folder: RunFolder) -> str:
-    return render(folder.path).read_text(encoding="utf-8")
+    return "".join(pages(RunSummary.read(folder)).values())
 
 
 def setting(report: str, name: str) -> str:
@@ -38,10 +38,9 @@ def test_the_usual_settings(make_run: MakeRun) -> None:
     assert setting(report, "initial weights") == "drawn by the protocol from the seed"
     assert setting(report, "device") == "CPU"
     assert setting(report, "weight decay") == "0"
-    assert setting(report, "moves of the images") == "none: nothing to compare"
+    assert setting(report, "augmentation") == "none: nothing to compare"
     assert "positives counted more" not in report
     assert "file of initial weights" not in report
-    assert "batches and learning rates." in report.splitlines()[2]
 
 
 def test_every_setting_that_is_not_usual(make_run: MakeRun) -> None:
@@ -64,7 +63,7 @@ def test_every_setting_that_is_not_usual(make_run: MakeRun) -> None:
     assert setting(report, "augmentation: shift") == "up to 3 px in each direction"
     assert setting(report, "class weights").startswith("balanced: negatives")
     assert setting(report, "device") == "GPU"
-    assert "probabilities\nare higher than the labels are frequent" in report
+    assert "probabilities are higher than the labels are frequent" in report
     sha256 = folder.manifest.initial_weights_sha256
     assert setting(report, "initial weights") == f"file `imagenet.h5`, SHA-256 `{sha256}`"
     assert (
@@ -72,8 +71,8 @@ def test_every_setting_that_is_not_usual(make_run: MakeRun) -> None:
         "from the seed, because the file has a head for other outputs; `conv0.weight` was summed "
         "over the colours" in report
     )
-    assert "batches, moves of the images and learning rates." in report.splitlines()[2]
-    assert setting(report, "moves of the images") == "identical: yes (1 seed)"
+    assert "batches, augmentation and learning rates." in report
+    assert setting(report, "augmentation") == "identical: yes (1 seed)"
     differs = re.search(r"^\| network \| (.*?) \| (.*?) \|", report, re.MULTILINE)
     assert differs is not None
     assert differs[1] == (
@@ -107,20 +106,26 @@ def test_a_file_taken_whole_is_said_to_be(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize("model", models())
 def test_layers_hold_every_trainable_parameter_once(make_run: MakeRun, model: str) -> None:
-    (group,) = Run.read(make_run(models=(model,), seeds=(0,), image_shape=(1, 64, 64))).groups
-    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in layers(group).splitlines()[2:]]
+    (each,) = RunSummary.read(
+        make_run(models=(model,), seeds=(0,), image_shape=(1, 64, 64))
+    ).workloads
+    workload = each.workload
+    rows = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in layers(workload).splitlines()[2:]
+    ]
     assert len(rows) < 20
     sizes = [int(row[3].strip("*").replace(",", "")) for row in rows]
     assert sum(sizes[:-1]) == sizes[-1] == models()[model].trainable_size((1, 64, 64), 10)
-    assert bool(running_statistics(group)) == (not model.startswith("lenet5"))
+    assert bool(running_statistics(workload)) == (not model.startswith("lenet5"))
 
 
 def test_layers_of_densenet_are_those_of_the_paper(make_run: MakeRun) -> None:
     folder = make_run(models=("densenet121",), seeds=(0,), image_shape=(3, 224, 224))
-    (group,) = Run.read(folder).groups
-    shown = {row.split("|")[1].strip(" `"): row for row in layers(group).splitlines()}
+    (each,) = RunSummary.read(folder).workloads
+    workload = each.workload
+    shown = {row.split("|")[1].strip(" `"): row for row in layers(workload).splitlines()}
     assert "| 33,280 |" in shown["transition1"], "its own batch normalisation, no other"
     assert "| 2,158,080 |" in shown["denseblock4"]
     assert "| 2,048 |" in shown["average"], "the last batch normalisation"
-    assert "| 83,648 running" not in running_statistics(group)
-    assert "83,648 running statistics" in running_statistics(group)
+    assert "| 83,648 running" not in running_statistics(workload)
+    assert "83,648 running statistics" in running_statistics(workload)

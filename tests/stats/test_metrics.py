@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from harness.stats.metrics import (
-    answered,
+    class_counts,
     confusion,
     evaluate,
     macro_f1,
@@ -92,11 +92,11 @@ def test_f1_and_confusion_are_scikit_learns():
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 4, 300).astype(np.uint8)
     answers = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 4, 300))
-    found = answered(answers, labels, 4)
+    found = class_counts(answers, labels, 4)
     assert [score.f1 for score in found] == pytest.approx(f1_score(labels, answers, average=None))
     assert macro_f1(found) == pytest.approx(f1_score(labels, answers, average="macro"))
     assert [score.positives for score in found] == np.bincount(labels).tolist()
-    assert [score.given for score in found] == np.bincount(answers).tolist()
+    assert [score.predicted for score in found] == np.bincount(answers).tolist()
     counts = confusion(answers, labels, 4)
     assert counts[1, 2] == ((labels == 1) & (answers == 2)).sum()
     assert counts.sum() == 300
@@ -106,7 +106,7 @@ def test_f1_of_labels():
     rng = np.random.default_rng(6)
     labels = rng.integers(0, 2, (100, 3)).astype(np.uint8)
     answers = rng.integers(0, 2, (100, 3))
-    found = answered(answers, labels, 3)
+    found = class_counts(answers, labels, 3)
     assert [score.f1 for score in found] == pytest.approx(f1_score(labels, answers, average=None))
     assert micro_f1(answers, labels) == pytest.approx(f1_score(labels, answers, average="micro"))
 
@@ -114,8 +114,8 @@ def test_f1_of_labels():
 def test_f1_is_0_where_nothing_is_given_and_undefined_without_positives():
     labels = np.array([[1, 0, 0], [1, 0, 0]], np.uint8)
     answers = np.array([[0, 1, 0], [0, 0, 0]])
-    found = answered(answers, labels, 3)
-    assert [(s.positives, s.given, s.f1) for s in found] == [
+    found = class_counts(answers, labels, 3)
+    assert [(s.positives, s.predicted, s.f1) for s in found] == [
         (2, 0, 0.0),
         (0, 1, None),
         (0, 0, None),
@@ -128,5 +128,5 @@ def test_f1_is_0_where_nothing_is_given_and_undefined_without_positives():
 
 def test_no_answer_is_wrong_in_f1_and_not_in_the_matrix():
     labels, answers = np.array([0, 0, 1], np.uint8), np.array([0, -1, 1])
-    assert [score.f1 for score in answered(answers, labels, 2)] == pytest.approx([2 / 3, 1])
+    assert [score.f1 for score in class_counts(answers, labels, 2)] == pytest.approx([2 / 3, 1])
     assert confusion(answers, labels, 3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]

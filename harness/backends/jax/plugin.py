@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.backends.spec import BackendSpec, Family, in_package
+from harness.backends.spec import BackendSpec, Family, Practice, in_package
 
 INSTALL = "pip install 'pipeline-bench[jax]'"
 
@@ -18,6 +18,28 @@ JAX = Family(
     training=("harness/backends/jax/train.py",),
     data=("harness/backends/jax/data.py",),
     versions=("jax", "flax", "optax"),
+    color="#0072B2",
+    practice=Practice(
+        model="a class derived from Flax's `nnx.Module`: layers are attributes, images are NHWC",
+        training="a pure function of state and batch, differentiated by `grad` and compiled once "
+        "by `jit`; the optimiser is an optax transformation of gradients",
+        data="NumPy arrays, indexed batch by batch; JAX brings no loader",
+        requires=(
+            "pure functions and explicit state (pytrees)",
+            "tracing, static shapes and recompilation",
+            "asynchronous dispatch: results must be waited for",
+        ),
+        by_hand=(
+            "batching and augmentation",
+            "explicit padding and the momentum of batch normalisation",
+            "loading of the given weights, transposed to NHWC",
+        ),
+        links={
+            "Flax NNX": "https://flax.readthedocs.io/en/latest/nnx_basics.html",
+            "optax": "https://optax.readthedocs.io/en/latest/",
+            "jax.jit": "https://docs.jax.dev/en/latest/jit-compilation.html",
+        },
+    ),
 )
 
 BACKENDS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.julia.packages import julia_dir
-from harness.backends.spec import BackendSpec, ExtraCode, Family
+from harness.backends.spec import BackendSpec, ExtraCode, Family, Practice
 from harness.models.card import ModelCard
 
 
@@ -57,6 +57,28 @@ JULIA = Family(
     import_note="import is the start of Julia inside the Python process and the loading of its "
     "packages, and precompiling them where that had not been done before. Julia compiles what "
     "was not precompiled when it is first used, so in building and the first step.",
+    color="#009E73",
+    practice=Practice(
+        model="structs that hold their parameters and are callable; arrays are column-major WHCN",
+        training="a Julia loop: `@diff` records a tape, `grad` reads gradients off it; the update "
+        "rule is a function over arrays",
+        data="arrays read from HDF5 and indexed batch by batch; Knet brings `minibatch`, which "
+        "keeps no given order",
+        requires=(
+            "multiple dispatch and compilation at first use",
+            "column-major arrays, classes that count from 1",
+            "a bridge from Python, where the rest of the experiment is Python",
+        ),
+        by_hand=(
+            "cross-correlation (`mode=1`), batch normalisation as the protocol defines it",
+            "momentum, Adam and the schedule as the protocol defines them",
+            "batches in the given order, loading of the given weights",
+        ),
+        links={
+            "Knet.jl": "https://denizyuret.github.io/Knet.jl/latest/",
+            "AutoGrad.jl": "https://github.com/denizyuret/AutoGrad.jl",
+        },
+    ),
 )
 
 BRIDGE = ExtraCode(

@@ -6,7 +6,13 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from harness.backends.spec import BackendSpec, Family, MissingRequirement, in_package
+from harness.backends.spec import (
+    BackendSpec,
+    Family,
+    MissingRequirement,
+    Practice,
+    in_package,
+)
 
 INSTALL = "pip install 'pipeline-bench[torch]'"
 
@@ -38,6 +44,28 @@ TORCH = Family(
     training=("harness/backends/torch/train.py",),
     data=("harness/backends/torch/data.py",),
     versions=("torch",),
+    color="#D55E00",
+    practice=Practice(
+        model="a class derived from `nn.Module`: layers are attributes, `forward` is Python",
+        training="a Python loop: `loss.backward()`, `optimizer.step()`; operations run at once",
+        data="a `Dataset` over the HDF5 file that reads whole batches, iterated by a `DataLoader` "
+        "whose sampler is the given order",
+        requires=(
+            "autograd's dynamic graph",
+            "train and eval modes",
+            "clearing gradients before each step",
+        ),
+        by_hand=(
+            "learning rates step by step",
+            "the `Dataset`, and augmentation from given parameters",
+            "loading of the given weights",
+        ),
+        links={
+            "nn.Module": "https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html",
+            "torch.optim": "https://docs.pytorch.org/docs/stable/optim.html",
+            "DataLoader": "https://docs.pytorch.org/docs/stable/data.html",
+        },
+    ),
 )
 
 BACKENDS = (

@@ -1,0 +1,125 @@
+"""Writes ``report.md``, ``details.md``, ``code.md``, ``results.csv`` and ``figures/`` of a run."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from harness.analysis.metrics import csv_columns
+from harness.analysis.run import title_of
+from harness.analysis.summary import RunSummary, summarise
+from harness.errors import BenchError
+from harness.files import write_atomically
+from harness.report.registry import GLOSSARY, SECTIONS
+from harness.report.section import Page, Section, bullets, paragraphs
+from harness.report.text import escape, fence, join
+from harness.results.load import cells_frame, to_csv
+
+FILE = "report.md"
+
+
+def render(path: Path) -> Path:
+    """Render the run in ``path`` and return its ``report.md``; the same results, the same bytes.
+
+    Raises:
+        BenchError: no run there, damaged files, no results yet, or nothing can be written.
+    """
+    return write(summarise(path))
+
+
+def write(summary: RunSummary) -> Path:
+    """The same of a run that was read already."""
+    path = summary.run.folder.path
+    if not isinstance(summary.run.folder.environment, dict):
+        raise BenchError(f"{path}: environment.json does not describe a machine")
+    written = pages(summary)
+    frame = cells_frame(summary.run.folder, further=csv_columns(summary.run))
+    try:
+        for name, content in figures(summary).items():
+            write_atomically(path / name, content)
+        write_atomically(path / "results.csv", to_csv(frame))
+        # The report last, so that it never shows or links what is not there.
+        for name, text in reversed(written.items()):
+            write_atomically(path / name, text)
+    except OSError as error:
+        raise BenchError(f"cannot write the report to {path}: {error.strerror}") from error
+    return path / FILE
+
+
+def pages(summary: RunSummary) -> dict[str, str]:
+    """Markdown by file name; draws nothing."""
+    chosen = [section for section in SECTIONS if section.applies(summary)]
+    found = {FILE: _first_page(summary, chosen)}
+    for page, heading in (("details.md", "Details"), ("code.md", "Code")):
+        parts = [f"# {heading}: {subject(summary)}", f"Back to [the report]({FILE})."]
+        for section in [*chosen, GLOSSARY]:
+            body = section.body(summary) if section.page == page else ""
+            if body:
+                parts.append(f"## {section.title}\n\n{body}")
+        found[page] = paragraphs(*parts) + "\n"
+    return found
+
+
+def figures(summary: RunSummary) -> dict[str, str | bytes]:
+    """SVG text, or bytes of a PNG, by path below the run's folder."""
+    from harness.report.plotting import house_style, svg
+
+    drawings = [
+        drawing
+        for section in SECTIONS
+        if section.applies(summary)
+        for drawing in section.figures(summary)
+    ]
+    found: dict[str, str | bytes] = {}
+    with house_style():
+        for drawing in drawings:
+            drawn = drawing.draw()
+            found[drawing.path] = drawn if isinstance(drawn, bytes) else svg(drawn)
+    return found
+
+
+def subject(summary: RunSummary) -> str:
+    """Model and data: 'LeNet-5 on digits'."""
+    workloads = summary.run.workloads
+    if len(workloads) <= 2:
+        return join([escape(workload.title) for workload in workloads])
+    models = dict.fromkeys(w.card.title if w.card else w.model for w in workloads)
+    datasets = dict.fromkeys(workload.dataset for workload in workloads)
+    return f"{join(list(map(escape, models)))} on {join(list(map(escape, datasets)))}"
+
+
+def _first_page(summary: RunSummary, chosen: list[Section]) -> str:
+    names = [escape(title_of(name)) for name in summary.run.manifest.experiment.frameworks]
+    doing = "compared" if len(names) > 1 else "trained"
+    parts = [f"# {subject(summary)}: {join(names)} {doing}"]
+    for number, section in enumerate(chosen):
+        brief = section.brief(summary)
+        if brief:
+            parts.append(f"## {section.title}\n\n{brief}" if number else brief)
+    return paragraphs(*parts, _links(summary, chosen)) + "\n"
+
+
+def _links(summary: RunSummary, chosen: list[Section]) -> str:
+    """Where everything else stands, and the command that reproduces the run."""
+
+    def listed(page: Page) -> str:
+        links = [
+            f"[{section.title}]({page}#{section.anchor})"
+            for section in [*chosen, GLOSSARY]
+            if section.page == page and section.body(summary)
+        ]
+        return ", ".join(links)
+
+    folder = shlex.quote(summary.run.folder.path.resolve().name)
+    return paragraphs(
+        "## More",
+        bullets(
+            [
+                f"Details: {listed('details.md')}",
+                f"Code: {listed('code.md')}",
+                "Numbers: [results.csv](results.csv), one row a training",
+            ]
+        ),
+        "To reproduce this run, or to render its report again:",
+        fence(f"{summary.run.manifest.command}\nbench report {folder}", "sh"),
+    )
