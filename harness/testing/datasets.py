@@ -8,7 +8,8 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from harness.data.hdf5 import ImageDataset, Split, Task, write
+from harness.data.schema import ImageDataset, Split, Task
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 from harness.models.card import ModelCard
 
@@ -56,4 +57,4 @@ def random_dataset(shape: tuple[int, int, int], task: Task = "multiclass") -> Pa
         images = signal + rng.integers(0, 56, (size, *shape))
         splits[name] = Split(images.astype(np.uint8), labels)
     dataset = ImageDataset(name="random", task=task, classes=CLASSES, splits=splits)
-    return write(Path(mkdtemp(prefix="harness-testing-")) / "random.h5", dataset)
+    return write_dataset(Path(mkdtemp(prefix="harness-testing-")) / "random.h5", dataset)

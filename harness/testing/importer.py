@@ -12,8 +12,9 @@ from harness.data import importers
 from harness.data.importers import Importer
 from harness.data.importers.base import ImportOptions
 from harness.data.importing import import_path
-from harness.data.validation import validate
+from harness.data.validate import validate
 from harness.errors import BenchError
+from harness.testing.subject import chosen
 
 
 class ImporterConformance:
@@ -27,12 +28,12 @@ class ImporterConformance:
     """Name of the importer; empty: those of the option ``--importer``."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        names = [self.importer] if self.importer else metafunc.config.getoption("importer")
+        names = [self.importer] if self.importer else chosen("importer", metafunc.config)
         metafunc.parametrize("name", names)
 
     @pytest.fixture
     def sample(self, request: pytest.FixtureRequest) -> Path:
-        path = request.config.getoption("sample")
+        path = request.config.getoption("sample", None)
         if path is None:
             pytest.skip("no --sample PATH")
         assert isinstance(path, Path)
@@ -78,7 +79,8 @@ class ImporterConformance:
         self, name: str, sample: Path, tmp_path: Path
     ) -> None:
         """Half of its largest file is missing: it is refused in words, or read without the rest."""
-        damaged = tmp_path / sample.name
+        damaged = tmp_path / "damaged" / sample.name
+        damaged.parent.mkdir()
         if sample.is_dir():
             shutil.copytree(sample, damaged)
         else:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.hdf5 import Split
 from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.schema import Split
 from harness.errors import BenchError
 
 NAME = "cifar10"
