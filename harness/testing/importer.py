@@ -13,6 +13,7 @@ from harness.data.importers.options import Option, declared
 from harness.data.importing import import_path
 from harness.data.validate import validate
 from harness.errors import BenchError
+from harness.testing.subject import chosen
 
 
 class ImporterConformance:
@@ -26,12 +27,12 @@ class ImporterConformance:
     """Name of the importer; empty: those of the option ``--importer``."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        names = [self.importer] if self.importer else metafunc.config.getoption("importer")
+        names = [self.importer] if self.importer else chosen("importer", metafunc.config)
         metafunc.parametrize("name", names)
 
     @pytest.fixture
     def sample(self, request: pytest.FixtureRequest) -> Path:
-        path = request.config.getoption("sample")
+        path = request.config.getoption("sample", None)
         if path is None:
             pytest.skip("no --sample PATH")
         assert isinstance(path, Path)
@@ -77,7 +78,8 @@ class ImporterConformance:
         self, name: str, sample: Path, tmp_path: Path
     ) -> None:
         """Half of its largest file is missing: it is refused in words, or read without the rest."""
-        damaged = tmp_path / sample.name
+        damaged = tmp_path / "damaged" / sample.name
+        damaged.parent.mkdir()
         if sample.is_dir():
             shutil.copytree(sample, damaged)
         else:

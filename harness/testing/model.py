@@ -12,10 +12,10 @@ from harness.errors import BenchError
 from harness.models.card import ModelCard
 from harness.plugins import backends, find_backend, find_model
 from harness.protocol.weights import initial_weights
-from harness.testing.backend import SGD, highest_precision
+from harness.testing.backend import SGD
 from harness.testing.datasets import CLASSES, shape_for
 from harness.testing.reference import expected
-from harness.testing.subject import check_parity, running
+from harness.testing.subject import check_parity, chosen, highest_precision, running
 
 
 class ModelConformance:
@@ -27,7 +27,7 @@ class ModelConformance:
     """Backends to test its networks in; empty: all that have one, tuned variants left out."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        names = [self.model] if self.model else metafunc.config.getoption("model")
+        names = [self.model] if self.model else chosen("model", metafunc.config)
         if "backend" not in metafunc.fixturenames:
             metafunc.parametrize("name", names)
             return

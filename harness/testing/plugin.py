@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not config.option.pyargs or "harness.testing" not in config.args:
+    if not any(str(argument).startswith("harness.testing") for argument in config.args):
         return
     # Imported here: whoever runs pytest for something else does not wait for the harness.
     from harness.data import importers

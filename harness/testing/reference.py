@@ -14,6 +14,7 @@ from harness.data.schema import Task
 from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
 from harness.plugins import find_backend, find_model
 from harness.protocol.positives import balancing_weights
+from harness.protocol.weights import Weights
 from harness.testing.datasets import random_dataset, shape_for
 
 REFERENCE = "torch"
@@ -61,6 +62,16 @@ def expected(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Exp
         trace = follow(Remote(worker), plan)
         worker.load_weights(plan.weights)
         return Expected(plan, trace, worker.activation_maps("test", *mapped(plan)))
+
+
+@cache
+def expected_weights(model: str, optimizer: Optimizer) -> tuple[Plan, Weights]:
+    """The plan of these arguments, and the weights after all of its steps in float64."""
+    plan = plan_for(model, optimizer)
+    with started(find_backend(REFERENCE), plan.threads) as worker:
+        worker.build(plan.task("float64"), plan.weights)
+        worker.train_epoch(plan.batches, plan.rates)
+        return plan, worker.save_weights()
 
 
 def mapped(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -6,14 +6,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from harness.backends.spec import BackendSpec
-from harness.config import available_cpus
+from harness.config import Optimizer, available_cpus
 from harness.execution.worker import Worker
-from harness.parity.deviations import TOLERANCE, deviation, judge
+from harness.parity.deviations import TOLERANCE, by_name, deviation, evaluate
 from harness.parity.trace import Remote, follow
 from harness.plugins import models
-from harness.testing.reference import Expected, mapped
+from harness.testing.reference import Expected, expected_weights, mapped
 
+STEP_10 = {"float64": TOLERANCE["float64"]["step 10"], "float32": 1e-2}
+"""By precision, of parameters after ten steps; in float32 training amplifies rounding."""
 LOWER_PRECISION = 2**-5
 """Relative deviation of the logits of a variant that computes in a lower precision than float32."""
 
@@ -27,6 +31,15 @@ def running(spec: BackendSpec) -> Iterator[Worker]:
     ):
         worker.import_framework()
         yield worker
+
+
+def chosen(kind: str, config: pytest.Config) -> tuple[str, ...]:
+    """The names that the option of this kind gives; none where the plug-in is not active."""
+    return tuple(config.getoption(kind, []))
+
+
+def highest_precision(spec: BackendSpec) -> str:
+    return max(spec.precisions)  # "float64" comes after "float32"
 
 
 def supported_models(spec: BackendSpec) -> list[str]:
@@ -44,9 +57,21 @@ def check_parity(worker: Worker, spec: BackendSpec, expected: Expected, precisio
         (reference,) = expected.trace.stages["logits"].values()
         assert deviation("logits", "", logits, reference).value < LOWER_PRECISION
         return
-    verdict = judge(spec.name, plan.model, precision, found, expected.trace)
+    verdict = evaluate(spec.name, plan.model, precision, found, expected.trace)
     beyond = [f"{found} deviates by {found.value:.1e}" for found in verdict.beyond]
     assert not beyond, f"{plan.model} in {precision}: " + "; ".join(beyond)
+
+
+def check_update_rule(worker: Worker, spec: BackendSpec, model: str, optimizer: Optimizer) -> None:
+    """Fail if parameters deviate after ten steps, in the highest precision of the backend."""
+    plan, reference = expected_weights(model, optimizer)
+    precision = highest_precision(spec)
+    worker.build(plan.task(precision), plan.weights)
+    worker.train_epoch(plan.batches, plan.rates)
+    found = by_name("step 10", worker.save_weights(), reference)
+    worst = max(found, key=lambda deviation: deviation.value)
+    bound = LOWER_PRECISION if spec.lower_precision else STEP_10[precision]
+    assert worst.value < bound, f"{optimizer.name}: {worst} deviates by {worst.value:.1e}"
 
 
 def check_maps(worker: Worker, expected: Expected, precision: str) -> None:

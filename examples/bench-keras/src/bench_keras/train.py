@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from bench_keras.data import augment, read_batch
+from bench_keras.data import read_batch, stream
 from bench_keras.optimizers import make_optimizer
 from harness.backends.base import (
     Backend,
@@ -114,13 +114,11 @@ class KerasBackend(Backend):
         self,
         order: NDArray[np.int64],
         rates: NDArray[np.float64],
-        moves: NDArray[np.int64] | None = None,
+        augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         losses = []
-        for step, rate in enumerate(rates.astype(self.task.precision)):
-            images, labels = read_batch(self.data.split("train"), order[step])
-            if moves is not None:
-                images = augment(images, moves[step])
+        batches = stream(self.data.split("train"), order, augmentation)
+        for (images, labels), rate in zip(batches, rates.astype(self.task.precision), strict=True):
             self.state, loss = self.jitted_step(self.state, images, labels, rate)
             losses.append(loss)
         jax.block_until_ready(self.state)  # the clock may be read only when the work is done

@@ -1,0 +1,15 @@
+"""The conformance kit on Knet.jl and on the reference engine."""
+
+from __future__ import annotations
+
+from harness.testing.backend import BackendConformance
+
+
+class TestKnet(BackendConformance):
+    backend = "knet"
+    models = ("lenet5-relu", "xraynet")
+
+
+class TestJuliaReference(BackendConformance):
+    backend = "julia-reference"
+    models = ("lenet5-relu", "xraynet")
