@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from harness.plugins import find_backend
 from harness.results.folder import RunFolder
 from harness.settings import nested, options
 from harness.stats.statistics import exponential, over_rounds
+from harness.variables import for_worker
 
 FOLDER = pytest.StashKey[RunFolder]()
 COMPARISON = pytest.StashKey[Comparison]()
@@ -147,6 +149,7 @@ def interleaved(
                     "kind": kind,
                 },
                 threads=manifest.experiment.threads,
+                environment=for_worker(os.environ),
             )
         seconds = _rounds[kind, family]
         benchmark.group = f"{kind}, {dataset} {model}, seconds an epoch"

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from harness.backends.spec import BackendSpec, Role
+from harness.backends.spec import BackendSpec, Family, Role
 from harness.errors import BenchError, unknown
 from harness.metrics import Metric
 from harness.models.card import ModelCard
@@ -57,6 +57,11 @@ def backends() -> dict[str, BackendSpec]:
     """Every backend that is installed, by name, in the order of lists."""
     found = sorted(_load("harness.backends"), key=lambda spec: (spec.order, spec.name))
     return _by_name("framework", found)
+
+
+def families() -> list[Family]:
+    """The family of every backend, each once."""
+    return list({spec.family.name: spec.family for spec in backends().values()}.values())
 
 
 @cache

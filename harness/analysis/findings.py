@@ -14,9 +14,9 @@ from harness.analysis.identity import checks
 from harness.analysis.run import Outcome, Run, Trained, Workload, interleaved
 from harness.analysis.speed import BUSY
 from harness.measure.conditions import Conditions, mean_other_load
-from harness.measure.variables import decisive
 from harness.plugins import backends
 from harness.stats import noise
+from harness.variables import decisive
 
 OTHER_LOAD = 0.1
 """Cores used by other work, of each that the run uses, that a reader must know of."""

@@ -55,6 +55,22 @@ class Practice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variables:
+    """Environment variables that decide how something computes, by the start of their names."""
+
+    removed: tuple[str, ...] = ()
+    """No worker inherits these."""
+    places: tuple[str, ...] = ()
+    """Of those, what says where things lie; passed on."""
+    passed: tuple[str, ...] = ()
+    """Of those, what some machines cannot do without; passed on, and named in the report."""
+
+    def removes(self, name: str) -> bool:
+        """Whether a worker does not inherit the variable ``name``."""
+        return name.startswith(self.removed) and not name.startswith(self.places + self.passed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """A framework, whose variants share their code; the report shows and counts that code.
 
@@ -71,6 +87,7 @@ class Family:
     """What its networks have in common, besides the file of each."""
     versions: tuple[str, ...]
     """Facts of a cell that say on what it ran."""
+    variables: Variables = Variables()
     roots: Callable[[], Mapping[str, Path]] = dict
     """Folders of files that are in no Python package, by the first component of their pattern."""
     style: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
@@ -20,6 +21,7 @@ from harness.plan import Group
 from harness.plugins import find_model
 from harness.results.folder import RunFolder
 from harness.results.records import CellResult, MachinePeak
+from harness.variables import for_worker
 
 
 def run_group(
@@ -45,7 +47,9 @@ def run_group(
     cpus = available_cpus()
     session = folder.new_session()
     with ExitStack() as stack:
-        probe = stack.enter_context(MachineProbe(threads=experiment.threads, cpus=cpus))
+        probe = stack.enter_context(
+            MachineProbe(threads=experiment.threads, cpus=cpus, environment=for_worker(os.environ))
+        )
         _update_machine(folder, probe)
         runs = [
             stack.enter_context(

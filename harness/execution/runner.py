@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shlex
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from harness import __version__
+from harness import __version__, variables
 from harness.backends.spec import BackendSpec
 from harness.config import Experiment, Training, available_cpus
 from harness.data.locate import resolve
@@ -163,7 +164,7 @@ def prepare(
         cells=cells,
     )
     versions = {name: found for spec in specs for name, found in spec.versions().items()}
-    environment = collect(versions)
+    environment = collect(versions, variables.recorded(os.environ))
     if resume:
         folder = RunFolder.resume(out, manifest)
     else:

@@ -34,12 +34,12 @@ from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.files import file_sha256
 from harness.measure.operations import Operation
-from harness.measure.variables import for_worker
 from harness.measure.warmup import InferenceBudget, timed_calls
 from harness.plugins import find_model
 from harness.processes import follow_parent, kill, start, thread_settings, time_limit
 from harness.protocol.received import Digests, Received
 from harness.protocol.weights import Weights
+from harness.variables import for_worker
 
 _STOP_GRACE_S = 10.0
 TIME_LIMIT_S = 24 * 3600.0

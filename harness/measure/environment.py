@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 
 from harness.cpus import cpu_quota
-from harness.measure import variables
 from harness.measure.cpu import caches
 
 # Instruction sets that decide how fast a convolution can be; the full list is noise.
@@ -29,10 +28,13 @@ _DECISIVE = (
 _LIBRARIES = ("numpy", "scipy", "h5py", "pytest-benchmark")
 
 
-def collect(versions: Mapping[str, str]) -> dict[str, Any]:
+def collect(
+    versions: Mapping[str, str], variables: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     """Describe the machine, the system and the installed versions, as plain JSON data.
 
     ``versions`` are those of the frameworks; those of the harness's own libraries are added.
+    ``variables`` of the environment are taken as they are.
 
     Reads files and package metadata only: no framework is imported.
     """
@@ -54,7 +56,7 @@ def collect(versions: Mapping[str, str]) -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": _versions(_LIBRARIES) | dict(versions),
-        **variables.recorded(os.environ),
+        **variables,
         "numpy_blas": _numpy_blas(),
         "git_commit": _git_commit(),
     }

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.measure.variables import for_worker
 from harness.processes import thread_settings
 
 T = TypeVar("T")
@@ -39,7 +38,13 @@ def interleave(work: Mapping[str, Callable[[], object]], *, rounds: int) -> dict
     return seconds
 
 
-def in_child(script: Path, arguments: Mapping[str, Any], *, threads: int) -> Any:
+def in_child(
+    script: Path,
+    arguments: Mapping[str, Any],
+    *,
+    threads: int,
+    environment: Mapping[str, str] = os.environ,
+) -> Any:
     """Run ``python script JSON`` with ``threads`` threads and return the JSON it prints last.
 
     Raises:
@@ -47,7 +52,7 @@ def in_child(script: Path, arguments: Mapping[str, Any], *, threads: int) -> Any
     """
     done = subprocess.run(
         [sys.executable, str(script), json.dumps(dict(arguments))],
-        env={**for_worker(os.environ), **thread_settings(threads)},
+        env={**environment, **thread_settings(threads)},
         capture_output=True,
         text=True,
         check=False,

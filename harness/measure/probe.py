@@ -13,14 +13,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 
 from harness.errors import ProbeError
-from harness.measure.variables import for_worker
 from harness.processes import follow_parent, kill, start, time_limit
 
 Precision = Literal["float32", "float64"]
@@ -53,8 +52,16 @@ class MachineProbe:
         ProbeError: by every question, where there is no answer.
     """
 
-    def __init__(self, *, threads: int, cpus: tuple[int, ...], limit_s: float = 120.0) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        cpus: tuple[int, ...],
+        environment: Mapping[str, str] = os.environ,
+        limit_s: float = 120.0,
+    ) -> None:
         self._threads = threads
+        self._environment = environment
         self._cpus = cpus
         self._limit_s = limit_s
         self._child: subprocess.Popen[str] | None = None
@@ -134,7 +141,7 @@ class MachineProbe:
             "harness.measure.probe",
             # OpenBLAS's threads would go on spinning for a while, into what is timed next.
             env={
-                **for_worker(os.environ),
+                **self._environment,
                 **thread_settings(self._threads),
                 "OPENBLAS_THREAD_TIMEOUT": "4",
             },

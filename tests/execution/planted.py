@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.backends.base import Backend
-from harness.backends.spec import BackendSpec, Family
+from harness.backends.spec import BackendSpec, Family, Variables
 from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.protocol.received import Received
@@ -330,7 +330,8 @@ class CannotBeMade(Sound):
         raise TypeError("cannot be made")
 
 
-FAMILY = Family(name="planted", training=(), data=(), versions=())
+VARIABLES = Variables(removed=("JAX_", "XLA_", "JULIA_"), places=("JULIA_DEPOT_PATH",))
+FAMILY = Family(name="planted", training=(), data=(), versions=(), variables=VARIABLES)
 SPECS = {
     name.lower(): BackendSpec(
         name=name.lower(),

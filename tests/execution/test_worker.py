@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import harness.execution.worker
+from harness import variables
 from harness.backends.base import Task
 from harness.config import Optimizer, available_cpus
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.execution.worker import Worker
-from harness.measure import variables
 from harness.measure.probe import MachineProbe
 
 ORDER = np.arange(6).reshape(2, 3)

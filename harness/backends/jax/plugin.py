@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.backends.spec import BackendSpec, Family, Practice, in_package
+from harness.backends.spec import BackendSpec, Family, Practice, Variables, in_package
 
 INSTALL = "pip install 'pipeline-bench[jax]'"
 
@@ -18,6 +18,23 @@ JAX = Family(
     training=("harness/backends/jax/train.py",),
     data=("harness/backends/jax/data.py",),
     versions=("jax", "flax", "optax"),
+    variables=Variables(
+        removed=(
+            "JAX_",
+            "FLAX_",
+            "XLA_",
+            "LIBTPU_",
+            # TensorFlow's that XLA reads; Terraform's begin with TF_ too
+            "TF_CPP_",
+            "TF_CUDNN_",
+            "TF_ENABLE_",
+            "TF_GPU_",
+            "TF_NUM_",
+            "TF_XLA_",
+        ),
+        places=("JAX_PLATFORMS",),
+        passed=("XLA_PYTHON_CLIENT_",),
+    ),
     color="#0072B2",
     practice=Practice(
         model="a class derived from Flax's `nnx.Module`: layers are attributes, images are NHWC",

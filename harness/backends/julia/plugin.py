@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.julia.packages import julia_dir
-from harness.backends.spec import BackendSpec, ExtraCode, Family, Practice
+from harness.backends.spec import BackendSpec, ExtraCode, Family, Practice, Variables
 from harness.models.card import ModelCard
 
 
@@ -49,6 +49,21 @@ JULIA = Family(
     training=("julia/src/train.jl", "julia/src/optimizers.jl"),
     data=("julia/src/data.jl",),
     versions=("julia", "engine", "bridge"),
+    variables=Variables(
+        removed=("JULIA_", "KNET_", "PYTHON_JULIA"),
+        places=(
+            "JULIA_CUDA_USE_BINARYBUILDER",
+            "JULIA_DEPOT_PATH",
+            "JULIA_LOAD_PATH",
+            "JULIA_PKG_SERVER",
+            "JULIA_PROJECT",
+            "JULIA_SSL_CA_ROOTS_PATH",
+            "PYTHON_JULIACALL_EXE",
+            "PYTHON_JULIACALL_PROJECT",
+            "PYTHON_JULIAPKG_",
+        ),
+        passed=("JULIA_LLVM_ARGS", "PYTHON_JULIACALL_"),
+    ),
     roots=_roots,
     style="Julia in the style of Knet.jl",
     style_note="The Julia code is written once, in the style of Knet.jl, against a small set "

@@ -11,6 +11,7 @@ from harness.backends.spec import (
     Family,
     MissingRequirement,
     Practice,
+    Variables,
     in_package,
 )
 
@@ -44,6 +45,7 @@ TORCH = Family(
     training=("harness/backends/torch/train.py",),
     data=("harness/backends/torch/data.py",),
     versions=("torch",),
+    variables=Variables(removed=("ATEN_", "PYTORCH_", "TORCH", "TRITON_")),
     color="#D55E00",
     practice=Practice(
         model="a class derived from `nn.Module`: layers are attributes, `forward` is Python",
