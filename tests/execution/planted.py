@@ -330,7 +330,7 @@ class CannotBeMade(Sound):
         raise TypeError("cannot be made")
 
 
-VARIABLES = Variables(removed=("JAX_", "XLA_", "JULIA_"), places=("JULIA_DEPOT_PATH",))
+VARIABLES = Variables(removed=("JAX_", "XLA_", "TORCH", "JULIA_"), places=("JULIA_DEPOT_PATH",))
 FAMILY = Family(name="planted", training=(), data=(), versions=(), variables=VARIABLES)
 SPECS = {
     name.lower(): BackendSpec(
