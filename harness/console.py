@@ -4,13 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
     from rich.table import Table
+
+
+_DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+_ESCAPES = {
+    **{code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CONTROLS},
+    **{code: f"\\u{code:04x}" for code in _DIRECTIONS},
+    ord("\n"): "\\n",
+    ord("\t"): "\\t",
+    ord("\r"): "\\r",
+}
+_ESCAPES_OF_LINES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+
+
+def printable(text: str) -> str:
+    """``text`` from outside on one line, in valid Unicode that no terminal acts on.
+
+    Newlines, ANSI escapes and other control characters become escapes, as do those that turn the
+    direction of writing and the bytes of a file name that are not UTF-8. Letters of any script
+    stay.
+    """
+    return _valid(text).translate(_ESCAPES)
+
+
+def _valid(text: str) -> str:
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, of no file name
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Terminal:
@@ -61,8 +91,19 @@ class Terminal:
 
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
+    from rich.segment import Segment
 
     class Plain(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control:
+                    yield segment
+                else:  # names of files and classes, messages of libraries: they may hold anything
+                    text = _valid(segment.text).translate(_ESCAPES_OF_LINES)
+                    yield Segment(text, segment.style)
+
         def on_broken_pipe(self) -> None:
             raise  # rich would end the process here and now
 

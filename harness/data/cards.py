@@ -83,7 +83,12 @@ def read_card(path: Path) -> Card:
         raise BenchError(f"{path}: not a dataset card: {error}") from error
     if card.name != path.stem:
         raise BenchError(f"{path}: says name = {card.name!r}, expected the file's own name")
+    for mirror in card.mirrors:
+        if not mirror.startswith("https://"):
+            raise BenchError(f"{path}: mirror {mirror!r}: must begin with https://")
     for file in card.files:
+        if Path(file.name).name != file.name:
+            raise BenchError(f"{path}: {file.name!r} is no name of a file")
         if file.sha256 is None and file.md5 is None:
             raise BenchError(f"{path}: {file.name}: neither sha256 nor md5 is given")
         for digest in filter(None, (file.sha256, file.content_sha256)):

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import json
 import logging
+import time
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from harness.data.importing import assemble, import_path, store
 from harness.errors import BenchError
 from harness.files import file_sha256, write_atomically
 
+LIMIT_S = 7200.0
+"""Seconds that the download of one file may take in all."""
+ANSWER_S = 30.0
+"""Seconds without a byte after which a server is given up."""
 _ORIGINS = "origins.json"
 
 
@@ -101,6 +106,7 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
                 known_hash=f"sha256:{file.sha256}" if file.sha256 else f"md5:{file.md5}",
                 fname=file.name,
                 path=folder,
+                downloader=_download,
             )
             if _state(Path(path)) != before:  # else it was there already
                 _record_origin(folder, file.name, mirror + file.name)
@@ -120,6 +126,20 @@ def download(card: Card, file: CardFile, folder: Path) -> Path:
         f"{card.name}: {file.name} could not be fetched from {'; '.join(failures)}. "
         f"Get the files by other means and run `bench data import FOLDER --name {card.name}`"
     )
+
+
+def _download(url: str, output: str, _pooch: object) -> None:
+    """Pooch's own downloader has no limit of the whole time: a server that sends byte after byte
+    would keep it for ever."""
+    import requests
+
+    end = time.monotonic() + LIMIT_S
+    with requests.get(url, stream=True, timeout=ANSWER_S) as response, open(output, "wb") as file:
+        response.raise_for_status()
+        while block := response.raw.read1(2**16, decode_content=True):
+            file.write(block)
+            if time.monotonic() > end:
+                raise requests.Timeout(f"more than {LIMIT_S:g} s")
 
 
 def _state(path: Path) -> tuple[int, int] | None:

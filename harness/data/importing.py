@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.console import printable
 from harness.data import importers
 from harness.data.importers.base import RawDataset
 from harness.data.importers.options import ImportOptions
 from harness.data.schema import ImageDataset, name_fault
 from harness.data.split import Fractions, complete
-from harness.data.summary import printable
 from harness.data.validate import Problem, examine
 from harness.data.writer import write_dataset
 from harness.errors import BenchError

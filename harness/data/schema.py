@@ -24,6 +24,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import printable
 from harness.data.summary import ImportSummary
 
 SCHEMA_VERSION = 1
@@ -169,6 +170,8 @@ def classes_fault(classes: tuple[str, ...], task: str) -> str | None:
         return f"classes: {len(classes)} classes, expected {least} to {MAX_CLASSES} for task {task}"
     if any(not name.strip() for name in classes):
         return "classes: a class has an empty name"
+    if foreign := [name for name in classes if printable(name) != name]:
+        return f"classes: the name {foreign[0]!r} holds control characters; import the data again"
     if len(set(classes)) != len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
         return f"classes: the name {twice!r} appears twice"

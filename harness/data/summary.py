@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pydantic
 
+from harness.console import printable
 from harness.errors import BenchError
 
 EXAMPLES = 5  # names in a message, or kept in a summary
@@ -115,8 +116,3 @@ def listed(names: Iterable[object], total: int | None = None, limit: int = EXAMP
     texts = [printable(str(name)) for name in names]
     more = len(texts) > limit or (total is not None and total > min(len(texts), limit))
     return ", ".join(texts[:limit] + ["..."] * (more and bool(texts)))
-
-
-def printable(name: str) -> str:
-    """``name`` in valid Unicode: bytes of a file name that are not UTF-8 become ``\\xNN``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.console import printable
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, RunFolder
 from harness.results.records import CellResult, counted_rounds
@@ -60,6 +61,9 @@ EPOCH_COLUMNS = {
 }
 
 
+_FORMULA = ("=", "+", "-", "@")
+
+
 def cells_frame(
     folder: RunFolder, *, further: Mapping[Cell, Mapping[str, Any]] | None = None
 ) -> pd.DataFrame:
@@ -104,9 +108,22 @@ def auroc_labels(entry: DatasetEntry) -> tuple[str, ...]:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """``frame`` as CSV; six significant digits are more than any of these measurements carries."""
+    """``frame`` as CSV; six significant digits are more than any of these measurements carries.
+
+    Texts are on one line, and one that a spreadsheet would take for a formula gets an apostrophe
+    in front.
+    """
+    texts = frame.select_dtypes(include=["object", "string"]).columns
+    frame = frame.assign(**{name: frame[name].map(_no_formula) for name in texts})
     text: str = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return text
+
+
+def _no_formula(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _names(cell: Cell) -> dict[str, Any]:

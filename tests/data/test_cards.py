@@ -39,6 +39,8 @@ def test_an_unknown_name_gets_a_suggestion():
         ('sha256 = "440', 'sum = "440', "neither sha256 nor md5 is given"),
         ('metric = "test error"', "", "not a dataset card"),
         ("[source]", "[source", "not valid TOML"),
+        ('"https://ossci', '"http://ossci', "mirror .*: must begin with https://"),
+        ('name = "train-i', 'name = "../train-i', "is no name of a file"),
     ],
 )
 def test_bad_cards_are_named(tmp_path, old, new, expected):

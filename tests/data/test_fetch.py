@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import socket
 import struct
 import sys
 import threading
+import time
 import types
 from dataclasses import replace
 from functools import partial
@@ -135,6 +137,39 @@ def test_files_of_unknown_origin_have_no_url(web, tmp_path):
         for entry in file.source:
             assert entry["note"] == "from an earlier download; where from is not recorded"
             assert "url" not in entry
+
+
+def test_a_server_that_never_ends_is_given_up(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "LIMIT_S", 0.3)
+    stop = threading.Event()
+
+    class Dribble(SimpleHTTPRequestHandler):
+        def log_message(self, *_args):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not stop.wait(0.05):
+                    self.wfile.write(b"x")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dribble)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        use(monkeypatch, replace(web, mirrors=(f"http://127.0.0.1:{server.server_port}/",)))
+        start = time.monotonic()
+        with pytest.raises(BenchError, match="no answer in time"):
+            fetch.fetch("tiny", tmp_path / "data")
+        assert time.monotonic() - start < 5
+    finally:
+        stop.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert not list((tmp_path / "data").rglob("*.gz"))
 
 
 def test_a_wrong_checksum_is_refused(web, tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import printable
 from harness.data.importers.images import (
     UNREADABLE,
     is_image,
@@ -24,7 +25,7 @@ from harness.data.importers.images import (
 )
 from harness.data.importers.naming import normal, split_of
 from harness.data.importers.options import ImportOptions
-from harness.data.summary import Account, listed, printable
+from harness.data.summary import Account, listed
 from harness.errors import BenchError
 from harness.files import check_regular
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.console import printable
 from harness.data.importers.base import RawDataset, in_order
 from harness.data.importers.files import (
     Listing,
@@ -23,7 +24,7 @@ from harness.data.importers.images import is_image
 from harness.data.importers.naming import natural, split_of
 from harness.data.importers.options import ImportOptions
 from harness.data.schema import MAX_CLASSES, SPLITS, Split
-from harness.data.summary import Account, listed, printable
+from harness.data.summary import Account, listed
 from harness.errors import BenchError
 
 NAME = "folder"

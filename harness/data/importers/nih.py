@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from harness.console import printable
 from harness.data.importers import spool
 from harness.data.importers.base import RawDataset
 from harness.data.importers.files import find_lists, is_ignored, split_by_lists
@@ -26,7 +27,7 @@ from harness.data.importers.images import BrokenImageError, image_size, read_gre
 from harness.data.importers.naming import is_negative
 from harness.data.importers.options import AskedTask, ImportOptions
 from harness.data.schema import Split, Task, UInt8Array
-from harness.data.summary import Account, AmbiguousError, listed, printable
+from harness.data.summary import Account, AmbiguousError, listed
 from harness.errors import BenchError
 from harness.files import file_sha256
 

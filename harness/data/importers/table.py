@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import printable
 from harness.data.importers import naming
 from harness.data.importers.base import RawDataset
 from harness.data.importers.files import (
@@ -32,7 +33,7 @@ from harness.data.importers.files import (
 from harness.data.importers.labels import Labels, of_bits, of_cells
 from harness.data.importers.options import ImportOptions
 from harness.data.schema import Split
-from harness.data.summary import Account, listed, printable
+from harness.data.summary import Account, listed
 from harness.errors import BenchError
 from harness.files import check_regular, file_sha256
 
