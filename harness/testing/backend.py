@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.analysis.code import parts
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer
 from harness.execution.worker import Worker
@@ -19,7 +20,6 @@ from harness.plugins import find_backend, find_model
 from harness.protocol.augmentation import epoch_moves
 from harness.protocol.received import Received
 from harness.protocol.weights import Weights
-from harness.analysis.code import parts
 from harness.testing.datasets import CLASSES, SIZES, shape_for
 from harness.testing.reference import expected, plan_for
 from harness.testing.subject import check_maps, check_parity, running, supported_models
