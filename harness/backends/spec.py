@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 from typing import Literal
@@ -50,8 +50,8 @@ class Practice:
     """Concepts that its user must know to read that code."""
     by_hand: tuple[str, ...] = ()
     """What the protocol asks for and the framework does not bring."""
-    links: Mapping[str, str] = field(default_factory=dict)
-    """Public documentation: address by title."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Public documentation: title and address."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,11 +53,12 @@ def run(
 
 def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool) -> None:
     from harness import paths
+    from harness.analysis.summary import summarise
     from harness.cli.progress import watched
     from harness.console import terminal
     from harness.execution.runner import prepare
-    from harness.report.markdown import render
-    from harness.report.terminal import headline_table
+    from harness.report.markdown import write
+    from harness.report.terminal import overview
 
     comparison = prepare(experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume)
     for name, reason in comparison.folder.manifest.skipped.items():
@@ -65,8 +66,9 @@ def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool)
     if resume and (changes := comparison.folder.changes_since_start()):
         terminal.warn(f"resuming in another environment: {'; '.join(changes)}")
     results = watched(comparison)
-    report = render(out)
-    terminal.print(headline_table(comparison.folder))
+    summary = summarise(out)
+    report = write(summary)
+    terminal.print(overview(summary))
     terminal.note(f"report: {report}")
     if any(result.status != "ok" or result.unfinished for result in results):
         raise SystemExit(1)

@@ -12,7 +12,6 @@ from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.report.sections.answer import answer, trust
 from harness.report.sections.results import ratio_cell, unfinished_reason
 from harness.report.text import number, plain, score, shorten
-from harness.results.folder import RunFolder
 from harness.stats.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -29,15 +28,6 @@ HEADINGS = {
 """By role, over the first column."""
 
 
-def headline_table(folder: RunFolder) -> Renderables:
-    """Of the run in ``folder``; see :func:`overview`.
-
-    Raises:
-        BenchError: damaged files, or no results yet.
-    """
-    return overview(RunSummary.read(folder))
-
-
 def overview(summary: RunSummary) -> Renderables:
     """For each workload its table and its verdict, then what to do next.
 
@@ -49,7 +39,9 @@ def overview(summary: RunSummary) -> Renderables:
 
     shown: list[Table | Text] = []
     for each in summary.workloads:
-        shown += [*_tables(each), *_unfinished(each), *_verdict(each)]
+        verdict = _verdict(each)
+        first = [verdict.pop("Diverged")] if "Diverged" in verdict else []
+        shown += [*first, *_tables(each), *_unfinished(each), *verdict.values()]
     for name, reason in summary.run.manifest.skipped.items():
         shown.append(Text(f"{title_of(name)}: skipped: {shorten(reason)}", style="yellow"))
     shown += [_trust(summary), Text(f"next: {next_step(summary)}")]
@@ -68,14 +60,15 @@ def next_step(summary: RunSummary) -> str:
     )
 
 
-def _verdict(each: WorkloadSummary) -> list[Text]:
+def _verdict(each: WorkloadSummary) -> dict[str, Text]:
+    """Sentences of the answer by what they are about."""
     from rich.text import Text
 
-    return [
-        Text.assemble((f"{name}: ", "bold"), plain(markdown))
+    return {
+        name: Text.assemble((f"{name}: ", "bold"), plain(markdown))
         for name, markdown in answer(each).items()
         if markdown
-    ]
+    }
 
 
 def _trust(summary: RunSummary) -> Text:

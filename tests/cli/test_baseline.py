@@ -38,7 +38,7 @@ def test_seeds_and_runs_add_up(made_up, update):
     assert first.speed[0].images_per_gflop == pytest.approx(1000 / 50, rel=0.02)
     assert first.speed[0].rounds == 24
     got, stored = update(runs[1])
-    assert "1 rows updated, 2 in all" in got.stderr
+    assert "1 variants updated, 2 in all" in got.stderr
     assert sorted(stored["swift"].correct) == [0, 1, 2]
     assert [each.run for each in stored["swift"].speed] == [
         "2001-02-03T04:05:06+00:00", "2001-03-03T00:00:00+00:00",

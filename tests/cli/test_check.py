@@ -38,7 +38,7 @@ def test_a_slower_framework_fails_and_a_slower_machine_does_not(check):
     assert lines["swift"].startswith("FAILED: ")
     assert "slower by more than a factor of 1.02" in lines["swift"]
     assert lines["tidy"].startswith("ok: ")
-    assert "1 of 2 rows failed" in got.stderr
+    assert "1 of 2 variants failed" in got.stderr
     assert check(name="busy", rate=500.0, gemm=25.0)[0].exit_code == 0
 
 
@@ -74,7 +74,7 @@ def test_faster_is_a_hint(check):
 def test_less_accurate_fails_unless_only_speed_is_asked_for(check):
     got, lines = check(name="bad", quality=0.0)
     assert got.exit_code == 1
-    assert "swift reaches an accuracy of" in lines["swift"]
+    assert "accuracy 0.2900 is below the expected" in lines["swift"]
     assert check("--only", "speed", name="worse", quality=0.0)[0].exit_code == 0
 
 
@@ -104,7 +104,7 @@ def test_what_did_not_train_fails(check, how, message):
         ({"frameworks": ("swift", "new")}, "new", "no baseline"),
         ({"cpu": "another"}, "swift", "the baseline has none for another, cpu, 1 threads"),
         ({"gemm": None}, "swift", "no matrix products"),
-        ({"noise": 1.0}, "swift", "too unsteady to notice"),
+        ({"noise": 1.0}, "swift", "too uncertain to notice"),
         (
             {"frameworks": ("swift",), "skipped": {"tidy": "not installed"}},
             "tidy",
@@ -125,7 +125,7 @@ def test_what_cannot_be_judged_is_named_and_fails_only_when_strict(check, how, f
 def test_another_training_says_nothing_of_the_baseline(check):
     got, _ = check(batch_size=32)
     assert (got.exit_code, got.stdout) == (2, "")
-    assert "trained otherwise than its baseline: batch_size 32, there 64" in got.stderr
+    assert "trained differently from its baseline: batch_size 32, there 64" in got.stderr
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0.5", "x"])

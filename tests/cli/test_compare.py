@@ -147,14 +147,14 @@ def test_rows(made_up, compared, verb):
     found, notes = compared(one, other)
     assert [row["framework"] for row in found["rows"]] == ["swift"]
     assert "tidy/lenet5/digits is left out: nothing trained in B" in notes
-    found, notes = compared(one, one, "--rows", "t*/lenet5/*")
+    found, notes = compared(one, one, "--variants", "t*/lenet5/*")
     assert [row["framework"] for row in found["rows"]] == ["tidy"]
-    got = verb("compare", one, one, "--rows", "torch/*/*")
+    got = verb("compare", one, one, "--variants", "torch/*/*")
     assert got.exit_code == 2
     assert "nothing is called torch/*/*; there are swift/lenet5/digits, tidy" in got.stderr
-    got = verb("compare", one, other, "--rows", "tidy/*/*")
+    got = verb("compare", one, other, "--variants", "tidy/*/*")
     assert got.exit_code == 2
-    assert "no framework, network and data set in common" in got.stderr
+    assert "no variant, model and data set in common" in got.stderr
 
 
 def test_tables_for_people(made_up, verb):

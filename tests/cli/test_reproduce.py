@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from harness.analysis.reproduce import closeness, hold
+from harness.analysis.reproduce import array_agreement, compare_cells
 from harness.config import parse_experiment
 from harness.data.writer import write_dataset
 from harness.execution.runner import prepare, run
@@ -23,7 +23,7 @@ def held(made_up, tmp_path):
         one = made_up(f"one{tag}", **(first or {}))
         other = made_up(f"other{tag}", **((first or {}) | how))
         change(other)
-        found = hold(RunFolder.open(one), RunFolder.open(other))
+        found = compare_cells(RunFolder.open(one), RunFolder.open(other))
         return found, {each.cell.framework: each for each in found.cells}
 
     return held
@@ -80,10 +80,10 @@ def test_logits(held):
 
 def test_bitwise_means_every_bit():
     one = np.array([0.0, np.nan])
-    assert closeness(one, one.copy(), 1, largest=float("nan")).status == "bitwise equal"
-    assert closeness(one, -one, 1, largest=0.0).status == "equal within rounding"
-    assert closeness(one, one.astype(np.float32), 1, largest=0.0).status != "bitwise equal"
-    assert closeness(one, one + 1, 1, largest=float("nan")).largest is None
+    assert array_agreement(one, one.copy(), 1, largest=float("nan")).status == "bitwise equal"
+    assert array_agreement(one, -one, 1, largest=0.0).status == "equal within rounding"
+    assert array_agreement(one, one.astype(np.float32), 1, largest=0.0).status != "bitwise equal"
+    assert array_agreement(one, one + 1, 1, largest=float("nan")).largest is None
 
 
 @pytest.mark.parametrize(

@@ -412,10 +412,10 @@ def test_a_training_that_diverged_is_said_first(planted_bench, small_file, tmp_p
     )  # fmt: skip
     assert done.returncode == 1
     assert "diverges-lenet5-small-s0: DIVERGED, the loss of step 3 of epoch 2 is nan" in done.stderr
-    assert done.stdout.startswith("diverges-lenet5-small-s0 diverged and is not ranked\n")
+    assert done.stdout.startswith("Diverged: Diverges diverged with seed 0 and is not ranked")
     _, _, verdict, *rest = (out / "report.md").read_text(encoding="utf-8").splitlines()
-    assert verdict.startswith("**Diverges diverged** with seed 0 and is not ranked there. ")
-    assert "trained fastest" not in verdict
+    assert "**Diverges diverged** with seed 0 and is not ranked there." in verdict
+    assert not any("trained fastest" in line for line in rest)
     assert any("**Diverged**: Diverges, " in line for line in rest)
     stored = planted_bench("baseline", "update", out, "--baseline", tmp_path / "baseline.json")
     assert stored.returncode == 2
@@ -430,12 +430,12 @@ def test_what_is_timed_besides_training(planted_bench, small_file, tmp_path):
         "--epochs", 2, "--rounds", 7, "--inference", "--profile", "--target", 0.3, "--out", out,
     )  # fmt: skip
     assert got.returncode == 0, got.stderr
-    report = (out / "report.md").read_text(encoding="utf-8")
-    for title in ("Time to accuracy", "Answering: speed and latency", "How close to the machine"):
-        assert f"\n## {title}\n" in report
-    assert "| batch 1 | batch 4 |" in report
-    assert "| batch 512 |" in report
-    command = report.split("## Make it again")[1]
+    details = (out / "details.md").read_text(encoding="utf-8")
+    for title in ("Time to accuracy", "Inference: throughput and latency", "Hardware utilisation"):
+        assert f"\n## {title}\n" in details
+    assert "| batch 1 | batch 4 |" in details
+    assert "| batch 512 |" in details
+    command = details.split("To reproduce the run:")[1]
     for words in ("--rounds 7", "--target 0.3", "--inference 1,4,16,64,256,512"):
         assert words in command
     assert "--profile" in command

@@ -51,11 +51,11 @@ JAX = Family(
             "explicit padding and the momentum of batch normalisation",
             "loading of the given weights, transposed to NHWC",
         ),
-        links={
-            "Flax NNX": "https://flax.readthedocs.io/en/latest/nnx_basics.html",
-            "optax": "https://optax.readthedocs.io/en/latest/",
-            "jax.jit": "https://docs.jax.dev/en/latest/jit-compilation.html",
-        },
+        links=(
+            ("Flax NNX", "https://flax.readthedocs.io/en/latest/nnx_basics.html"),
+            ("optax", "https://optax.readthedocs.io/en/latest/"),
+            ("jax.jit", "https://docs.jax.dev/en/latest/jit-compilation.html"),
+        ),
     ),
 )
 

@@ -89,10 +89,10 @@ JULIA = Family(
             "momentum, Adam and the schedule as the protocol defines them",
             "batches in the given order, loading of the given weights",
         ),
-        links={
-            "Knet.jl": "https://denizyuret.github.io/Knet.jl/latest/",
-            "AutoGrad.jl": "https://github.com/denizyuret/AutoGrad.jl",
-        },
+        links=(
+            ("Knet.jl", "https://denizyuret.github.io/Knet.jl/latest/"),
+            ("AutoGrad.jl", "https://github.com/denizyuret/AutoGrad.jl"),
+        ),
     ),
 )
 

@@ -62,11 +62,11 @@ TORCH = Family(
             "the `Dataset`, and augmentation from given parameters",
             "loading of the given weights",
         ),
-        links={
-            "nn.Module": "https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html",
-            "torch.optim": "https://docs.pytorch.org/docs/stable/optim.html",
-            "DataLoader": "https://docs.pytorch.org/docs/stable/data.html",
-        },
+        links=(
+            ("nn.Module", "https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html"),
+            ("torch.optim", "https://docs.pytorch.org/docs/stable/optim.html"),
+            ("DataLoader", "https://docs.pytorch.org/docs/stable/data.html"),
+        ),
     ),
 )
 

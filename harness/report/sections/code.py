@@ -67,7 +67,7 @@ def practices(summary: RunSummary, columns: dict[str, str]) -> str:
 
 
 def _links(practice: Practice) -> str:
-    return ", ".join(f"[{escape(title)}]({url})" for title, url in practice.links.items())
+    return ", ".join(f"[{escape(title)}]({url})" for title, url in practice.links)
 
 
 def lines(summary: RunSummary, columns: dict[str, str]) -> str:
