@@ -50,7 +50,7 @@ class Practice:
     """Concepts that its user must know to read that code."""
     by_hand: tuple[str, ...] = ()
     """What the protocol asks for and the framework does not bring."""
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Public documentation: address by title."""
 
 
