@@ -168,14 +168,12 @@ def _table(found: Sequence[Comparison], each: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.parity.deviations import TOLERANCE
-
     table = Table(box=None, pad_edge=False)
     for heading in ("framework", "model", "stage", "deviation", "tolerance", "where", ""):
         numeric = heading in ("deviation", "tolerance")
         table.add_column(heading, justify="right" if numeric else "left")
     for comparison in found:
-        bounds = TOLERANCE[comparison.precision]
+        bounds = comparison.tolerances
         maxima = [comparison.maximum(stage) for stage in comparison.stages]
         for deviation in comparison.deviations if each else maxima:
             bound = bounds.get(deviation.stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError
 from harness.execution.inputs import first_weights
 from harness.execution.worker import Worker
-from harness.parity.deviations import TOLERANCE, Deviation, compare
+from harness.parity.deviations import Deviation, compare, tolerances
 from harness.parity.proof import Proof, Status, prove
 from harness.parity.trace import Plan, Workers, make_plan
 from harness.plugins import FrameworkName, backends, canonical, find_backend, find_model
@@ -224,7 +224,9 @@ def _comparison(
             failure = " ".join(str(error).split())
     return FrameworkComparison(
         framework=name,
-        stages=tuple(_maximum(found.maximum(s)) for s in found.stages) if found else (),
+        stages=tuple(_maximum(found.maximum(s), found.tolerances) for s in found.stages)
+        if found
+        else (),
         arrays=arrays,
         diagnosis=next((str(d) for d in proof.diagnoses if d.framework == name), None),
         failure=failure,
@@ -240,23 +242,24 @@ def _losses(worker: Worker, plan: Plan, precision: str) -> tuple[float, ...]:
     return tuple(np.asarray(worker.train_epoch(plan.batches, plan.rates)[1]).tolist())
 
 
-def _maximum(deviation: Deviation) -> MaximumDeviation:
+def _maximum(deviation: Deviation, tolerances: Mapping[str, float]) -> MaximumDeviation:
     return MaximumDeviation(
         stage=deviation.stage,
         where=deviation.where,
         value=deviation.value,
-        tolerance=TOLERANCE[PRECISION].get(deviation.stage),
+        tolerance=tolerances.get(deviation.stage),
     )
 
 
 def _pairs(proof: Proof) -> list[PairDeviation]:
     """Every two frameworks, where they are farthest apart of what has a tolerance."""
     known = {name: trace.stages for name, trace in proof.traces.items()}
+    bounds = tolerances(PRECISION, proof.reference.drift)
     pairs = []
     for one, other in combinations(known, 2):
-        bounded = [d for d in compare(known[other], known[one]) if d.stage in TOLERANCE[PRECISION]]
+        bounded = [d for d in compare(known[other], known[one]) if d.stage in bounds]
         maximum = max(bounded, key=lambda d: d.value)
-        pairs.append(PairDeviation(frameworks=(one, other), maximum=_maximum(maximum)))
+        pairs.append(PairDeviation(frameworks=(one, other), maximum=_maximum(maximum, bounds)))
     return pairs
 
 

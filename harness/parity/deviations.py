@@ -13,27 +13,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.parity.trace import Stages, Trace
+from harness.parity.trace import FORWARD, Stages, Trace
 from harness.protocol.weights import Weights
 
+ONCE = (*FORWARD, "predictions", "inference")
+"""Stages that are computed once, from the given weights."""
 _STEPS = {f"step {steps}": 1e-8 for steps in (1, 2, 3, 10)}
 TOLERANCE: Mapping[str, Mapping[str, float]] = {
     "float64": {
-        **dict.fromkeys(("repeated", "logits", "loss", "gradients", "predictions"), 1e-9),
+        **dict.fromkeys(("repeated", *ONCE), 1e-9),
         **_STEPS,
         "losses": 1e-8,
         "augmentation": 1e-8,
     },
     "float32": {
-        **dict.fromkeys(("logits", "loss", "predictions"), 1e-4),
+        **dict.fromkeys(ONCE, 1e-4),
         "repeated": 1e-2,
         "gradients": 1e-2,
         "step 1": 1e-3,
         "augmentation": 1e-3,
     },
 }
-"""By precision and stage. What has none is shown and not evaluated: training amplifies rounding,
-and how fast depends on the network and not on who computes it."""
+"""By precision and stage: see :func:`tolerances`."""
 
 
 class Deviation(NamedTuple):
@@ -57,6 +58,30 @@ class Deviation(NamedTuple):
         return self.name + (f"[{', '.join(map(str, self.position))}]" if self.position else "")
 
 
+DRIFT_MARGIN = 32
+"""How many times farther than rounding of the weights alone a framework may lead training."""
+MOST_DRIFT = 1e-2
+"""A stage to which rounding leads farther says nothing of a framework: it has no tolerance."""
+
+
+def tolerances(precision: str, drift: Mapping[str, float]) -> dict[str, float]:
+    """By stage, where ``drift`` is that of the reference.
+
+    What is computed once has a fixed tolerance. Training amplifies rounding, and how fast depends
+    on the network: its stages have the tolerance of :data:`TOLERANCE`, if any, or ``DRIFT_MARGIN``
+    times their drift, whichever is larger.
+    """
+    fixed = TOLERANCE[precision]
+    bounds = {"repeated": fixed["repeated"]}
+    for stage, distance in drift.items():
+        least = fixed.get(stage, fixed["augmentation"])
+        if stage in ONCE:
+            bounds[stage] = fixed[stage]
+        elif DRIFT_MARGIN * distance <= MOST_DRIFT:
+            bounds[stage] = max(least, DRIFT_MARGIN * distance)
+    return bounds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One framework compared with the reference."""
@@ -66,6 +91,8 @@ class Comparison:
     precision: str
     deviations: tuple[Deviation, ...]
     """Of every array."""
+    tolerances: Mapping[str, float]
+    """By stage; what has none is shown and not evaluated."""
 
     def maximum(self, stage: str) -> Deviation:
         return max((d for d in self.deviations if d.stage == stage), key=lambda d: d.value)
@@ -77,7 +104,7 @@ class Comparison:
     @property
     def beyond(self) -> tuple[Deviation, ...]:
         """The maximum of every stage that is beyond its tolerance, in the order of computation."""
-        bounds = TOLERANCE[self.precision]
+        bounds = self.tolerances
         found = (self.maximum(stage) for stage in self.stages if stage in bounds)
         return tuple(deviation for deviation in found if deviation.value > bounds[deviation.stage])
 
@@ -90,6 +117,7 @@ def evaluate(
         framework=framework,
         model=model,
         precision=precision,
+        tolerances=tolerances(precision, reference.drift),
         deviations=(
             *([Deviation("repeated", "", found.repeated, ())] if found.repeated else []),
             *compare(found.stages, reference.stages),

@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.parity.deviations import TOLERANCE, Comparison, by_name
-from harness.parity.trace import FORWARD, Plan, Stages, Trace, compute
+from harness.parity.deviations import Comparison, by_name
+from harness.parity.trace import EARLY, FORWARD, Plan, Stages, Trace, compute
 from harness.protocol.weights import Weights
 from harness.reference.faults.catalogue import FITTED, KINDS, SITED, Fault, describe
 from harness.reference.faults.training import FaultyReference
@@ -32,6 +32,9 @@ MOST_EQUAL = 8
 QUICK = frozenset((*FORWARD, "step 1", "step 2", "step 3", "losses", "augmentation"))
 """Stages that a fault must explain as well."""
 
+LATE = ("predictions", "inference", "epoch ")
+"""What the names of stages begin with that come after all single ones."""
+
 _LAYERS = (
     "pixels", "rows", "convolution", "normalisation", "activation", "pooling", "flatten",
     "average", "join", "dense", "head",
@@ -43,9 +46,11 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
     "gradients": ("gradients", "normalisation", "loss"),
     "losses": ("epoch",),
     "augmentation": ("augmentation",),
-    "predictions": ("prediction",),
+    "predictions": ("prediction", "epochs", "inference"),
+    "inference": ("inference", "prediction"),
 }
 """By the first stage that deviates: the operations that are looked at before all others."""
+_WITHIN_LATE = ("pixels", "head", "normalisation", "update", "rates", "order", "augmentation")
 _OF_STEPS = ("update", "rates", "order", "epoch", "gradients", "normalisation")
 
 
@@ -129,7 +134,7 @@ def diagnose(
     if not comparison.beyond:
         return None
     first = comparison.beyond[0].stage
-    bounds = TOLERANCE[comparison.precision]
+    bounds = comparison.tolerances
     gradients = _with_zeros(found.stages["gradients"], reference.stages["gradients"])
     stages = {**found.stages, "gradients": gradients}
 
@@ -151,8 +156,7 @@ def diagnose(
         if fitting := fit.fitting(group):
             best, still = fit.best(fitting)
             if best:
-                alone = fit.is_of_training_alone(best[0])
-                return told(best, "in training alone" if alone else "", still)
+                return told(best, fit.place_of(best[0]), still)
         if comparison.precision == "float64" and fit.is_single_precision():
             return told((), "as far off as single precision is: computed in it, at least in part")
         if suspects.is_late:
@@ -165,7 +169,7 @@ def _groups(
     suspects: Suspects, first: str, found: Stages, reference: Stages, plan: Plan
 ) -> Iterator[Iterator[Fault]]:
     """The faults to be tried, the likeliest first."""
-    operations = _FIRST.get(first, _OF_STEPS)
+    operations = _first_operations(first)
     fitted = tuple(_fitted(first, found, reference, plan))
 
     def begin() -> Iterator[Fault]:
@@ -174,9 +178,22 @@ def _groups(
 
     others = [name for name in (*_TRAINING, *_LAYERS) if name not in operations]
     yield begin()
+    if first.startswith(LATE):
+        # What is wrong from the start would have shown before.
+        yield suspects.everywhere(_WITHIN_LATE)
+        return
     if first != "logits":
         yield suspects.everywhere(others)
     yield suspects.one_by_one()
+
+
+def _first_operations(stage: str) -> tuple[str, ...]:
+    """Those that are looked at first where ``stage`` is the first that deviates."""
+    if stage.startswith("epoch "):
+        return ("epochs", "epoch", "prediction", "inference")
+    if stage.startswith("step ") and int(stage.removeprefix("step ")) > EARLY:
+        return ("epoch",)
+    return _FIRST.get(stage, _OF_STEPS)
 
 
 @dataclass(frozen=True)
@@ -233,25 +250,30 @@ class _Fit:
         Those before are right: a fault that would show there is made in training alone.
         """
         later = list(self.reference)[list(self.reference).index(self.first) :]
+        late = self.first.startswith(LATE)
         computed: dict[str, Weights] = {}
         agreeing, missed = 0, None
         for stage in later:
-            if stage != self.first and stage not in QUICK:
+            if stage != self.first and stage not in QUICK and not late:
                 continue
             if stage not in computed:
-                computed |= self.suspects.compute(fault, stage) or {}
+                last = later[-1] if stage.startswith("epoch ") else stage
+                computed |= self.suspects.compute(fault, last) or {}
             if stage in computed and self.agrees(stage, computed[stage]):
                 agreeing += 1
             else:
                 missed = missed or stage
         return agreeing, missed
 
-    def is_of_training_alone(self, fault: Fault) -> bool:
-        """Whether it would show before the first stage that deviates, were it made throughout."""
+    def place_of(self, fault: Fault) -> str:
+        """Where alone it is made, if it would show before the first stage that deviates, were it
+        made throughout."""
         if self.first in FORWARD:
-            return False
+            return ""
         computed = self.suspects.compute(fault, "logits")
-        return computed is None or not all(self.agrees(name, computed[name]) for name in FORWARD)
+        if computed is not None and all(self.agrees(name, computed[name]) for name in FORWARD):
+            return ""
+        return f"in {self.first} alone" if self.first.startswith(LATE) else "in training alone"
 
     def is_single_precision(self) -> bool:
         """Whether what was found lies as far off as the reference does in single precision."""
@@ -279,10 +301,20 @@ def _fitted(first: str, found: Stages, reference: Stages, plan: Plan) -> Iterato
         factor = float(found["loss"][""]) / float(reference["loss"][""])
         yield Fault("loss scaled", amount=factor)
         yield Fault("loss reported", amount=factor)
+        yield from _fitted_smoothing(found["loss"], reference["loss"], plan)
     if first == "gradients":
         yield from _fitted_gradients(found["gradients"], reference["gradients"])
     if first.startswith("step "):
         yield from _fitted_updates(found[first], reference[first], plan)
+
+
+def _fitted_smoothing(found: Weights, reference: Weights, plan: Plan) -> Iterator[Fault]:
+    """The loss is linear in the amount."""
+    smoothed = FaultyReference(plan.task("float64"))
+    smoothed.plant(Fault("label smoothing fitted", amount=1.0))
+    most = compute(smoothed, plan, "loss")["loss"][""] - reference[""]
+    if most:
+        yield Fault("label smoothing fitted", amount=float((found[""] - reference[""]) / most))
 
 
 def _fitted_gradients(found: Weights, reference: Weights) -> Iterator[Fault]:
@@ -350,12 +382,14 @@ def _norm(arrays: Weights) -> float:
 def evidence(comparison: Comparison, plan: Plan) -> str:
     """Where the first deviation is nearest to its cause."""
     first = comparison.beyond[0].stage
-    bound = TOLERANCE[comparison.precision][first]
+    bound = comparison.tolerances[first]
     beyond = {d.name for d in comparison.deviations if d.stage == first and d.value > bound}
     if first == "gradients":
         nearest = [name for name in plan.weights if name in beyond]
         # The backward pass comes from the output, and the card's order goes towards it.
         return f"gradient of {nearest[-1] if nearest else sorted(beyond)[0]}"
+    if first.startswith("epoch "):
+        return f"{first}, most at {comparison.maximum(first).where}"
     if first.startswith("step "):
         statistics = [name for name in plan.weights if name in beyond and "running_" in name]
         if len(statistics) == len(beyond):
@@ -367,5 +401,6 @@ def evidence(comparison: Comparison, plan: Plan) -> str:
         "loss": "loss",
         "losses": "losses that an epoch tells",
         "augmentation": "augmentation",
-        "predictions": "prediction of a split",
+        "predictions": f"prediction of {comparison.maximum(first).name}",
+        "inference": "inference",
     }[first]

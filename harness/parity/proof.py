@@ -46,7 +46,8 @@ def prove(
         BenchError: something a person must fix.
     """
     with status(f"{plan.model}: reference in float64"):
-        proof = Proof(plan=plan, precision=precision, reference=trace_reference(plan))
+        reference = trace_reference(plan, precision)
+    proof = Proof(plan=plan, precision=precision, reference=reference)
     for spec in specs:
         try:
             with status(f"{plan.model}: {spec.name}"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, Self
@@ -35,9 +35,21 @@ in one call, as an epoch is: what reads the rates or the batches of a call wrong
 there, and so does what is not forgotten when weights are loaded again."""
 EARLY = 10
 """Steps whose losses are compared; training amplifies rounding, and later ones show that alone."""
-PREDICTED = "test"
-MOST_PREDICTED = 2_000
-"""Images of a split that is still predicted as a whole."""
+EPOCHS = 3
+"""Calls of the trajectory: consecutive epochs, with predictions and inference between them."""
+EPOCH_STEPS = 12
+"""Steps of each at most."""
+RELOADED = 2
+"""The epoch after which weights are saved and loaded again."""
+COMPARED_IMAGES, LEAST_COMPARED = 1_000, 20
+"""Images of a split whose predictions are compared, drawn at random, ..."""
+LAST_IMAGES = 8
+"""... and the last, which are in a batch that is not full."""
+PREDICTION_FLOPS, SPLIT_FLOPS = 1e11, 1e12
+"""Operations that the reference does for the predictions of a split, and a framework for all of
+it; a split that needs more is not predicted."""
+INFERENCE = ((0, 1), (1, 6), (6, 11), (2, 3))
+"""Test images that inference gets in one call, from and to: sizes come again with other images."""
 STEP_FLOPS, TRAINING_FLOPS = 5e10, 1e12
 """Operations of one step, and of all, that the reference does in reasonable time. Of networks that
 need more, a plan takes fewer images a batch and fewer steps, ..."""
@@ -60,7 +72,9 @@ class Subject(Protocol):
         augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]: ...
 
-    def predict(self, split: str) -> NDArray[np.floating]: ...
+    def predict_examples(self, split: str, examples: NDArray[np.int64]) -> NDArray[np.floating]: ...
+
+    def infer_examples(self, split: str, examples: NDArray[np.int64]) -> NDArray[np.floating]: ...
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]
@@ -75,6 +89,7 @@ class Remote:
         self.load_weights = worker.load_weights
         self.save_weights = worker.save_weights
         self.loss_and_gradients = worker.loss_and_gradients
+        self.infer_examples = worker.inference_logits
 
     def train_epoch(
         self,
@@ -84,8 +99,21 @@ class Remote:
     ) -> NDArray[np.float64]:
         return self.worker.train_epoch(order, rates, augmentation)[1]
 
-    def predict(self, split: str) -> NDArray[np.floating]:
-        return self.worker.predict(split)[1]
+    def predict_examples(self, split: str, examples: NDArray[np.int64]) -> NDArray[np.floating]:
+        """The whole split is predicted, as a run does."""
+        return np.asarray(self.worker.predict(split)[1][examples])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One call of ``train_epoch``."""
+
+    order: NDArray[np.int64]
+    """(steps, B)"""
+    rates: NDArray[np.float64]
+    """(steps,)"""
+    augmentation: NDArray[np.int64] | None
+    """(steps, B, 3)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +132,12 @@ class Plan:
     rule as the protocol's, and a rate that comes a step late cannot be seen."""
     augmentation: NDArray[np.int64]
     """(1, B, 3): of the images of the first batch, as in ``harness.protocol.augmentation``."""
-    predicts: bool
-    """Whether a whole split is predicted as well."""
+    epochs: tuple[Epoch, ...]
+    """The trajectory: trained one after the other from the weights."""
+    examples: Mapping[str, NDArray[np.int64]]
+    """By split, the images whose predictions are compared, in ascending order."""
+    inference: tuple[NDArray[np.int64], ...]
+    """The test images that inference gets: (B,) of each call."""
     positive_weights: tuple[float, ...] = ()
     """What the positives of each label count; none means 1."""
 
@@ -123,13 +155,15 @@ class Plan:
     def stages(self) -> tuple[str, ...]:
         """In the order of computation: of two that deviate the first is nearer to the cause."""
         steps = tuple(f"step {steps}" for steps in self.checkpoints)
-        return (
-            *FORWARD,
-            *steps,
-            "losses",
-            "augmentation",
-            *(("predictions",) if self.predicts else ()),
+        predictions = ("predictions",) if self.examples else ()
+        inference = ("inference",) if self.inference else ()
+        single = (*FORWARD, *steps, "losses", "augmentation", *predictions, *inference)
+        trajectory = (
+            " ".join(filter(None, (f"epoch {number}", part)))
+            for number in range(1, len(self.epochs) + 1)
+            for part in ("losses", "", *predictions, *inference)
         )
+        return (*single, *trajectory)
 
     def task(self, precision: str) -> Task:
         return Task(
@@ -143,7 +177,7 @@ class Plan:
 
 
 Stages = Mapping[str, Weights]
-"""By stage the arrays by name; logits, loss, losses and predictions have no name."""
+"""By stage the arrays by name: parameters, splits, batches; logits, loss and losses have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +189,8 @@ class Trace:
     """Largest relative difference between two calls with the same batch."""
     losses: NDArray[np.float64]
     """(steps,)"""
+    drift: Mapping[str, float] = field(default_factory=dict)
+    """Of the reference: by stage, how far rounding alone may lead."""
 
 
 def make_plan(
@@ -183,7 +219,7 @@ def make_plan(
     path = resolve(str(dataset), data_dir)
     card = find_model(model)
     with open_dataset(path, memory_budget=0) as data:
-        examples, predicted = data.sizes["train"], data.sizes[PREDICTED]
+        examples = data.sizes["train"]
         if batch_size > examples:
             raise BenchError(
                 f"batch size {batch_size} is larger than the {examples} training images of "
@@ -194,6 +230,12 @@ def make_plan(
         except BenchError as error:
             raise BenchError(f"{path}: {error}") from error
         reach = max(1, min(data.image_shape[1:]) // 8)
+        flops = card.forward_flops(data.image_shape, data.outputs)
+        predicted = {n: _compared_examples(count, flops, seed) for n, count in data.sizes.items()}
+        tested = data.sizes["test"]
+        inference = tuple(
+            np.arange(start, min(stop, tested)) for start, stop in INFERENCE if start < tested
+        )
         images, steps = affordable(card, data.image_shape, data.outputs, batch_size, steps)
     epochs = -(-steps // steps_per_epoch(examples, batch_size))
     orders = [epoch_order(examples, batch_size, seed, epoch) for epoch in range(epochs)]
@@ -208,8 +250,48 @@ def make_plan(
         batches=np.ascontiguousarray(np.concatenate(orders)[:steps, :images]),
         rates=optimizer.learning_rate * np.linspace(0.5, 1, steps),
         augmentation=augmentation,
-        predicts=predicted <= MOST_PREDICTED,
+        epochs=tuple(
+            _epoch(number, min(steps, EPOCH_STEPS), examples, images, seed, reach, optimizer)
+            for number in range(1, EPOCHS + 1)
+        ),
+        examples={split: chosen for split, chosen in predicted.items() if len(chosen)},
+        inference=inference,
         positive_weights=positive_weights,
+    )
+
+
+def _compared_examples(count: int, flops: float, seed: int) -> NDArray[np.int64]:
+    """Of ``count`` images those whose predictions are compared; none where that takes too long."""
+    if count * flops > SPLIT_FLOPS:
+        return np.empty(0, np.int64)
+    most = max(LEAST_COMPARED, min(COMPARED_IMAGES, int(PREDICTION_FLOPS / flops)))
+    if count <= most:
+        return np.arange(count)
+    drawn = stream(seed, "compared", count).permutation(count - LAST_IMAGES)[: most - LAST_IMAGES]
+    return np.concatenate([np.sort(drawn), np.arange(count - LAST_IMAGES, count)])
+
+
+def _epoch(
+    number: int,
+    steps: int,
+    examples: int,
+    batch_size: int,
+    seed: int,
+    reach: int,
+    optimizer: Optimizer,
+) -> Epoch:
+    """Another order than any epoch before, lower learning rates, and augmentation from the second
+    on."""
+    each = steps_per_epoch(examples, batch_size)
+    orders = [
+        epoch_order(examples, batch_size, seed, 1_000 * number + part)
+        for part in range(-(-steps // each))
+    ]
+    augmentation = epoch_augmentation(steps, batch_size, seed, number, flip=True, shift=reach)
+    return Epoch(
+        order=np.concatenate(orders)[:steps],
+        rates=optimizer.learning_rate * np.linspace(1, 0.5, steps) / number,
+        augmentation=augmentation if number > 1 else None,
     )
 
 
@@ -307,9 +389,10 @@ def follow(subject: Subject, plan: Plan) -> Trace:
     """All stages of ``plan`` as ``subject`` computes them."""
     found: dict[str, Weights] = {}
     losses: NDArray[np.float64] = np.empty(0)
+    last = plan.stages[-1]
     for stage in plan.stages:
         if stage not in found:
-            found |= compute(subject, plan, stage)
+            found |= compute(subject, plan, last if stage.startswith("epoch ") else stage)
         if stage.startswith("step "):
             losses = found.pop("all losses")[""].astype(np.float64)
     again = compute(subject, plan, "logits")
@@ -320,27 +403,48 @@ def follow(subject: Subject, plan: Plan) -> Trace:
     )
 
 
-def trace_reference(plan: Plan) -> Trace:
+def trace_reference(plan: Plan, precision: str = "float64") -> Trace:
     """What the NumPy reference computes in float64, in this process.
 
-    It is deterministic and its state is known, so that every step is trained once only.
+    Its ``drift`` is how far it deviates from itself when the weights are perturbed by the rounding
+    error of ``precision``: no framework that computes in it can be expected to be nearer.
     """
     with threadpool_limits(plan.threads):
-        reference = Reference(plan.task("float64"))
-        found = dict(compute(reference, plan, "logits"))
-        reference.load_weights(plan.weights)
-        losses = []
-        for start, stop in pairwise((0, *plan.checkpoints)):
-            steps = slice(start, stop)
-            losses.append(reference.train_epoch(plan.batches[steps], plan.rates[steps]))
-            found[f"step {stop}"] = reference.save_weights()
-        all_losses = np.concatenate(losses)
-        found["losses"] = {"": all_losses[: plan.early]}
-        for stage in plan.stages:
-            if stage not in found:
-                found |= compute(reference, plan, stage)
-    stages = {stage: found[stage] for stage in plan.stages}
-    return Trace(stages=stages, repeated=0.0, losses=all_losses)
+        stages, losses = _reference_stages(plan)
+        rounded, _ = _reference_stages(replace(plan, weights=_rounded(plan.weights, precision)))
+    drift = {stage: _largest_difference(rounded[stage], arrays) for stage, arrays in stages.items()}
+    return Trace(stages=stages, repeated=0.0, losses=losses, drift=drift)
+
+
+def _reference_stages(plan: Plan) -> tuple[Stages, NDArray[np.float64]]:
+    """All stages, and the losses of all steps.
+
+    The reference is deterministic and its state is known, so that every step is trained once only.
+    """
+    reference = Reference(plan.task("float64"))
+    found = dict(compute(reference, plan, "logits"))
+    reference.load_weights(plan.weights)
+    losses = []
+    for start, stop in pairwise((0, *plan.checkpoints)):
+        steps = slice(start, stop)
+        losses.append(reference.train_epoch(plan.batches[steps], plan.rates[steps]))
+        found[f"step {stop}"] = reference.save_weights()
+    all_losses = np.concatenate(losses)
+    found["losses"] = {"": all_losses[: plan.early]}
+    for stage in plan.stages:
+        if stage not in found:
+            last = plan.stages[-1] if stage.startswith("epoch ") else stage
+            found |= compute(reference, plan, last)
+    return {stage: found[stage] for stage in plan.stages}, all_losses
+
+
+def _rounded(weights: Weights, precision: str) -> Weights:
+    """``weights`` in float64, off by as much as rounding to ``precision`` a few times."""
+    epsilon = float(np.finfo(precision).eps)
+    return {
+        name: array * (1 + 4 * epsilon * (stream(0, "rounding", name).random(array.shape) - 0.5))
+        for name, array in weights.items()
+    }
 
 
 def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
@@ -350,7 +454,11 @@ def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
         logits, loss, gradients = subject.loss_and_gradients(plan.batches[0])
         return {"logits": {"": logits}, "loss": {"": np.array(loss)}, "gradients": gradients}
     if stage == "predictions":
-        return {stage: {"": subject.predict(PREDICTED)}}
+        return {stage: _predictions(subject, plan)}
+    if stage == "inference":
+        return {stage: _inference(subject, plan)}
+    if stage.startswith("epoch "):
+        return _trajectory(subject, plan, stage)
     if stage == "augmentation":
         subject.train_epoch(plan.batches[:1], plan.rates[:1], plan.augmentation)
         return {stage: subject.save_weights()}
@@ -361,6 +469,34 @@ def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
         "losses": {"": losses[: plan.early]},
         "all losses": {"": losses},
     }
+
+
+def _trajectory(subject: Subject, plan: Plan, last: str) -> dict[str, Weights]:
+    """The epochs of ``plan`` up to the stage ``last``, with all stages before it."""
+    found: dict[str, Weights] = {}
+    for number, epoch in enumerate(plan.epochs, start=1):
+        name = f"epoch {number}"
+        losses = subject.train_epoch(epoch.order, epoch.rates, epoch.augmentation)
+        found |= {f"{name} losses": {"": losses}, name: subject.save_weights()}
+        # Up to the end even if only the losses are asked for: what else an epoch does shows later.
+        if plan.examples:
+            found[f"{name} predictions"] = _predictions(subject, plan)
+        if plan.inference:
+            found[f"{name} inference"] = _inference(subject, plan)
+        if last in found:
+            break
+        if number == RELOADED:
+            subject.load_weights(subject.save_weights())
+    return found
+
+
+def _predictions(subject: Subject, plan: Plan) -> Weights:
+    return {split: subject.predict_examples(split, rows) for split, rows in plan.examples.items()}
+
+
+def _inference(subject: Subject, plan: Plan) -> Weights:
+    calls = enumerate(plan.inference, start=1)
+    return {f"call {n}": subject.infer_examples("test", rows) for n, rows in calls}
 
 
 def _largest_difference(one: Weights, other: Weights) -> float:

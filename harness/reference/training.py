@@ -75,7 +75,7 @@ class Reference(Backend):
         self, batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], float, Weights]:
         images, labels = self.batch(batch)
-        logits = self.forward(images, self.layers(training=False)).value
+        logits = self.logits(images)
         weights = self.save_weights()
         loss, gradients = self.differentiate(images, labels)
         self.weights = weights  # without the change of the running statistics
@@ -84,9 +84,23 @@ class Reference(Backend):
     def predict(self, split: str) -> NDArray[np.floating]:
         images = self.split(split).images
         batches = evaluation_batches(len(self.split(split)))
-        return np.concatenate([self.infer(images(batch)) for batch in batches])
+        return np.concatenate([self.logits(images(batch)) for batch in batches])
+
+    def predict_examples(self, split: str, examples: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Logits (B, classes) of ``examples`` (B,) of a split."""
+        images = self.split(split).images
+        batches = evaluation_batches(len(examples))
+        return np.concatenate([self.logits(images(examples[batch])) for batch in batches])
+
+    def infer_examples(self, split: str, examples: NDArray[np.int64]) -> NDArray[np.floating]:
+        """What :meth:`infer` answers to ``examples`` (B,) of a split."""
+        return self.infer(self.split(split).images(examples))
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return self.logits(images)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        """(B, classes) in evaluation."""
         return self.forward(images, self.layers(training=False)).value
 
     def activation_maps(

@@ -1,4 +1,4 @@
-"""What the reference computes: the only place of the kit that knows which it is."""
+"""What the NumPy reference computes, with which backends and models are compared."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from harness.config import Optimizer
 from harness.data.reader import open_dataset
 from harness.data.schema import Task
-from harness.parity.trace import Plan, Remote, Trace, follow, make_plan, started
-from harness.plugins import find_backend, find_model
+from harness.parity.trace import Plan, Trace, make_plan, trace_reference
+from harness.plugins import find_model
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Weights
+from harness.reference.training import Reference
 from harness.testing.datasets import random_dataset, shape_for
 
-REFERENCE = "torch"
 STEPS = 10
 BATCH = 16
 MAPS = 6
@@ -57,21 +57,20 @@ def plan_for(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Pla
 def expected(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Expected:
     """What a backend has to compute from the plan of the same arguments."""
     plan = plan_for(model, optimizer, task)
-    with started(find_backend(REFERENCE), plan.threads) as worker:
-        worker.build(plan.task("float64"), plan.weights)
-        trace = follow(Remote(worker), plan)
-        worker.load_weights(plan.weights)
-        return Expected(plan, trace, worker.activation_maps("test", *mapped(plan)))
+    reference = Reference(plan.task("float64"))
+    reference.load_weights(plan.weights)
+    maps = reference.activation_maps("test", *mapped(plan))
+    return Expected(plan, trace_reference(plan), maps)
 
 
 @cache
 def expected_weights(model: str, optimizer: Optimizer) -> tuple[Plan, Weights]:
     """The plan of these arguments, and the weights after all of its steps in float64."""
     plan = plan_for(model, optimizer)
-    with started(find_backend(REFERENCE), plan.threads) as worker:
-        worker.build(plan.task("float64"), plan.weights)
-        worker.train_epoch(plan.batches, plan.rates)
-        return plan, worker.save_weights()
+    reference = Reference(plan.task("float64"))
+    reference.load_weights(plan.weights)
+    reference.train_epoch(plan.batches, plan.rates)
+    return plan, reference.save_weights()
 
 
 def mapped(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -57,8 +57,8 @@ def check_parity(worker: Worker, spec: BackendSpec, expected: Expected, precisio
         (reference,) = expected.trace.stages["logits"].values()
         assert deviation("logits", "", logits, reference).value < LOWER_PRECISION
         return
-    verdict = evaluate(spec.name, plan.model, precision, found, expected.trace)
-    beyond = [f"{found} deviates by {found.value:.1e}" for found in verdict.beyond]
+    comparison = evaluate(spec.name, plan.model, precision, found, expected.trace)
+    beyond = [f"{found} deviates by {found.value:.1e}" for found in comparison.beyond]
     assert not beyond, f"{plan.model} in {precision}: " + "; ".join(beyond)
 
 

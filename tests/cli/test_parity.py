@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def parity(tmp_path, monkeypatch, ready):
 
 def stages(output):
     """Stage -> the last word of its row."""
-    rows = [line.split() for line in output.splitlines()[1:]]
-    return {" ".join(row[2:4]) if row[2] == "step" else row[2]: row[-1] for row in rows}
+    rows = (re.split(r"\s{2,}", line.strip()) for line in output.splitlines()[1:])
+    return {row[2]: row[-1].split()[-1] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -55,16 +56,10 @@ def test_a_fault_shows_at_its_stage_and_is_named(parity, fault, first, named):
     got = parity(fault)
     assert got.exit_code == 1, got.output
     found = stages(got.stdout)
-    order = [
-        "logits",
-        "loss",
-        "gradients",
-        "step 1",
-        "step 2",
-        "losses",
-        "augmentation",
-        "predictions",
-    ]
+    single = ["logits", "loss", "gradients", "step 1", "step 2", "losses", "augmentation"]
+    order = [*single, "predictions", "inference"]
+    for epoch in ("epoch 1", "epoch 2", "epoch 3"):
+        order += [f"{epoch} losses", epoch, f"{epoch} predictions", f"{epoch} inference"]
     assert list(found) == order
     before = order[: order.index(first)]
     assert all(found[stage] == "agrees" for stage in before)

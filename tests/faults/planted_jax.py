@@ -184,3 +184,21 @@ class CoupledDecay(OtherRule):
 class FileOrder(JaxBackend):
     def train_epoch(self, order, rates, augmentation=None):
         return super().train_epoch(np.arange(order.size).reshape(order.shape), rates, augmentation)
+
+
+class MomentumLost(JaxBackend):
+    """A new optimiser for each epoch."""
+
+    def train_epoch(self, order, rates, augmentation=None):
+        parameters, statistics, _ = self.state
+        self.state = TrainState(parameters, statistics, self.transformation.init(parameters))
+        return super().train_epoch(order, rates, augmentation)
+
+
+class CachedAnswer(JaxBackend):
+    def load_weights(self, weights):
+        super().load_weights(weights)
+        self.answers = {}
+
+    def infer(self, images):
+        return self.answers.setdefault(len(images), super().infer(images))

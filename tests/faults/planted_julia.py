@@ -21,6 +21,8 @@ class Change(NamedTuple):
 
 _ENGINE, _SHARED = "PipelineBenchReference", "PipelineBench"
 
+_TRAIN = "function train!(now::Pipeline, images::Images, order, rates, augmentation, losses)\n"
+
 CHANGES = {
     "Sound": [],
     "KernelsMirrored": [
@@ -57,6 +59,18 @@ CHANGES = {
     "IndicesFromZero": [
         Change("src/train.jl", _ENGINE, "indices .= view(order, :, step) .+ 1",
                "indices .= max.(view(order, :, step), 1)"),
+    ],
+    "MomentumLost": [
+        Change("src/train.jl", _ENGINE, "    indices = Vector{Int}(undef, size(order, 1))\n",
+               "    indices = Vector{Int}(undef, size(order, 1))\n"
+               "    rules = [optimizer(now.settings, vec(value(p))) for p in now.parameters]\n"
+               "    now.rules = Any[rules...]\n"),
+    ],
+    "RatesOfTheFirstEpoch": [
+        Change("src/train.jl", _ENGINE, _TRAIN,
+               "remembered = Dict{Any,Any}()\n"
+               f"{_TRAIN}"
+               "    rates = get!(remembered, (objectid(now.rules), length(rates)), copy(rates))\n"),
     ],
     "MirroredTopToBottom": [
         Change("src/data.jl", _SHARED,

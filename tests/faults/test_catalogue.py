@@ -11,6 +11,9 @@ from harness.reference.faults.catalogue import FITTED, KINDS, OPERATIONS, Fault,
 from harness.reference.tape import Variable, backward
 
 
+FITTED_LOSSES = {"loss scaled", "loss reported", "label smoothing fitted"}
+
+
 def kinds(operation: str) -> set[str]:
     return {name for name, kind in KINDS.items() if kind.operation == operation}
 
@@ -23,7 +26,7 @@ def kinds(operation: str) -> set[str]:
         ("labels", inputs.LABELS),
         *layers.LAYERS.items(),
         ("head", layers.HEAD),
-        ("loss", {*losses.LOSSES, "decay in the loss", "loss scaled", "loss reported"}),
+        ("loss", {*losses.LOSSES, *FITTED_LOSSES, "decay in the loss"}),
         ("update", {*updates.SETTINGS, *updates.FORMULAS}),
         ("rates", {*inputs.RATES, "rate scaled"}),
         ("order", inputs.ORDER),

@@ -50,8 +50,10 @@ OPERATIONS: Mapping[str, str] = {
     "rates": "",
     "order": "",
     "epoch": "",
+    "epochs": "",
     "augmentation": "",
     "prediction": "",
+    "inference": "",
 }
 """What is computed in the order in which it is, and what a layer's is called."""
 
@@ -185,6 +187,7 @@ KINDS: Mapping[str, Kind] = {
     "base 2": Kind("loss", "loss: logarithm to the base 2"),
     "base 10": Kind("loss", "loss: logarithm to the base 10"),
     "label smoothing": Kind("loss", "loss: labels smoothed by 0.1"),
+    "label smoothing fitted": Kind("loss", "loss: labels smoothed by {amount:.4g}"),
     "softmax twice": Kind("loss", "loss: softmax taken twice"),
     "one against all": Kind("loss", "loss: binary cross-entropy of each class, not softmax"),
     "squared error": Kind("loss", "loss: squared error of the probabilities"),
@@ -198,6 +201,8 @@ KINDS: Mapping[str, Kind] = {
     "gradients missing": Kind("gradients", "gradient: missing, and with it the update"),
     "gradients clipped": Kind("gradients", "gradients clipped to a norm of {amount:.4g}"),
     "gradients cut off": Kind("gradients", "gradients cut off at {amount:.4g}"),
+    "gradients in half precision": Kind("gradients", "gradients rounded to half precision"),
+    "gradients in single precision": Kind("gradients", "gradients rounded to single precision"),
     "decay in the gradient": Kind("gradients", "gradients: weight decay is already in them"),
     # Update.
     "rate in the velocity": Kind("update", "learning rate folded into the velocity"),
@@ -219,6 +224,7 @@ KINDS: Mapping[str, Kind] = {
     "decay decoupled": Kind("update", "weight decay beside the gradient, where it belongs into it"),
     "decay coupled": Kind("update", "weight decay in the gradient, where it belongs beside it"),
     "decay without rate": Kind("update", "weight decay not multiplied by the learning rate"),
+    "decay not in the second moment": Kind("update", "weight decay missing in the second moment"),
     "epsilon inside the root": Kind("update", "epsilon inside the square root"),
     "epsilon before correction": Kind(
         "update", "epsilon added before the bias correction of the second moment"
@@ -243,6 +249,8 @@ KINDS: Mapping[str, Kind] = {
     "last rate throughout": Kind("rates", "learning rate: the last of the call throughout"),
     "peak throughout": Kind("rates", "learning rate: the setting's own, not that of the step"),
     "rates backwards": Kind("rates", "learning rates: in reverse order"),
+    "rates in half precision": Kind("rates", "learning rate: rounded to half precision"),
+    "rates in single precision": Kind("rates", "learning rate: rounded to single precision"),
     "rate scaled": Kind("rates", "learning rate: {amount:.6g} times what it should be"),
     "order of the file": Kind("order", "batch order: ignored, images come as the file has them"),
     "first batch throughout": Kind("order", "batch order: the first batch at every step"),
@@ -254,6 +262,22 @@ KINDS: Mapping[str, Kind] = {
     "loss after the update": Kind("epoch", "losses: told after the update of their step"),
     "loss of the step before": Kind("epoch", "losses: told one step late"),
     "loss averaged": Kind("epoch", "losses: running mean of the epoch"),
+    "stops after 100 steps": Kind("epoch", "epoch: no update after its step 100"),
+    # From one epoch to the next.
+    "state lost between epochs": Kind(
+        "epochs", "update rule: its state is forgotten at the start of each epoch"
+    ),
+    "steps counted anew": Kind(
+        "epochs", "update rule: bias correction counts the steps of each epoch anew"
+    ),
+    "order of the first epoch": Kind("epochs", "batch order: that of the first epoch in each"),
+    "rates of the first epoch": Kind("epochs", "learning rates: those of the first epoch in each"),
+    "evaluation mode stays on": Kind(
+        "epochs", "epoch: trained in evaluation mode once something was predicted"
+    ),
+    "prediction moves statistics": Kind(
+        "epochs", "prediction: moves the running statistics of batch normalisation"
+    ),
     # Augmentation.
     "not moved": Kind("augmentation", "augmentation: missing"),
     "not flipped": Kind("augmentation", "augmentation: images are not mirrored"),
@@ -272,11 +296,22 @@ KINDS: Mapping[str, Kind] = {
     ),
     # Whole splits.
     "predicted in training": Kind("prediction", "prediction: in training mode"),
+    "predicted and inferred in training": Kind(
+        "prediction", "prediction and inference: in training mode"
+    ),
     "other split": Kind("prediction", "prediction: of another split"),
     "predicted backwards": Kind("prediction", "prediction: in reverse order"),
     "last images repeated": Kind(
         "prediction", "prediction: the last, partial batch is answered by the images before it"
     ),
+    "last batch backwards": Kind(
+        "prediction", "prediction: the last, partial batch is in reverse order"
+    ),
+    "own mean": Kind("prediction", "prediction: each split is normalised by its own mean"),
+    "first answer again": Kind(
+        "inference", "inference: the answer to the first images of a batch size is given again"
+    ),
+    "inference in training": Kind("inference", "inference: in training mode"),
 }
 FITTED = frozenset(name for name, kind in KINDS.items() if "{amount" in kind.words) | {
     "gradients of zero",

@@ -56,6 +56,8 @@ RATES: Mapping[str, Callable[[Rates, float], Rates]] = {
     "last rate throughout": lambda rates, peak: np.full_like(rates, rates[-1]),
     "peak throughout": lambda rates, peak: np.full_like(rates, peak),
     "rates backwards": lambda rates, peak: rates[::-1],
+    "rates in half precision": lambda rates, peak: rates.astype(np.float16).astype(np.float64),
+    "rates in single precision": lambda rates, peak: rates.astype(np.float32).astype(np.float64),
 }
 ORDER: Mapping[str, Callable[[Rows], Rows]] = {
     "order of the file": lambda order: np.arange(order.size).reshape(order.shape),

@@ -35,10 +35,9 @@ class Batch(NamedTuple):
         return softmax_cross_entropy(self.logits, self.targets)
 
 
-def smoothed(batch: Batch) -> Variable:
-    classes = batch.targets.shape[1]
-    even = 0.05 if batch.multilabel else 0.1 / classes
-    return batch._replace(targets=0.9 * batch.targets + even).loss()
+def smoothed(batch: Batch, amount: float = 0.1) -> Variable:
+    even = amount / (2 if batch.multilabel else batch.targets.shape[1])
+    return batch._replace(targets=(1 - amount) * batch.targets + even).loss()
 
 
 def scaled(factor: Callable[[Batch], float]) -> Callable[[Batch], Variable]:

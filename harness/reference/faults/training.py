@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import EVALUATION_BATCH, Task
+from harness.backends.base import EVALUATION_BATCH, Task, evaluation_batches
 from harness.data.reader import DatasetFile
 from harness.protocol.weights import Weights
 from harness.reference.faults.catalogue import KINDS, SITED, Fault
@@ -22,14 +22,17 @@ from harness.reference.faults.inputs import (
     ROWS,
 )
 from harness.reference.faults.layers import HEAD, replacement
-from harness.reference.faults.losses import LOSSES, Batch, reported
+from harness.reference.faults.losses import LOSSES, Batch, reported, smoothed
 from harness.reference.faults.updates import FaultyRule
+from harness.reference.images import normalise
 from harness.reference.network import Layers, Operation
 from harness.reference.optimizers import UpdateRule
 from harness.reference.tape import Array, Variable
 from harness.reference.training import Reference
 
 NONE = Fault("")
+PREDICTED_IN_TRAINING = ("predicted in training", "predicted and inferred in training")
+INFERRED_IN_TRAINING = ("inference in training", "predicted and inferred in training")
 
 
 class FaultyReference(Reference):
@@ -40,6 +43,11 @@ class FaultyReference(Reference):
         self.operation = ""
         self.logits_alone = False
         self.inside: Array | None = None
+        self.first_epoch: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+        self.steps_of_epoch = 0
+        self.predicted = False
+        self.answers: dict[int, NDArray[np.floating]] = {}
+        self.own_mean: Array | None = None
         super().__init__(task, data)
 
     def plant(self, fault: Fault | None, *, logits_alone: bool = False) -> None:
@@ -66,13 +74,17 @@ class FaultyReference(Reference):
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
         rule = self.rule
         super().load_weights(weights)
+        self.first_epoch, self.predicted, self.answers = None, False, {}
         if self.fault.kind == "velocity kept":
             self.rule = rule
 
     # --- Forward pass and loss --------------------------------------------------------------------
 
     def layers(self, *, training: bool) -> Layers:
-        evaluation = training and self.fault.kind == "trained in evaluation"
+        kind = self.fault.kind
+        evaluation = kind == "trained in evaluation" or (
+            kind == "evaluation mode stays on" and self.predicted
+        )
         layers = super().layers(training=training)
         layers.training = training and not evaluation
         if self.operation in SITED:
@@ -88,6 +100,8 @@ class FaultyReference(Reference):
         if self.operation == "pixels":
             mean, std = self.mean[:, None, None], self.std[:, None, None]
             x = np.asarray(PIXELS[self.fault.kind](images.astype(self.dtype), mean, std))
+        elif self.own_mean is not None:
+            x = normalise(images, self.own_mean, self.std)
         else:
             x = super().normalise(images)
         return x if self.inside is None else x * self.inside
@@ -114,6 +128,10 @@ class FaultyReference(Reference):
             multilabel = self.data.task == "multilabel"
             batch = Batch(logits, self.targets(labels), multilabel, self.positive_weights)
             return LOSSES[kind](batch)
+        if kind == "label smoothing fitted":
+            multilabel = self.data.task == "multilabel"
+            batch = Batch(logits, self.targets(labels), multilabel, self.positive_weights)
+            return smoothed(batch, amount)
         loss = super().loss(logits, labels)
         if kind == "loss scaled":
             return loss * amount
@@ -132,6 +150,11 @@ class FaultyReference(Reference):
         if kind == "gradients clipped":
             norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
             return {n: g * min(1.0, amount / norm) for n, g in gradients.items()}
+        for precision in ("half", "single"):
+            if kind == f"gradients in {precision} precision":
+                # By way of single precision, as frameworks round.
+                single = {n: g.astype(np.float32) for n, g in gradients.items()}
+                return {n: g.astype(precision).astype(self.dtype) for n, g in single.items()}
         decay = self.task.optimizer.weight_decay  # of "decay in the gradient"
         return {n: g + decay * self.weights[n] for n, g in gradients.items()}
 
@@ -140,7 +163,7 @@ class FaultyReference(Reference):
     ) -> tuple[NDArray[np.floating], float, Weights]:
         if self.logits_alone:
             images, _ = self.batch(batch)
-            return self.infer(images), math.nan, {}
+            return self.logits(images), math.nan, {}
         return super().loss_and_gradients(batch)
 
     # --- Training ---------------------------------------------------------------------------------
@@ -156,7 +179,9 @@ class FaultyReference(Reference):
         rates: NDArray[np.float64],
         augmentation: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
-        kind = self.fault.kind
+        kind, self.steps_of_epoch = self.fault.kind, 0
+        if self.operation == "epochs":
+            order, rates = self.as_in_the_first_epoch(order, rates)
         if self.operation == "order":
             order = ORDER[kind](order)
         if kind == "rate scaled":
@@ -173,7 +198,27 @@ class FaultyReference(Reference):
             return np.asarray(np.cumsum(losses) / np.arange(1, len(losses) + 1))
         return losses
 
+    def as_in_the_first_epoch(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Order and learning rates of an epoch, and the state of the update rule at its start."""
+        kind, first = self.fault.kind, self.first_epoch
+        if kind == "state lost between epochs":
+            self.rule = self.make_rule()
+        if kind == "steps counted anew":
+            self.rule.steps = 0
+        if first is None or first[0].shape != order.shape:
+            self.first_epoch = order, rates
+            return order, rates
+        return (
+            first[0] if kind == "order of the first epoch" else order,
+            first[1] if kind == "rates of the first epoch" else rates,
+        )
+
     def step(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], rate: float) -> float:
+        self.steps_of_epoch += 1
+        if self.fault.kind == "stops after 100 steps" and self.steps_of_epoch > 100:
+            return self.differentiate(images, labels)[0]
         loss = super().step(images, labels, rate)
         if self.fault.kind != "loss after the update":
             return loss
@@ -197,17 +242,45 @@ class FaultyReference(Reference):
         kind = self.fault.kind
         if kind == "other split":
             split = {"test": "val"}.get(split, "test")
-        logits = super().predict(split)
+        if kind == "own mean":
+            images = self.split(split).all_images()
+            self.own_mean = np.asarray(images.mean(axis=(0, 2, 3)) / 255, self.dtype)
+        batches = list(self.batches_of(split))
+        compute = self.in_training if kind in PREDICTED_IN_TRAINING else self.logits
+        logits = np.concatenate([compute(images) for images in batches])
+        if kind == "prediction moves statistics":
+            for images in batches:
+                self.forward(images, self.layers(training=True))
+        self.own_mean = None
         if kind == "predicted backwards":
             return logits[::-1]
+        partial = len(logits) % EVALUATION_BATCH
         if kind == "last images repeated" and len(logits) > EVALUATION_BATCH:
-            partial_ = len(logits) % EVALUATION_BATCH
-            logits[-partial_:] = logits[-2 * partial_ : -partial_]
+            logits[-partial:] = logits[-2 * partial : -partial]
+        if kind == "last batch backwards" and partial:
+            logits[-partial:] = logits[-partial:][::-1].copy()
         return logits
 
+    def batches_of(self, split: str) -> Iterator[NDArray[np.uint8]]:
+        reader = self.split(split)
+        for batch in evaluation_batches(len(reader)):
+            yield reader.images(batch)
+
+    def predict_examples(self, split: str, examples: NDArray[np.int64]) -> NDArray[np.floating]:
+        self.predicted = True
+        if self.operation in ("prediction", "epochs"):
+            return np.asarray(self.predict(split)[examples])
+        return super().predict_examples(split, examples)
+
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
-        if self.fault.kind != "predicted in training":
-            return super().infer(images)
+        self.predicted = True
+        if self.fault.kind == "first answer again":
+            return self.answers.setdefault(len(images), super().infer(images))
+        if self.fault.kind in INFERRED_IN_TRAINING:
+            return self.in_training(images)
+        return super().infer(images)
+
+    def in_training(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
         weights = self.save_weights()
         logits = self.forward(images, self.layers(training=True)).value
         self.weights = weights  # without the change of the running statistics

@@ -36,6 +36,7 @@ FORMULAS = frozenset(
         "decay not on vectors", "decay decoupled", "decay without rate",
         "epsilon inside the root", "epsilon before correction", "no bias correction",
         "no correction of the first moment", "no correction of the second moment",
+        "decay not in the second moment",
         "steps counted from 0", "gradients never zeroed", "gradients clipped in training",
         "not trained", "upwards",
     }
@@ -52,10 +53,15 @@ class FaultyRule(UpdateRule):
         super().__init__(settings)
         self.kind, self.layers = fault.kind, fault.layers
         self.summed: Weights = {}
+        self.gradients: Mapping[str, Array] = {}
+        """Of this step, without weight decay."""
+        self.plain: Weights = {}
+        """Their second moment."""
 
     def step(
         self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float
     ) -> None:
+        self.gradients = gradients
         if self.kind == "gradients never zeroed":
             gradients = {n: g + self.summed.get(n, 0) for n, g in gradients.items()}
             self.summed = dict(gradients)
@@ -100,6 +106,10 @@ class FaultyRule(UpdateRule):
 
     def change_of_adam(self, name: str, g: Array, rate: float) -> Array:
         first, second = self.moments(name, g)
+        if self.kind == "decay not in the second moment":
+            beta2, plain = self.settings.beta2, self.gradients[name]
+            second = self.plain.get(name, 0 * g) * beta2 + (1 - beta2) * plain * plain
+            self.plain[name] = second
         epsilon = self.settings.epsilon
         steps = self.steps + (self.kind == "steps counted from 0")
         neither = self.kind == "no bias correction"
