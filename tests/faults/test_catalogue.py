@@ -10,7 +10,6 @@ from harness.reference.faults import inputs, layers, losses, updates
 from harness.reference.faults.catalogue import FITTED, KINDS, OPERATIONS, Fault, describe
 from harness.reference.tape import Variable, backward
 
-
 FITTED_LOSSES = {"loss scaled", "loss reported", "label smoothing fitted"}
 
 
