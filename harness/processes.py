@@ -67,7 +67,7 @@ def follow_parent(parent: str) -> None:
 
 
 def _await_end(pipe: int) -> None:
-    # Signals stay with the other threads: Julia's profiler sends some.
+    # Signals stay with the other threads: the profilers of some languages send them.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     os.read(pipe, 1)  # returns when the last holder of the other end is gone
     os.killpg(os.getpid(), signal.SIGKILL)
@@ -112,7 +112,7 @@ _CONSEQUENCE = re.compile(r"[Ff]ailed to precompile|failed process")
 def cause(lines: Iterable[str]) -> str:
     """The line in which a failed program says why; empty where it says nothing.
 
-    Julia and apt mark errors; of several, the first that is not a consequence of another.
+    Some programs mark errors; of several, the first that is not a consequence of another.
     """
     said = [line.strip() for line in lines if line.strip()]
     errors = [line for line in said if line.upper().startswith(("E:", "ERROR"))]

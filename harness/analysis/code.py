@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-from harness.analysis.lines import LANGUAGES, Language
+from harness.backends.languages import LANGUAGES, Language
 from harness.backends.spec import BackendSpec, ExtraCode, Family
 from harness.models.card import ModelCard
 from harness.plugins import backends

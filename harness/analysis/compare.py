@@ -125,7 +125,7 @@ def letter(index: int) -> str:
 def compare(paths: Sequence[Path], *, variants: Sequence[str] = (), raw: bool = False) -> Compared:
     """Read the runs at ``paths`` and compare every variant that all of them have.
 
-    ``variants`` chooses some of these by patterns such as ``torch/*/digits``; ``raw`` leaves speeds
+    ``variants`` chooses some by patterns such as ``FRAMEWORK/*/DATASET``; ``raw`` leaves speeds
     as they were measured, which is also done where a run has no speeds of matrix products.
 
     Raises:

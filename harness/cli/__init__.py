@@ -30,7 +30,7 @@ _VERBS = {
     "parity": "Prove that the frameworks compute the same, from the same weights and batches.",
     "weights": "Copy trained weights out of a run, or import those of others.",
     "data": "Export, import, fetch, validate and describe data sets.",
-    "setup": "Install Julia, or Knet.jl, where they are not there yet.",
+    "setup": "Install what a framework needs and pip cannot bring.",
     "doctor": "Say which frameworks are ready, where they are, and how to mend the others.",
 }
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--rows",
     "chosen",
     **LIST,
-    help="Only these, as torch/lenet5/digits; * stands for any.",
+    help="Only these, as FRAMEWORK/MODEL/DATASET; * stands for any.",
 )
 @click.option("--raw", is_flag=True, help="Do not divide speeds by that of a matrix product.")
 @click.option("--anyway", is_flag=True, help="Compare in spite of differences that should not be.")

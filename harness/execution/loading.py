@@ -16,7 +16,7 @@ from harness.paths import cache_dir
 from harness.processes import cause, thread_settings
 
 TIME_LIMIT_S = 900
-"""Of a load. Julia compiles a package again whose dependencies have changed: minutes for Knet."""
+"""Of a load. Compiling packages again whose dependencies have changed takes minutes."""
 _MARK = "ERROR: cannot load: "
 
 

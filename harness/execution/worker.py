@@ -4,7 +4,7 @@ Why a process each: frameworks that share one can crash (LLVM symbols), share th
 hide each other's memory. What crosses is NumPy arrays and plain data, over a socket pair.
 
 The child is ``python -m harness.execution.worker FD PARENT``; it sets its CPU affinity before it
-imports the framework, because XLA sizes its thread pool by affinity and reads no OMP_NUM_THREADS.
+imports the framework, because some size their thread pool by affinity and read no OMP_NUM_THREADS.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ In a test suite, as a class that says what it tests::
     from harness.testing.backend import BackendConformance
 
     class TestKeras(BackendConformance):
-        backend = "keras"
+        backend = "mine"
 
 ``harness.testing.model`` has ``ModelConformance``, ``harness.testing.importer``
 ``ImporterConformance``. Needs pytest, which comes with the harness.

@@ -136,7 +136,7 @@ KINDS: Mapping[str, Kind] = {
     "momentum 0.99": Kind("normalisation", "running statistics keep 0.99 in place of 0.9"),
     "momentum 0.99, biased": Kind(
         "normalisation",
-        "running statistics keep 0.99 and take the biased variance (Flax's defaults)",
+        "running statistics keep 0.99 and take the biased variance (a common default)",
     ),
     "momentum fitted": Kind(
         "normalisation", "running statistics take {amount:.4g} of the batch's in place of 0.1"

@@ -40,7 +40,7 @@ def with_zeros(x: Variable, rows: tuple[int, int], columns: tuple[int, int]) -> 
 def same_padding(
     x: Variable, weight: Variable, bias: Variable | None, *, stride: int, padding: int
 ) -> Variable:
-    """As TensorFlow and XLA have it: where the sum is odd, the end gets one more."""
+    """The padding called SAME: where the sum is odd, the end gets one more."""
     sums = [
         max((-(-side // stride) - 1) * stride + kernel - side, 0)
         for side, kernel in zip(x.shape[2:], weight.shape[2:], strict=True)
@@ -261,8 +261,7 @@ def nearly_largest(x: Variable, window: int, *, stride: int, padding: int) -> Va
     """Max pooling whose gradient goes to the first value nearly equal to the largest.
 
     As in NNlib.jl on a CPU (``y ≈ x`` in ``src/impl/pooling_direct.jl``, releases 0.7 and 0.8):
-    nearly equal is Julia's ``isapprox``, to the square root of the precision, relative to the
-    largest.
+    nearly equal is to the square root of the precision, relative to the largest.
     """
     padded = op.zero_padded(x.value, padding, -np.inf)
     parts = op.windows(padded, (window, window), stride)

@@ -21,7 +21,7 @@ def _seeds(finding: Finding) -> str:
 
 
 def _where(finding: Finding) -> str:
-    """'PyTorch, LeNet-5 on digits, seed 0'"""
+    """Framework, model and data set, and the seed where there are several."""
     outcome, workload = finding.outcome, finding.workload
     parts = [escape(outcome.title)] if outcome else []
     parts += [escape(workload.title)] if workload else []

@@ -1,4 +1,4 @@
-"""Counting lines of code: no blank lines, comments or documentation."""
+"""The languages of backends, and counting their code: no blank lines, comments, documentation."""
 
 from __future__ import annotations
 

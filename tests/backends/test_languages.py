@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.lines import LANGUAGES, julia_lines, python_lines
 from harness.backends.julia import installation
 from harness.backends.julia.packages import julia_dir
+from harness.backends.languages import LANGUAGES, julia_lines, python_lines
 from harness.plugins import backends
 
 PYTHON = '''"""Module,
