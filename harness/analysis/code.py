@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +24,7 @@ class Source:
     def language(self) -> Language:
         return LANGUAGES[PurePosixPath(self.path).suffix]
 
-    @property
+    @cached_property
     def lines(self) -> int | None:
         """Lines of code, or None where the file cannot be read as its language."""
         return self.language.count(self.text)

@@ -13,7 +13,7 @@ from harness.files import write_atomically
 from harness.report.registry import GLOSSARY, SECTIONS
 from harness.report.section import Page, Section, bullets, paragraphs
 from harness.report.text import escape, fence, join
-from harness.results.load import cells_frame, to_csv
+from harness.results.load import cell_rows, to_csv
 
 FILE = "report.md"
 
@@ -33,11 +33,11 @@ def write(summary: RunSummary) -> Path:
     if not isinstance(summary.run.folder.environment, dict):
         raise BenchError(f"{path}: environment.json does not describe a machine")
     written = pages(summary)
-    frame = cells_frame(summary.run.folder, further=csv_columns(summary.run))
+    rows = cell_rows(summary.run.folder, csv_columns(summary.run))
     try:
         for name, content in figures(summary).items():
             write_atomically(path / name, content)
-        write_atomically(path / "results.csv", to_csv(frame))
+        write_atomically(path / "results.csv", to_csv(rows))
         # The report last, so that it never shows or links what is not there.
         for name, text in reversed(written.items()):
             write_atomically(path / name, text)
@@ -49,14 +49,15 @@ def write(summary: RunSummary) -> Path:
 def pages(summary: RunSummary) -> dict[str, str]:
     """Markdown by file name; draws nothing."""
     chosen = [section for section in SECTIONS if section.applies(summary)]
-    found = {FILE: _first_page(summary, chosen)}
+    bodies = [(section, section.body(summary)) for section in [*chosen, GLOSSARY]]
+    bodies = [(section, body) for section, body in bodies if body]
+    found = {FILE: _first_page(summary, chosen, [section for section, _ in bodies])}
     for page, heading in (("details.md", "Details"), ("code.md", "Code")):
-        parts = [f"# {heading}: {subject(summary)}", f"Back to [the report]({FILE})."]
-        for section in [*chosen, GLOSSARY]:
-            body = section.body(summary) if section.page == page else ""
-            if body:
-                parts.append(f"## {section.title}\n\n{body}")
-        found[page] = paragraphs(*parts) + "\n"
+        parts = [
+            f"## {section.title}\n\n{body}" for section, body in bodies if section.page == page
+        ]
+        head = f"# {heading}: {subject(summary)}"
+        found[page] = paragraphs(head, f"Back to [the report]({FILE}).", *parts) + "\n"
     return found
 
 
@@ -88,7 +89,8 @@ def subject(summary: RunSummary) -> str:
     return f"{join(list(map(escape, models)))} on {join(list(map(escape, datasets)))}"
 
 
-def _first_page(summary: RunSummary, chosen: list[Section]) -> str:
+def _first_page(summary: RunSummary, chosen: list[Section], linked: list[Section]) -> str:
+    """Title, the briefs of the sections, and links to those that have a page."""
     names = [escape(title_of(name)) for name in summary.run.manifest.experiment.frameworks]
     doing = "compared" if len(names) > 1 else "trained"
     parts = [f"# {subject(summary)}: {join(names)} {doing}"]
@@ -96,18 +98,14 @@ def _first_page(summary: RunSummary, chosen: list[Section]) -> str:
         brief = section.brief(summary)
         if brief:
             parts.append(f"## {section.title}\n\n{brief}" if number else brief)
-    return paragraphs(*parts, _links(summary, chosen)) + "\n"
+    return paragraphs(*parts, _links(summary, linked)) + "\n"
 
 
-def _links(summary: RunSummary, chosen: list[Section]) -> str:
+def _links(summary: RunSummary, linked: list[Section]) -> str:
     """Where everything else stands, and the command that reproduces the run."""
 
     def listed(page: Page) -> str:
-        links = [
-            f"[{section.title}]({page}#{section.anchor})"
-            for section in [*chosen, GLOSSARY]
-            if section.page == page and section.body(summary)
-        ]
+        links = [f"[{each.title}]({page}#{each.anchor})" for each in linked if each.page == page]
         return ", ".join(links)
 
     folder = shlex.quote(summary.run.folder.path.resolve().name)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from harness.console import printable
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, RunFolder
 from harness.results.records import CellResult, counted_rounds
 from harness.stats.metrics import mean_auroc
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIB = 2**20
 CELL_COLUMNS = {
@@ -76,17 +80,28 @@ def cells_frame(
     the mean over the labels that have one, or the one of two classes. ``further`` adds columns of
     numbers, by cell.
     """
-    cells, further = folder.manifest.cells, further or {}
-    rows = [
-        _cell_row(cell, folder.read_result(cell)) | dict(further.get(cell, {})) for cell in cells
-    ]
-    added = dict.fromkeys(name for columns in further.values() for name in columns)
+    import pandas as pd
+
+    rows = cell_rows(folder, further)
+    added = dict.fromkeys(name for row in rows for name in row if name not in CELL_COLUMNS)
     types = CELL_COLUMNS | dict.fromkeys(added, "float64")
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
+def cell_rows(
+    folder: RunFolder, further: Mapping[Cell, Mapping[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of :func:`cells_frame`, without what is missing."""
+    return [
+        _cell_row(cell, folder.read_result(cell)) | dict((further or {}).get(cell, {}))
+        for cell in folder.manifest.cells
+    ]
+
+
 def epochs_frame(folder: RunFolder) -> pd.DataFrame:
     """One row for each epoch of each cell; epochs count from 1."""
+    import pandas as pd
+
     rows = [
         {
             **_names(result.cell),
@@ -107,16 +122,24 @@ def auroc_labels(entry: DatasetEntry) -> tuple[str, ...]:
     return entry.classes[1:] if len(entry.classes) == 2 else ()
 
 
-def to_csv(frame: pd.DataFrame) -> str:
-    """``frame`` as CSV; six significant digits are more than any of these measurements carries.
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """:func:`cell_rows` as CSV; six significant digits are more than these measurements carry.
 
-    Texts are on one line, and one that a spreadsheet would take for a formula gets an apostrophe
-    in front.
+    Nothing stands where a value is missing. Texts are on one line, and one that a spreadsheet would
+    take for a formula gets an apostrophe in front.
     """
-    texts = frame.select_dtypes(include=["object", "string"]).columns
-    frame = frame.assign(**{name: frame[name].map(_no_formula) for name in texts})
-    text: str = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    return text
+    columns = list(dict.fromkeys([*CELL_COLUMNS, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return "" if value is None else str(_no_formula(value))
 
 
 def _no_formula(value: Any) -> Any:

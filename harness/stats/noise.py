@@ -1,5 +1,4 @@
-"""Whether rounds can be trusted: drift, two speeds, outliers. The tests are SciPy's and
-scikit-learn's."""
+"""Whether rounds can be trusted: drift, two speeds, outliers."""
 
 from __future__ import annotations
 
@@ -20,6 +19,10 @@ SEPARATION = 2.0
 """Ashman's D, above which two normal components are clearly apart (Ashman et al. 1994)."""
 EVIDENCE = 10.0
 """Difference of the Bayesian information criterion, 'very strong' (Kass & Raftery 1995)."""
+FLOOR = 1e-5
+"""Least variance of a component, in units of the median squared."""
+ITERATIONS, TOLERANCE = 100, 1e-3
+"""Of expectation maximisation: most steps, and the gain in mean log-likelihood that ends it."""
 OUTLYING = 3.5
 """Modified z-score of an outlier (Iglewicz & Hoaglin 1993)."""
 
@@ -54,23 +57,58 @@ def two_speeds(speeds: NDArray[np.float64]) -> TwoSpeeds | None:
     """
     if speeds.size < TREND_ROUNDS or np.ptp(speeds) <= DRIFT * np.median(speeds):
         return None  # the means lie within the range, and would be no further apart
-    from sklearn.mixture import GaussianMixture  # takes a second to import
-
     # In units of the median, and never so narrow that a few equal rounds count as a cluster.
-    values = (speeds / np.median(speeds)).reshape(-1, 1)
-    one, two = (
-        GaussianMixture(count, reg_covar=1e-5, n_init=3, random_state=0).fit(values)
-        for count in (1, 2)
-    )
-    if one.bic(values) - two.bic(values) < EVIDENCE or two.weights_.min() < 0.2:
+    values = speeds / np.median(speeds)
+    one, two = _one_normal(values), _two_normals(values)
+    if one - two.bic < EVIDENCE or two.weights.min() < 0.2:
         return None
-    means, variances = two.means_.ravel(), two.covariances_.ravel()
-    apart = math.sqrt(2) * abs(means[0] - means[1]) / math.sqrt(variances.sum())
-    if apart < SEPARATION or abs(means[0] - means[1]) < DRIFT:
+    apart = math.sqrt(2) * float(np.ptp(two.means)) / math.sqrt(two.variances.sum())
+    if apart < SEPARATION or np.ptp(two.means) < DRIFT:
         return None
-    order = means.argsort()
-    low, high = np.median(speeds) * means[order]
-    return TwoSpeeds(float(low), float(high), float(two.weights_[order[0]]))
+    order = two.means.argsort()
+    low, high = np.median(speeds) * two.means[order]
+    return TwoSpeeds(float(low), float(high), float(two.weights[order[0]]))
+
+
+class _Mixture(NamedTuple):
+    """Two normal distributions, (2,) each, and the Bayesian information criterion."""
+
+    weights: NDArray[np.float64]
+    means: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    bic: float
+
+
+def _one_normal(values: NDArray[np.float64]) -> float:
+    """Bayesian information criterion of a single normal distribution."""
+    deviations = stats.norm.logpdf(values, values.mean(), math.sqrt(values.var() + FLOOR))
+    return float(-2 * deviations.sum() + 2 * math.log(values.size))
+
+
+def _two_normals(values: NDArray[np.float64]) -> _Mixture:
+    """Expectation maximisation from the split into two runs of sorted values that explains most of
+    the variance, as scikit-learn's GaussianMixture does it; its import would take a second."""
+    ordered = np.sort(values)
+    sizes = np.arange(1, values.size)
+    sums = ordered.cumsum()[:-1]
+    between = (sums / sizes - ordered.mean()) ** 2 * sizes / (values.size - sizes)
+    upper = values > ordered[between.argmax()]
+    shares = np.stack([~upper, upper]).astype(float)
+    previous = -math.inf
+    for _ in range(ITERATIONS):
+        counts = shares.sum(axis=1) + 1e-12
+        means = shares @ values / counts
+        variances = (shares * (values - means[:, None]) ** 2).sum(axis=1) / counts + FLOOR
+        weights = counts / counts.sum()
+        logs = np.log(weights)[:, None] + stats.norm.logpdf(
+            values, means[:, None], np.sqrt(variances)[:, None]
+        )
+        total = np.logaddexp(*logs)
+        shares = np.exp(logs - total)
+        if total.mean() - previous < TOLERANCE:
+            break
+        previous = float(total.mean())
+    return _Mixture(weights, means, variances, float(-2 * total.sum() + 5 * math.log(values.size)))
 
 
 def outliers(speeds: NDArray[np.float64]) -> int:

@@ -10,7 +10,7 @@ import pytest
 from harness.config import parse_experiment
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
-from harness.results.load import auroc_labels, cells_frame, epochs_frame, to_csv
+from harness.results.load import auroc_labels, cell_rows, epochs_frame, to_csv
 from harness.results.records import CellResult, Epoch, Score
 
 
@@ -44,7 +44,7 @@ def test_mean_auroc_is_a_number_or_empty(tmp_path: Path, auroc, expected: str) -
     )
     score = Score(examples=1, correct=1, accuracy=1, loss=1, auroc=auroc, seconds=1)
     folder.write_result(CellResult(cell=cell, started="", epochs=(epoch,), test=score))
-    header, row = to_csv(cells_frame(folder)).splitlines()
+    header, row = to_csv(cell_rows(folder)).splitlines()
     assert header.endswith(",error,test_auroc")
     assert row.rpartition(",")[2] == expected
     assert json.loads(epochs_frame(folder).to_json(orient="records"))[0]["val_auroc"] == 0.6

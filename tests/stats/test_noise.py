@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.mixture import GaussianMixture
 
 from harness.stats.noise import drift, outliers, two_speeds
 
@@ -33,6 +34,19 @@ def test_two_speeds_are_found_where_they_are():
         assert found.slower == pytest.approx(600, rel=0.03)
         assert found.faster == pytest.approx(1000, rel=0.03)
         assert found.share == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_two_speeds_are_those_of_scikit_learn():
+    slow = np.random.default_rng(0).permutation(30) < 10
+    speeds = np.where(slow, 0.6, 1.0) * steady(0)
+    values = (speeds / np.median(speeds)).reshape(-1, 1)
+    mixture = GaussianMixture(2, reg_covar=1e-5, n_init=3, random_state=0).fit(values)
+    found = two_speeds(speeds)
+    assert found is not None
+    assert [found.slower, found.faster] == pytest.approx(
+        sorted(np.median(speeds) * mixture.means_.ravel()), rel=1e-4
+    )
+    assert found.share == pytest.approx(mixture.weights_.min(), rel=1e-3)
 
 
 def test_single_slow_rounds_are_outliers_and_neither_drift_nor_two_speeds():
