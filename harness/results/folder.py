@@ -181,10 +181,14 @@ class RunFolder:
         """
         path = self.path / "environments.json"
         try:
-            recorded: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+            recorded = json.loads(_read(path))
+            if not isinstance(recorded, dict) or not all(
+                isinstance(each, dict) for each in recorded.values()
+            ):
+                raise ValueError("expected one environment for each invocation")
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BenchError(f"{path}: cannot read the run's environments: {error}") from error
         return recorded
 
