@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.measure.replay import ReplayTimer
-from harness.plugins import backends
+from harness.plugins import find_backend
 
 TIMER = ReplayTimer()
 
@@ -20,8 +20,7 @@ TIMER = ReplayTimer()
 def test_peers(
     variant: str, interleaved: Callable[..., dict[str, list[float]]], benchmark: BenchmarkFixture
 ) -> None:
-    seconds = interleaved(
-        "peers", variant, against=f"{backends()[variant].family.name}, public style"
-    )
+    family = find_backend(variant).family.name
+    seconds = interleaved("peers", variant, against=f"{family}, public style")
     TIMER.load(seconds[variant])
     benchmark.pedantic(TIMER.play_round, rounds=len(seconds[variant]), iterations=1)

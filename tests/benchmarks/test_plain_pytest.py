@@ -55,7 +55,7 @@ def test_pytest_benchmark_compares_what_was_written(ran, python, tmp_path):
     _, written = ran
     other = shutil.copy(written, tmp_path / "other.json")
     done = python(
-        "-m", "pytest_benchmark", "--storage", tmp_path, "compare", written, other,
+        "-m", "pytest_benchmark", "--storage", tmp_path / "none", "compare", written, other,
         "--columns", "median,rounds",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

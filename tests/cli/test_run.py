@@ -361,7 +361,7 @@ def test_a_signal_in_an_extra_loses_no_training(
     results = RunFolder.open(out).results()
     assert [result.epochs for result in results] == before
     assert [bool(result.unfinished) for result in results] == [False, False]
-    assert "Without" not in report.read_text(encoding="utf-8")
+    assert "**Without" not in report.read_text(encoding="utf-8")
 
 
 def test_ctrl_c_before_there_is_a_run(planted, monkeypatch, small_file, tmp_path):
