@@ -1,4 +1,4 @@
-"""Coverage and false alarms of every interval and gate, simulated: seconds, no training.
+"""Coverage and false positive rates of every interval and gate, simulated: seconds, no training.
 
     python benchmarks/simulate_intervals.py [--trials N] [--spread X] [--between-runs X]
 
@@ -404,7 +404,7 @@ def tables(trials: int, spread: float, between: float) -> Iterator[str]:
         ],
     )
     yield from _table(
-        "Tests and gates of scores: false alarms (nominal 5 %, of the gate 0.2 %)",
+        "Tests and gates of scores: false positives (nominal 5 %, of the gate 0.2 %)",
         ["", "alarms"],
         [
             ["difference of AUROC, 10 positives", _percent(

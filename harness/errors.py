@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class BenchError(Exception):
-    """Something the person who typed the command can mend; printed as one line, exit code 2.
+    """Something the person who typed the command can fix; printed as one line, exit code 2.
 
     Raised for bad input (a damaged file, an unknown name, an impossible setting). Anything else
     that escapes is a defect of the harness and keeps its traceback.

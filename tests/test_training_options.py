@@ -23,9 +23,9 @@ pytestmark = pytest.mark.skipif(backends()["torch"].missing() is not None, reaso
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
+def radiographs(tmp_path_factory):
     """A few small noisy images with two rare labels, and the same with two classes."""
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("radiographs")
     random = np.random.default_rng(0)
     for name, task in (("labels", "multilabel"), ("classes", "multiclass")):
         splits = {}
@@ -39,7 +39,7 @@ def films(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(films, tmp_path, monkeypatch):
+def bench(radiographs, tmp_path, monkeypatch):
     """``bench(*words)``: two steps of xraynet in PyTorch; its result and the run."""
     monkeypatch.chdir(tmp_path)
 
@@ -47,7 +47,8 @@ def bench(films, tmp_path, monkeypatch):
         got = CliRunner().invoke(
             main,
             ["run", "--frameworks", "torch", "--models", "xraynet", "--threads", "1",
-             "--datasets", str(films / f"{dataset}.h5"), "--epochs", "1", "--batch-size", "20",
+             "--datasets", str(radiographs / f"{dataset}.h5"),
+             "--epochs", "1", "--batch-size", "20",
              "--lr", "0.01", "--out", out, *words],
         )  # fmt: skip
         return got, RunFolder.open(Path(out)) if got.exit_code == 0 else None
@@ -88,7 +89,7 @@ def test_what_is_asked_for_reaches_the_network_and_the_record(bench):
     assert not np.array_equal(weights["plain"]["bn1.running_var"], drawn["bn1.running_var"])
 
 
-def test_training_starts_from_the_file(bench, films, tmp_path):
+def test_training_starts_from_the_file(bench, radiographs, tmp_path):
     start = initial_weights(PARAMETERS, seed=77)
     save_weights(tmp_path / "start.h5", start, model="xraynet")
     got, folder = bench("--initial-weights", "start.h5", "--lr", "1e-12")

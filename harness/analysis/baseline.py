@@ -34,7 +34,7 @@ from harness.stats.metrics import as_labels, mean_auroc
 from harness.stats.statistics import CONFIDENCE, Ranking, proportion
 
 GATE_CONFIDENCE = 0.999
-"""Of each bound: about one false alarm in a thousand checks for either side."""
+"""Of each bound: about one false positive in a thousand checks for either side."""
 RECORDED = {"accuracy", "auroc"}
 """Metrics whose baselines have fields of their own."""
 Key = tuple[str, str, str]

@@ -314,7 +314,7 @@ class Workload:
 
     @property
     def accuracy(self) -> str:
-        """What the share of images that are answered rightly is called."""
+        """What the share of correctly predicted images is called."""
         return "all labels correct" if self.entry.task == "multilabel" else "test accuracy"
 
     @property

@@ -31,7 +31,7 @@ _VERBS = {
     "weights": "Copy trained weights out of a run, or import those of others.",
     "data": "Export, import, fetch, validate and describe data sets.",
     "setup": "Install what a framework needs and pip cannot bring.",
-    "doctor": "Say which frameworks are ready, where they are, and how to mend the others.",
+    "doctor": "Say which frameworks are ready, where they are, and how to fix the others.",
 }
 
 

@@ -37,8 +37,8 @@ def doctor(frameworks: list[str] | None) -> None:
                 loaded[spec.install] = requirement_to_load(spec)
             need = loaded[spec.install]
         versions = ", ".join(f"{name} {version}" for name, version in spec.versions().items())
-        why, mend = (need.why, need.fix) if need else ("", "")
-        cells = [versions, spec.location(), why, mend]
+        why, fix = (need.why, need.fix) if need else ("", "")
+        cells = [versions, spec.location(), why, fix]
         table.add_row(spec.name, "no" if need else "yes", *map(escape, cells))
         needs.append(need)
     terminal.print_table(table)

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Weights out of a run: `bench weights export --help`.")
 @click.option(
-    "--weights", required=True, type=click.Path(path_type=Path), help="Weight file to judge."
+    "--weights", required=True, type=click.Path(path_type=Path), help="Weight file to evaluate."
 )
 @click.option("--framework", "frameworks", required=True, **LIST, help="Who is to compute.")
 @click.option("--dataset", required=True, metavar="NAME|FILE", help="Data set, or its HDF5 file.")
 @click.option("--model", metavar="M", help="Network [default: what the weight file says].")
 @click.option(
-    "--split", default="test", metavar="test|val|train", help="Images to judge on [default: test]."
+    "--split",
+    default="test",
+    metavar="test|val|train",
+    help="Images to evaluate on [default: test].",
 )
 @click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
 @click.option(

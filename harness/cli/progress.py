@@ -68,7 +68,7 @@ class LogLines:
     def cell_ended(self, result: CellResult, *, resumed: bool) -> None:
         self._left -= 1
         kept = " (kept from before)" if resumed else ""
-        terminal.note(f"{summary(result)}{kept}; cells to go: {self._left}")
+        terminal.note(f"{summary(result)}{kept}; remaining: {self._left}")
 
 
 class LiveProgress:

@@ -92,7 +92,7 @@ def prepare(
     """Check everything that can be checked before any process starts.
 
     Raises:
-        BenchError: anything that a person must mend first.
+        BenchError: anything that a person must fix first.
     """
     settings: dict[str, Any] = {"frameworks": frameworks, "training": {"precision": precision}}
     if threads is not None:
@@ -189,7 +189,7 @@ def _remark(file: WeightFile, data: DatasetFile) -> str | None:
 
 
 class Evaluator:
-    """One framework in a process of its own; it may judge many networks on many data sets."""
+    """One framework in a process of its own; it may evaluate many networks on many data sets."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
@@ -241,7 +241,7 @@ def scores(request: Request) -> Iterator[Score]:
 
     Raises:
         WorkerError: a framework failed.
-        BenchError: something a person must mend.
+        BenchError: something a person must fix.
     """
     for spec in request.specs:
         with Evaluator.start(spec, request.task.threads) as evaluator:

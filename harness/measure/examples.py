@@ -1,4 +1,4 @@
-"""Which test images a report shows: hits and misses, chosen by a rule and not by hand."""
+"""Which test images a report shows: example predictions, chosen by a rule and not by hand."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def choose(
     labels: NDArray[Any],
     groups: NDArray[np.int64] | None = None,
 ) -> Examples:
-    """Images and outputs that show how a network with ``logits`` (N, outputs) hits and misses.
+    """Images and outputs that show how a network with ``logits`` (N, outputs) predicts.
 
     Labels and two classes: the positives with the highest scores, the negatives with the highest,
     the positives with the lowest, ``EACH`` of each. Several classes: the errors of the highest
-    probability, then the hits. Of each kind different labels (of errors: different classes) come
-    first; no image, and no patient of ``groups`` (N,), comes twice. Images with a NaN are never
-    chosen, so there may be fewer, or none.
+    probability, then the correct predictions. Of each kind different labels (of errors: different
+    classes) come first; no image, and no patient of ``groups`` (N,), comes twice. Images
+    with a NaN are never chosen, so there may be fewer, or none.
     """
     scores = logits.astype(np.float64)
     usable = np.asarray(~np.isnan(scores).any(axis=1))

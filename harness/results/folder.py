@@ -61,7 +61,7 @@ class Manifest(Record):
     harness_version: str
     created: str
     command: str
-    """What to type to make it again."""
+    """What to type to reproduce it."""
     experiment: Experiment
     """With the frameworks that really run, in order."""
     skipped: dict[str, str] = pydantic.Field(default_factory=dict)
@@ -278,7 +278,7 @@ class RunFolder:
 
     @classmethod
     def resume(cls, path: Path, manifest: Manifest) -> Self:
-        """Open the run at ``path`` to go on with ``manifest``.
+        """Open the run at ``path`` to resume it with ``manifest``.
 
         Raises:
             BenchError: the run there is of another experiment or other data.

@@ -1,4 +1,4 @@
-"""Rows with fewer digits refuse to pretend to more."""
+"""Variants in a lower precision refuse a higher one."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_export_and_list(data_dir):
 
 @pytest.fixture
 def x_rays(tmp_path):
-    """Twelve films of six patients in NIH's layout, without lists."""
+    """Twelve radiographs of six patients in NIH's layout, without lists."""
     root = tmp_path / "x-rays"
     (root / "images").mkdir(parents=True)
     rng = np.random.default_rng(3)

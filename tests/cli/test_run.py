@@ -172,7 +172,7 @@ def test_a_run_its_log_lines_and_the_folder_it_leaves(planted_bench, small_file,
         for name in names
     ]
     for left, line in zip(range(5, -1, -1), cells, strict=True):
-        assert line.endswith(f"; cells to go: {left}")
+        assert line.endswith(f"; remaining: {left}")
         what = "FAILED, ValueError: the planted fault" if "raises" in line else "test accuracy 0.33"
         assert what in line
     assert "stray" not in done.stdout + done.stderr
@@ -208,7 +208,7 @@ def test_what_a_person_can_mend_ends_the_run_in_one_line(planted_bench, small_fi
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "error: something a person can mend\n"
+    assert done.stderr == "error: something a person can fix\n"
 
 
 def test_progress_on_a_terminal(small_file, tmp_path, clean_environment):

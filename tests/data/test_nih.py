@@ -35,20 +35,20 @@ def pixels(number: int, side: int = 16) -> np.ndarray:
 
 @pytest.fixture
 def x_rays(tmp_path) -> Path:
-    """36 films of 12 patients in NIH's older layout, in twelve folders, grey in three encodings."""
+    """36 radiographs of 12 patients in NIH's older layout, in twelve folders, three encodings."""
     root = tmp_path / "x-rays"
     lines = [f"{HEADER},OriginalImage[Width,Height],"]
     lists: dict[str, list[str]] = {"train_val_list.txt": [], "test_list.txt": []}
     for number in range(PATIENTS * FILMS):
-        patient, film = divmod(number, FILMS)
-        name = f"{patient + 1:08}_{film:03}.png"
+        patient, radiograph = divmod(number, FILMS)
+        name = f"{patient + 1:08}_{radiograph:03}.png"
         folder = root / f"images_{patient % 12 + 1:03}" / "images"
         folder.mkdir(parents=True, exist_ok=True)
         mode = ("L", "RGB", "RGBA")[number % 3]
         Image.fromarray(pixels(number)).convert(mode).save(folder / name)
-        view = "AP" if film == 2 else "PA"
+        view = "AP" if radiograph == 2 else "PA"
         lines.append(
-            f"{name},{FINDINGS[number % 6]},{film},{patient + 1},50,F,{view},16,16,0.1,0.1,"
+            f"{name},{FINDINGS[number % 6]},{radiograph},{patient + 1},50,F,{view},16,16,0.1,0.1,"
         )
         lists["test_list.txt" if patient >= 9 else "train_val_list.txt"].append(name)
     (root / "Data_Entry_2017.csv").write_text("\n".join(lines) + "\n")
@@ -59,7 +59,7 @@ def x_rays(tmp_path) -> Path:
 
 @pytest.fixture
 def take(x_rays, tmp_path):
-    """Import the films; keywords are options. Gives the path of the file."""
+    """Import the radiographs; keywords are options. Gives the path of the file."""
 
     def run(**options) -> Path:
         out = tmp_path / "out" / "x.h5"
@@ -68,8 +68,8 @@ def take(x_rays, tmp_path):
     return run
 
 
-def films(path: Path):
-    """(images, labels, group) of each film by its name."""
+def radiographs(path: Path):
+    """(images, labels, group) of each radiograph by its name."""
     with open_dataset(path) as file:
         readers = [file.split(name) for name in ("train", "val", "test")]
         return {
@@ -85,7 +85,7 @@ def test_nihs_layout(x_rays, take):
     for path in (x_rays, x_rays / "Data_Entry_2017.csv"):
         assert importers.recognise(path).NAME == "nih"
     path = take()
-    found = films(path)
+    found = radiographs(path)
     assert len(found) == 36
     with open_dataset(path) as file:
         assert (file.task, file.classes) == ("multilabel", nih.LABELS)
@@ -115,12 +115,12 @@ def test_any_finding_or_none(take):
     with open_dataset(path) as file:
         assert (file.task, file.classes) == ("multiclass", ("No Finding", "Finding"))
         assert file.class_counts("test").tolist() == [3, 6]
-    assert films(path)["00000001_000.png"][1] == 0
-    assert films(path)["00000001_001.png"][1] == 1
+    assert radiographs(path)["00000001_000.png"][1] == 0
+    assert radiographs(path)["00000001_001.png"][1] == 1
 
 
 def test_sizes_are_those_of_pillow(take):
-    found = films(take(size=(7, 5)))
+    found = radiographs(take(size=(7, 5)))
     for number in (0, 1, 2):
         expected = Image.fromarray(pixels(number)).resize((5, 7), Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(found[f"00000001_{number:03}.png"][0][0], expected)
@@ -128,7 +128,7 @@ def test_sizes_are_those_of_pillow(take):
 
 def test_views_and_the_first_rows(take):
     path = take(views=("AP",), limit=11)
-    assert all(name.endswith("_002.png") for name in films(path))
+    assert all(name.endswith("_002.png") for name in radiographs(path))
     with open_dataset(path) as file:
         assert sum(file.sizes.values()) == 11
         assert "views AP; the first 11" in file.source[-1]["note"]
@@ -155,11 +155,11 @@ def test_the_newer_table_and_one_folder(x_rays, take):
     text = (x_rays / "Data_Entry_2017.csv").read_text()
     (x_rays / "Data_Entry_2017.csv").unlink()
     (x_rays / "Data_Entry_2017_v2020.csv").write_text(text)
-    before = films(take())
+    before = radiographs(take())
     (x_rays / "images").mkdir()
     for file in list(x_rays.glob("images_*/images/*")):
         file.rename(x_rays / "images" / file.name)
-    after = films(take())
+    after = radiographs(take())
     assert before.keys() == after.keys()
 
 
@@ -218,7 +218,7 @@ def test_missing_images_are_counted_and_refused(x_rays, take, tmp_path):
     assert "--allow-missing" in str(caught.value)
     assert not (tmp_path / "out").exists()
     path = take(allow_missing=True)
-    assert len(films(path)) == 29
+    assert len(radiographs(path)) == 29
     with open_dataset(path) as file:
         assert "left out 7 missing (00000001_000.png, " in file.source[-1]["note"]
 
@@ -240,12 +240,12 @@ def test_broken_images_are_counted_and_refused(x_rays, take):
     assert "2 of 36 image files are broken (00000001_000.png: not an image, 0000" in message
     assert "\n" not in message
     path = take(size=(8, 8), allow_missing=True)
-    assert len(films(path)) == 34
+    assert len(radiographs(path)) == 34
     with open_dataset(path) as file:
         assert "left out 2 broken" in file.source[-1]["note"]
     Image.fromarray(pixels(0)).save(first)
     Image.fromarray(pixels(1)).save(second)
-    assert len(films(take(size=(8, 8)))) == 36
+    assert len(radiographs(take(size=(8, 8)))) == 36
 
 
 def test_images_of_two_sizes_need_a_word(x_rays, take):
@@ -307,7 +307,7 @@ def test_files_that_changed_meanwhile_are_decoded_again(x_rays, take, tmp_path, 
     Image.fromarray(pixels(99)).save(first)
     last.write_bytes(good)
     again = counting(monkeypatch)
-    found = films(take())
+    found = radiographs(take())
     assert sorted(again) == [first.name, last.name]
     np.testing.assert_array_equal(found[first.name][0][0], pixels(99))
 
@@ -378,7 +378,7 @@ def test_real_nih_x_rays(nih1000, tmp_path):
             for name in rows
         )
         assert file.source[-1]["sha256"] == hashlib.sha256(listed.encode()).hexdigest()
-    for name, (image, labels, patient) in films(path).items():
+    for name, (image, labels, patient) in radiographs(path).items():
         found = set(rows[name]["Finding Labels"].split("|")) - {"No Finding"}
         assert {nih.LABELS[i] for i in np.flatnonzero(labels)} == found
         assert patient == int(rows[name]["Patient ID"])
@@ -420,7 +420,7 @@ def test_a_finding_and_no_finding_contradict_each_other(x_rays, take):
     with pytest.raises(BenchError, match=r"line 4: 'No Finding\|Hernia' says both"):
         take()
     path = take(allow_missing=True)
-    assert len(films(path)) == 35
+    assert len(radiographs(path)) == 35
 
 
 def test_a_wrong_layout_says_where_was_searched(x_rays, take):
@@ -440,7 +440,7 @@ def test_one_image_in_two_folders_needs_a_word(x_rays, take):
     Image.fromarray(pixels(99)).save(x_rays / "images-224" / "00000001_000.png")
     with pytest.raises(AmbiguousError, match=r"1 images are in two folders .*--ignore FOLDER"):
         take()
-    found = films(take(ignore=("images-224",)))["00000001_000.png"][0]
+    found = radiographs(take(ignore=("images-224",)))["00000001_000.png"][0]
     np.testing.assert_array_equal(found[0], pixels(0))
 
 
@@ -449,7 +449,7 @@ def test_16_bits_need_a_word(x_rays, take):
         Image.fromarray(pixels(number).astype(np.uint16) * 16).save(file)
     with pytest.raises(AmbiguousError, match=r"stored with 16 bits.* pass --bit-depth"):
         take()
-    found = films(take(bit_depth=12))
+    found = radiographs(take(bit_depth=12))
     np.testing.assert_array_equal(found["00000001_001.png"][0][0], pixels(1))
 
 

@@ -24,8 +24,8 @@ def exported(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def films() -> phantom.Films:
-    return phantom.Films.drawn_up(12)
+def radiographs() -> phantom.Radiographs:
+    return phantom.Radiographs.drawn_up(12)
 
 
 def test_every_machine_draws_the_same(exported):
@@ -62,29 +62,29 @@ def test_nothing_to_import():
     assert not phantom.recognises(Path())
 
 
-def test_a_film_does_not_depend_on_its_neighbours(films):
-    together = phantom.render(films)
-    assert together.shape == (len(films.names), 64, 64)
-    for row in (0, 7, len(films.names) - 1):
-        alone = phantom.render(films.take(slice(row, row + 1)))
+def test_a_radiograph_does_not_depend_on_its_neighbours(radiographs):
+    together = phantom.render(radiographs)
+    assert together.shape == (len(radiographs.names), 64, 64)
+    for row in (0, 7, len(radiographs.names) - 1):
+        alone = phantom.render(radiographs.take(slice(row, row + 1)))
         np.testing.assert_array_equal(alone[0], together[row])
 
 
-def test_films_of_a_patient_share_what_stays(films):
-    for patient in np.unique(films.patient):
-        rows = films.patient == patient
-        assert np.unique(films.findings[rows][:, [0, 2]], axis=0).shape[0] == 1
-        assert np.unique(films.anatomy[rows], axis=0).shape[0] == 1
-        assert len(np.unique(films.film[rows], axis=0)) == rows.sum()
+def test_films_of_a_patient_share_what_stays(radiographs):
+    for patient in np.unique(radiographs.patient):
+        rows = radiographs.patient == patient
+        assert np.unique(radiographs.findings[rows][:, [0, 2]], axis=0).shape[0] == 1
+        assert np.unique(radiographs.anatomy[rows], axis=0).shape[0] == 1
+        assert len(np.unique(radiographs.radiograph[rows], axis=0)) == rows.sum()
 
 
 @pytest.mark.parametrize("label", range(len(phantom.LABELS)))
-def test_each_finding_can_be_seen_in_its_place(films, label):
-    """The same film with and without it: some pixels differ by much, and only inside the chest."""
-    with_it, without = np.zeros_like(films.findings), np.zeros_like(films.findings)
+def test_each_finding_can_be_seen_in_its_place(radiographs, label):
+    """The same radiograph with and without it: pixels differ, and only inside the chest."""
+    with_it, without = np.zeros_like(radiographs.findings), np.zeros_like(radiographs.findings)
     with_it[:, label] = True
-    bare = phantom.render(dataclasses.replace(films, findings=without)).astype(int)
-    shown = phantom.render(dataclasses.replace(films, findings=with_it)).astype(int)
+    bare = phantom.render(dataclasses.replace(radiographs, findings=without)).astype(int)
+    shown = phantom.render(dataclasses.replace(radiographs, findings=with_it)).astype(int)
     change = np.abs(shown - bare)
     assert (change.max(axis=(1, 2)) >= 12).all()
     assert ((change >= 8).mean(axis=(1, 2)) < 0.25).all()
@@ -96,9 +96,9 @@ def test_each_finding_can_be_seen_in_its_place(films, label):
         assert (darker < -5).all()
 
 
-def test_it_looks_like_a_chest_film(films):
+def test_it_looks_like_a_chest_film(radiographs):
     """Lungs dark, middle, belly and heart bright, air above the shoulders black."""
-    bare = dataclasses.replace(films, findings=np.zeros_like(films.findings))
+    bare = dataclasses.replace(radiographs, findings=np.zeros_like(radiographs.findings))
     mean = phantom.render(bare).mean(axis=0)
     lungs = (mean[24:36, 12:20] + mean[24:36, 44:52]) / 2
     assert lungs.mean() < 110

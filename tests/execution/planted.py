@@ -81,7 +81,7 @@ class Raises(Sound):
 
 class UserError(Sound):
     def train_epoch(self, order, rates, augmentation=None):
-        raise BenchError("something a person can mend")
+        raise BenchError("something a person can fix")
 
 
 class KnowsWarmUp(Sound):

@@ -443,7 +443,7 @@ def test_the_machine_probe_may_fail(compare, monkeypatch):
 
 def test_what_a_person_must_mend_stops_the_run(compare):
     comparison = compare("usererror", "sound", seeds=(0, 1))
-    with pytest.raises(BenchError, match=r"^something a person can mend$"):
+    with pytest.raises(BenchError, match=r"^something a person can fix$"):
         run(comparison)
     assert [name for name, phase in comparison.observer.phases].count("usererror") == 3
     assert comparison.folder.results() == []
@@ -485,7 +485,7 @@ def test_the_first_to_finish_chooses_the_examples_of_all(compare, small_file):
     train(comparison)
     _, sound, other = comparison.groups[0]
     rows, outputs, images = examples(comparison, sound)
-    # Class 0 is answered always; of equals the first errors of each class and the first hits.
+    # Class 0 is always predicted; of equals the first errors of each class, the first correct.
     assert rows.tolist() == [1, 2, 4, 5, 0, 3]
     assert outputs.tolist() == [0] * 6
     with open_dataset(small_file) as data:

@@ -152,7 +152,7 @@ def test_an_exception_crosses_with_its_message_and_the_worker_lives_on(start, lo
 
 
 def test_what_a_person_can_mend_stays_a_bench_error(start):
-    with pytest.raises(BenchError, match=r"^something a person can mend$"):
+    with pytest.raises(BenchError, match=r"^something a person can fix$"):
         start("usererror").train_epoch(ORDER, RATES)
 
 

@@ -52,14 +52,14 @@ def test_several_classes_show_the_surest_errors_of_different_classes_then_hits()
     found = choose("multiclass", logits, labels)
     answers = logits.argmax(axis=1)
     assert found.outputs.tolist() == answers[found.rows].tolist()
-    errors, hits = found.rows[:ERRORS], found.rows[ERRORS:]
+    errors, correct_rows = found.rows[:ERRORS], found.rows[ERRORS:]
     assert (answers[errors] != labels[errors]).all()
     assert set(labels[errors[:3]].tolist()) == {0, 1, 2}
-    assert (answers[hits] == labels[hits]).all()
-    assert len(hits) == HITS
+    assert (answers[correct_rows] == labels[correct_rows]).all()
+    assert len(correct_rows) == HITS
     sure = np.exp(logits).max(axis=1) / np.exp(logits).sum(axis=1)
     assert errors[0] == np.where(answers != labels, sure, 0).argmax()
-    assert hits[0] == np.where(answers == labels, sure, 0).argmax()
+    assert correct_rows[0] == np.where(answers == labels, sure, 0).argmax()
 
 
 def test_of_equals_the_first_is_chosen():

@@ -183,7 +183,7 @@ def _lines(text: str) -> Iterator[Source]:
 
 
 def _stanzas(text: str) -> Iterator[Source]:
-    """Paragraphs of ``Field: value``, where indented lines go on with the value."""
+    """Paragraphs of ``Field: value``, where indented lines continue the value."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for paragraph in re.split(r"\n\s*\n", "\n".join(lines)):
         found = re.findall(r"^([^\s:]+):(.*(?:\n[ \t].*)*)", paragraph, re.MULTILINE)

@@ -1,11 +1,11 @@
-"""Chest phantoms: drawings by formula that look like frontal chest films. SYNTHETIC, no patients.
+"""Chest phantoms: drawings by formula of frontal chest radiographs. SYNTHETIC, no patients.
 
 For trying and testing networks with several labels and patients where no X-rays are at hand. What
 a network scores here says nothing about X-rays of people.
 
-A synthetic patient has an anatomy of its own and one to five films; a film has its own position,
-exposure and grain. Findings are drawn as the sign that a radiologist looks for: a heart wider than
-half the chest, fluid that fills a lung's lower corner with a hollow upper edge, a round spot, a
+A synthetic patient has an anatomy of its own and one to five radiographs, each with its own
+position, exposure and grain. Findings are drawn as the sign that a radiologist looks for: a heart
+wider than half the chest, fluid that fills a lung's lower corner with a hollow upper edge, a round spot, a
 lung that has drawn away from the chest wall (a fine line, and beyond it no vessels), patches of
 haze. Many are faint. A large heart and a round spot stay with the patient, the others come and go.
 
@@ -44,7 +44,7 @@ SEED = 0
 SIDE = 64
 PATIENTS = 1000
 _FILMS = (1, 2, 3, 3, 4, 5)  # of a patient, each as likely: 3 on average
-_VAL_FRACTION = 2 / 15  # 2,000 / 400 / 600 films, about
+_VAL_FRACTION = 2 / 15  # 2,000 / 400 / 600 radiographs, about
 _BATCH = 32
 
 Array = npt.NDArray[np.floating[Any]]  # float32, all of them
@@ -60,15 +60,18 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
 
     Images uint8 (N, 1, 64, 64), labels uint8 (N, 5), group int64 (N,): the synthetic patient.
     """
-    films = Films.drawn_up(PATIENTS)
+    radiographs = Radiographs.drawn_up(PATIENTS)
     images = np.concatenate(
-        [render(films.take(slice(i, i + _BATCH))) for i in range(0, len(films.names), _BATCH)]
+        [
+            render(radiographs.take(slice(i, i + _BATCH)))
+            for i in range(0, len(radiographs.names), _BATCH)
+        ]
     )[:, np.newaxis]
-    labels = films.findings.astype(np.uint8)
+    labels = radiographs.findings.astype(np.uint8)
     return RawDataset(
         task="multilabel",
         classes=LABELS,
-        splits={"train": Split(images, labels, films.patient, films.names)},
+        splits={"train": Split(images, labels, radiographs.patient, radiographs.names)},
         source=[
             {
                 "file": "SYNTHETIC chest phantoms, drawn by harness/data/importers/phantom.py",
@@ -136,7 +139,7 @@ class _Numbers:
         self._left = left
 
     def one(self, low: float, high: float) -> Array:
-        """A number for each film, from ``low`` to ``high``: (N, 1, 1)."""
+        """A number for each radiograph, from ``low`` to ``high``: (N, 1, 1)."""
         value: Array = low + (high - low) * next(self._columns)[:, None, None]
         return value
 
@@ -151,23 +154,23 @@ class _Numbers:
 
 
 @dataclass(frozen=True)
-class Films:
-    """What is drawn, N films. ``patient`` int64 (N,); ``findings`` bool (N, 5), by LABELS.
+class Radiographs:
+    """What is drawn, N radiographs. ``patient`` int64 (N,); ``findings`` bool (N, 5), by LABELS.
 
-    ``anatomy`` and ``film`` float32 (N, 48) in [0, 1): the numbers behind the shapes that stay
-    with the patient, and behind those that are the film's own.
+    ``anatomy`` and ``radiograph`` float32 (N, 48) in [0, 1): the numbers behind the shapes that
+    stay with the patient, and behind those that are the radiograph's own.
     """
 
     patient: npt.NDArray[np.int64]
     names: list[str]
     findings: npt.NDArray[np.bool_]
     anatomy: Array
-    film: Array
+    radiograph: Array
 
     @classmethod
-    def drawn_up(cls, patients: int) -> Films:
-        """Patients 1 to ``patients`` with all their films."""
-        of, names, findings, anatomies, films = [], [], [], [], []
+    def drawn_up(cls, patients: int) -> Radiographs:
+        """Patients 1 to ``patients`` with all their radiographs."""
+        of, names, findings, anatomies, radiographs = [], [], [], [], []
         for patient in range(1, patients + 1):
             draws = stream(SEED, "xray-phantom", patient)
             count, frail, heart, nodule = draws.random(4).tolist()
@@ -180,33 +183,33 @@ class Films:
                 of.append(patient)
                 names.append(f"phantom-{patient:04}-{number}")
                 anatomies.append(anatomy)
-                films.append(draws.random(48))
+                radiographs.append(draws.random(48))
         return cls(
             np.array(of, dtype=np.int64),
             names,
             np.array(findings, dtype=np.bool_),
             np.array(anatomies, dtype=np.float32),
-            np.array(films, dtype=np.float32),
+            np.array(radiographs, dtype=np.float32),
         )
 
-    def take(self, rows: slice) -> Films:
-        """Some of the films."""
-        parts = (self.patient, self.names, self.findings, self.anatomy, self.film)
-        return Films(*(part[rows] for part in parts))  # type: ignore[arg-type]
+    def take(self, rows: slice) -> Radiographs:
+        """Some of the radiographs."""
+        parts = (self.patient, self.names, self.findings, self.anatomy, self.radiograph)
+        return Radiographs(*(part[rows] for part in parts))  # type: ignore[arg-type]
 
     def noise(self, *shape: int) -> Array:
-        """Numbers in [0, 1) of each film's own stream: float32 (N, *shape)."""
+        """Numbers in [0, 1) of each radiograph's own stream: float32 (N, *shape)."""
         drawn = [stream(SEED, name, *shape).random(shape) for name in self.names]
         return np.array(drawn, dtype=np.float32)
 
 
-def render(films: Films) -> npt.NDArray[np.uint8]:
-    """The films as grey images, dense parts bright: uint8 (N, SIDE, SIDE)."""
+def render(radiographs: Radiographs) -> npt.NDArray[np.uint8]:
+    """The radiographs as grey images, dense parts bright: uint8 (N, SIDE, SIDE)."""
     left = _AXIS > 0  # the patient looks at us: the left lung and the heart's tip are on the right
-    own, now = _Numbers(films.anatomy, left), _Numbers(films.film, left)
-    heart, fluid, nodule, air, haze = (column[:, None, None] for column in films.findings.T)
+    own, now = _Numbers(radiographs.anatomy, left), _Numbers(radiographs.radiograph, left)
+    heart, fluid, nodule, air, haze = (column[:, None, None] for column in radiographs.findings.T)
 
-    # Where the person stands before the film: a little aside, turned, nearer or farther.
+    # Where the person stands before the radiograph: a little aside, turned, nearer or farther.
     y = (_AXIS[:, None] - now.one(-0.07, 0.05)) / now.one(0.93, 1.05)
     x = (_AXIS - now.one(-0.05, 0.05) + now.one(-0.05, 0.05) * y) / now.one(0.94, 1.04)
     side = np.where(left, x, -x)  # from the midline outwards
@@ -241,7 +244,7 @@ def render(films: Films) -> npt.NDArray[np.uint8]:
         along = hilum_x + slope * hilum_y
         across = (hilum_y - slope * hilum_x) / np.sqrt(1 + slope * slope)
         marks += 0.08 * _line(across, 0.045) * _ramp(along, 0, 0.1) * _ramp(-along, -0.9, -0.25)
-    marks += 0.16 * _mottle(films.noise(17, 17)) * (1.2 - side)
+    marks += 0.16 * _mottle(radiographs.noise(17, 17)) * (1.2 - side)
 
     # Nodule: a round spot that stays where it is.
     shown = nodule & own.side()
@@ -257,7 +260,9 @@ def render(films: Films) -> npt.NDArray[np.uint8]:
         reach = now.one(0.14, 0.3)
         patch = _bump(haze_x - now.one(-0.15, 0.15), haze_y - now.one(-0.2, 0.2), reach, reach)
         cloud = np.maximum(cloud, patch)
-    marks += shown * now.one(0.12, 0.3) * np.sqrt(cloud) * (1 + 0.9 * _mottle(films.noise(9, 9)))
+    marks += (
+        shown * now.one(0.12, 0.3) * np.sqrt(cloud) * (1 + 0.9 * _mottle(radiographs.noise(9, 9)))
+    )
 
     # Ribs: their back parts sink outwards, their front ends (fainter) inwards. Collarbones.
     spread = own.one(0.155, 0.18)
@@ -293,10 +298,10 @@ def render(films: Films) -> npt.NDArray[np.uint8]:
     density += (ribs + pleura) * (0.25 + 0.75 * air_filled) + collar - stomach
     density -= air_filled * (own.one(0.36, 0.46) + darker - marks * tissue)
 
-    # The film: exposure, unevenness, grain.
+    # The radiograph: exposure, unevenness, grain.
     grey = 0.03 + now.one(0.95, 1.2) * body * density + now.one(-0.02, 0.06)
-    grey += 0.06 * _mottle(films.noise(4, 4))
-    grain = films.noise(2, SIDE, SIDE)
+    grey += 0.06 * _mottle(radiographs.noise(4, 4))
+    grain = radiographs.noise(2, SIDE, SIDE)
     grey += now.one(0.03, 0.09) * (grain[:, 0] + grain[:, 1] - 1)
     rounded: npt.NDArray[np.uint8] = np.floor(
         np.minimum(np.maximum(grey, 0), 1) * 255 + 0.5
