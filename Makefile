@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-pyproject
 RUN_DIR ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help environment run test check bench lint types clean
+.PHONY: help environment run test check bench fuzz lint types clean
 
 help:
 	@echo 'make run     set up, then compare every framework that can run here; prints the report'
 	@echo 'make test    set up, then lint, check types and run all tests'
 	@echo 'make check   set up, then lint, check types and run the tests that train nothing'
 	@echo 'make bench   set up, then measure the cost of the harness and the public styles'
+	@echo 'make fuzz    set up, then read 100,000 damaged files of every format'
 	@echo 'make clean   remove the virtual environment and caches'
 
 # PyTorch first and alone, pinned by the constraints file: its dependencies then find it there
@@ -66,6 +67,11 @@ types: $(STAMP)
 bench: $(STAMP) compiler
 	$(BIN)/python -m pytest benchmarks/bench_overhead.py benchmarks/bench_peers.py \
 		--datasets $${BENCH_DATASET:-digits} --batch-size 128
+
+# Damaged files for every reader: FUZZ_RUNS inputs in all, by libFuzzer. Minutes.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet 'atheris>=3.0'
+	$(BIN)/python tests/fuzz/fuzz.py $${FUZZ_RUNS:-100000}
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .benchmarks

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BenchError, unknown
+from harness.files import first_line, read_bytes
 from harness.paths import cards_dir
 
+_MAX_BYTES = 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -69,17 +71,16 @@ class Card:
 def read_card(path: Path) -> Card:
     """Read one card; BenchError when it is not what a card must be."""
     try:
-        with path.open("rb") as stream:
-            table = tomllib.load(stream)
-    except tomllib.TOMLDecodeError as error:
-        raise BenchError(f"{path}: not valid TOML: {error}") from error
+        table = tomllib.loads(read_bytes(path, _MAX_BYTES).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path}: not valid TOML: {first_line(error)}") from error
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
         card = _card(table)
     except KeyError as error:
         raise BenchError(f"{path}: the key {error} is missing from this card") from error
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise BenchError(f"{path}: not a dataset card: {error}") from error
     if card.name != path.stem:
         raise BenchError(f"{path}: says name = {card.name!r}, expected the file's own name")

@@ -1,0 +1,75 @@
+"""Fuzzing of every reader with atheris (libFuzzer), for ``make fuzz``.
+
+``python tests/fuzz/fuzz.py [RUNS] [READER...]`` starts one process for each reader, which together
+try RUNS inputs (default: 100,000). An input that crashes, hangs for 20 s or takes more than 4 GiB
+ends with exit code 1; it is kept in ``.fuzz/``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve()
+LIMITS = ("-timeout=20", "-rss_limit_mb=4096", "-verbosity=0", "-print_final_stats=0")
+
+
+def fuzz(name: str, flags: list[str]) -> None:
+    """Fuzz one reader in this process; does not return."""
+    import atheris
+
+    sys.path.insert(0, str(HERE.parent))
+    with atheris.instrument_imports(include=["harness"]):
+        from readers import READERS
+
+    reader = READERS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path, content = reader.prepare(Path(folder, name))
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
+        (corpus / "valid").write_bytes(content)
+        atheris.Setup(
+            [sys.argv[0], *flags, f"-max_len={4 * len(content) + 4096}", str(corpus)],
+            lambda data: reader.run(path, data),
+        )
+        atheris.Fuzz()
+
+
+def main(runs: int, names: list[str]) -> int:
+    sys.path.insert(0, str(HERE.parent))
+    from readers import READERS
+
+    names = names or list(READERS)
+    kept = Path(".fuzz")
+    kept.mkdir(exist_ok=True)
+    failed = []
+    for name in names:
+        start = time.monotonic()
+        flags = [f"-runs={-(-runs // len(names))}", f"-artifact_prefix={kept}/{name}-", *LIMITS]
+        done = subprocess.run(
+            [sys.executable, str(HERE), "--one", name, *flags],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        found = "ok" if done.returncode == 0 else "FAILED"
+        seconds = time.monotonic() - start
+        print(f"{name}: {found}, {runs // len(names):,} inputs, {seconds:.0f} s", flush=True)
+        if done.returncode != 0:
+            failed.append(name)
+            print(done.stderr[-4000:])
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        fuzz(sys.argv[2], sys.argv[3:])
+    else:
+        words = sys.argv[1:]
+        raise SystemExit(main(int(words[0]) if words else 100_000, words[1:]))
