@@ -305,6 +305,15 @@ class Experiment(Frozen):
             brief=True,
         ),
     ] = False
+    warm_start: Annotated[
+        bool,
+        Setting(
+            help="Start every framework a second time, with the compile caches that its first "
+            "start has filled, and time that too; of the first seed.",
+            title="warm start timed",
+            brief=True,
+        ),
+    ] = True
     timeout: Annotated[
         TimeLimits,
         Setting(

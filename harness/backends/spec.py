@@ -143,6 +143,10 @@ class BackendSpec:
     """
     environment: Callable[[int], dict[str, str]] = lambda threads: {}
     """What its process needs in its environment to use so many threads."""
+    caches: Callable[[Path], Mapping[str, str]] = lambda folder: {}
+    """The environment in which its process keeps what it compiles in subfolders of ``folder``, one
+    for each kind of cache, and reads compiled code from nowhere else. The first start of a cell
+    gets an empty folder, its second start what the first has left there."""
     by_default: bool = True
     """Whether it runs when no framework is named; variants of a row run only when asked for."""
     devices: tuple[str, ...] = ("cpu", "gpu")

@@ -6,9 +6,13 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from harness.files import file_sha256
+from harness.results.records import CompileCache
 
 _PREFIX = "bench-cache-"
 _LOCK = ".in-use"
@@ -36,6 +40,38 @@ def remove_abandoned() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
+    """Size in bytes and SHA-256 of every file in a folder of caches, by its path there.
+
+    Not the time of the last write, which Julia sets when it reads. Links lead to what is not the
+    run's own, and empty files are locks.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                found[path.relative_to(folder).as_posix()] = (status.st_size, file_sha256(path))
+    return found
+
+
+def compared(
+    before: Mapping[str, tuple[int, str]], after: Mapping[str, tuple[int, str]]
+) -> tuple[CompileCache, ...]:
+    """What each cache held before a second start, and what that start has written again."""
+    written = [path for path in after if before.get(path) != after[path]]
+    names = dict.fromkeys(path.partition("/")[0] for path in (*before, *after) if "/" in path)
+    return tuple(
+        CompileCache(
+            name=name,
+            files=sum(path.startswith(f"{name}/") for path in before),
+            bytes=sum(size for path, (size, _) in before.items() if path.startswith(f"{name}/")),
+            rejected=tuple(path for path in written if path.startswith(f"{name}/")),
+        )
+        for name in names
+    )
 
 
 def _create() -> tuple[Path, int]:

@@ -17,7 +17,7 @@ from harness.backends.spec import BackendSpec
 from harness.config import Training
 from harness.data.reader import SplitReader, open_dataset
 from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeoutError
-from harness.execution.caches import compile_cache
+from harness.execution.caches import compared, compile_cache, snapshot
 from harness.execution.inputs import TrainingInputs
 from harness.execution.observer import Observer
 from harness.execution.worker import Worker
@@ -28,7 +28,16 @@ from harness.plan import Cell
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Origin, digest, read_weights, save_weights
 from harness.results.folder import CellArrays, RunFolder
-from harness.results.records import CellResult, Epoch, Extra, Identity, Phases, Round, Score
+from harness.results.records import (
+    CellResult,
+    Epoch,
+    Extra,
+    Identity,
+    Phases,
+    Round,
+    Score,
+    WarmStart,
+)
 from harness.stats.metrics import evaluate
 
 PASS_LIMIT_FACTOR = 10.0
@@ -90,6 +99,8 @@ class CellRun:
             self.result = kept.model_copy(update={"extras": kept.extras | again})
         self._resources = ExitStack()
         self._worker: Worker | None = None
+        self._caches: Path | None = None
+        """Folder of what the worker compiles."""
 
     def __enter__(self) -> Self:
         return self
@@ -171,6 +182,19 @@ class CellRun:
         """End the worker and remove what it compiled; by force after an ``error``."""
         self._resources.__exit__(type(error) if error else None, error, None)
         self._resources = ExitStack()
+        self._caches = None
+
+    def start_warm(self) -> WarmStart:
+        """A second start beside the first, which waits, with the caches that the first filled."""
+        assert self._caches is not None
+        before = snapshot(self._caches)
+        first, self._resources = (self._worker, self._resources), ExitStack()
+        try:
+            with self._resources:
+                phases = self._begin()
+        finally:
+            self._worker, self._resources = first
+        return WarmStart(phases=phases, caches=compared(before, snapshot(self._caches)))
 
     def open(self) -> None:
         """Start the worker, and measure everything that happens once."""
@@ -216,14 +240,15 @@ class CellRun:
             positive_weights=self._positive_weights(experiment.training),
         )
         self.observer.phase_started(self.cell, "importing")
-        caches = self._resources.enter_context(compile_cache())
+        if self._caches is None:
+            self._caches = self._resources.enter_context(compile_cache())
         self._worker = self._resources.enter_context(
             Worker(
                 self.spec,
                 threads=task.threads,
                 cpus=self.cpus,
                 log=self._resources.enter_context(self.folder.log_path(self.cell).open("ab")),
-                environment=_cold_caches(caches),
+                environment=self.spec.caches(self._caches),
                 limit_s=self.limits.start,
             )
         )
@@ -516,8 +541,3 @@ def _status(error: WorkerError) -> Literal["failed", "timeout", "diverged"]:
 
 def _first(augmentation: NDArray[np.int64] | None, steps: int) -> NDArray[np.int64] | None:
     return None if augmentation is None else augmentation[:steps]
-
-
-def _cold_caches(folder: Path) -> dict[str, str]:
-    """Settings under which a framework compiles from nothing, so that its cost is seen."""
-    return {"TORCHINDUCTOR_CACHE_DIR": str(folder), "JAX_ENABLE_COMPILATION_CACHE": "false"}

@@ -52,6 +52,7 @@ def planned(experiment: Experiment, cell: Cell) -> tuple[str, ...]:
     """Names of what is to be measured of ``cell`` besides training, in that order."""
     first = cell.seed == experiment.seeds[0]  # another seed would tell the same again
     asked = {
+        "warm start": first and experiment.warm_start,
         "examples": first,
         "rounds": experiment.rounds > experiment.training.epochs,
         "inference": first and bool(experiment.inference),
@@ -67,6 +68,7 @@ def measure_all(
     """Measure what is pending of ``runs``, one thing after the other, interleaved."""
     rounds = range(experiment.training.epochs, experiment.rounds)
     steps: dict[str, list[Callable[[CellRun], None]]] = {
+        "warm start": [start_warm],  # before anything ends the first start and its caches
         "examples": [partial(keep_examples, selection=selection)],
         "rounds": [partial(time_round, number=number) for number in rounds],
         "inference": [partial(time_inference, batch_size=size) for size in experiment.inference],
@@ -95,6 +97,12 @@ def restart_all(runs: Sequence[CellRun], count: int) -> None:
                 run.attempt_extra("restarts", partial(time_restart, number=number))
     for run in runs:
         run.end_extra("restarts", "done")
+
+
+def start_warm(run: CellRun) -> None:
+    """A second start with the compile caches that the first has filled; only it is at work."""
+    run.observer.phase_started(run.cell, "warm start")
+    run.update(write=False, warm_start=run.start_warm())
 
 
 def keep_examples(run: CellRun, *, selection: ExampleSelection) -> None:

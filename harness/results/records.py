@@ -40,7 +40,7 @@ class Record(BaseModel):
 
 
 class Phases(Record):
-    """Seconds of what happens once, before the first steady epoch."""
+    """Seconds of what happens once in a start, before the first steady epoch."""
 
     start_s: NotNegative
     """Process start until it answers, framework not imported yet."""
@@ -75,6 +75,23 @@ class Restart(Record):
     """ISO 8601, UTC."""
     phases: Phases
     rounds: tuple[Round, ...]
+
+
+class CompileCache(Record):
+    """What one cache of a framework held when its first start had ended."""
+
+    name: str
+    files: Count
+    bytes: Count
+    rejected: tuple[str, ...] = ()
+    """Files that the second start wrote, new ones or in place of others: what it compiled again."""
+
+
+class WarmStart(Record):
+    """A second start of a cell, with the caches that its first, cold start had filled."""
+
+    phases: Phases
+    caches: tuple[CompileCache, ...] = ()
 
 
 class Latency(Record):
@@ -196,6 +213,8 @@ class CellResult(Record):
     """Largest resident set of the worker process."""
     facts: dict[str, str] = {}
     """Versions and settings as the framework itself reports them, in its own process."""
+    warm_start: WarmStart | None = None
+    """``phases`` are of the first start, whose caches were empty."""
     restarts: tuple[Restart, ...] = ()
     extra_rounds: tuple[Round, ...] = ()
     """Timed after training, where more rounds were asked for than there are epochs."""

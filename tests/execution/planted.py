@@ -9,6 +9,7 @@ import sys
 import time
 import types
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -64,6 +65,23 @@ class Sound(Backend):
 class TellsEnvironment(Sound):
     def facts(self):
         return dict(os.environ)
+
+
+class Compiles(Sound):
+    """Keeps what it compiles in the folder that PLANTED_CACHE names, and finds it there again.
+
+    With PLANTED_REJECTS it compiles one of two programs again.
+    """
+
+    @classmethod
+    def start(cls):
+        folder = Path(os.environ["PLANTED_CACHE"])
+        folder.mkdir(exist_ok=True)
+        if not (folder / "kept").exists():
+            (folder / "kept").write_text("program")
+        if "PLANTED_REJECTS" in os.environ or not (folder / "other").exists():
+            (folder / "other").write_text(f"program of {os.getpid()}")
+        (folder / "kept").touch()
 
 
 class CountsSteps(Sound):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import subprocess
 from dataclasses import replace
@@ -635,6 +636,50 @@ def test_inference_of_the_wrong_shape_fails(timed):
     assert "3 answers for 4 images" in result.unfinished["inference"].message
 
 
+@pytest.mark.parametrize("rejects", [False, True])
+def test_a_warm_start_has_the_caches_of_the_first(compare, planted, monkeypatch, rejects):
+    def caches(folder):
+        made.append(folder)
+        rejecting = {"PLANTED_REJECTS": ""} if rejects else {}
+        return {"PLANTED_CACHE": str(folder / "programs"), **rejecting}
+
+    made = []
+    monkeypatch.setitem(planted, "compiles", replace(planted["compiles"], caches=caches))
+    comparison = compare("compiles", "sound", seeds=(3, 4), sessions=2)
+    first, plain, other, _ = train(comparison).values()
+    (cache,) = first.warm_start.caches
+    assert (cache.name, cache.files) == ("programs", 2)
+    assert cache.bytes > 20
+    assert cache.rejected == (("programs/other",) if rejects else ())
+    assert first.warm_start.phases.import_s > 0
+    assert plain.warm_start.caches == ()
+    assert other.warm_start is None, "the first seed is enough"
+    # The first start and its warm one share a folder; every other start is cold.
+    assert len(made) == 5
+    assert len({*made}) == 4
+    assert made[0] == made[1]
+    assert not any(folder.exists() for folder in made)
+
+
+def test_a_warm_start_that_fails_loses_nothing_else(compare, planted, monkeypatch):
+    calls = itertools.count()
+
+    def caches(folder):
+        return {"PLANTED_CACHE": str(folder / ("no" if next(calls) else ".") / "programs")}
+
+    monkeypatch.setitem(planted, "compiles", replace(planted["compiles"], caches=caches))
+    (result,) = train(compare("compiles")).values()
+    assert list(result.unfinished) == ["warm start"]
+    assert "FileNotFoundError" in result.unfinished["warm start"].message
+    assert result.extras["examples"].state == "done"
+    assert result.warm_start is None
+
+
+def test_a_warm_start_can_be_left_out(compare):
+    (result,) = train(compare("sound", warm_start=False)).values()
+    assert "warm start" not in result.extras
+
+
 def test_further_sessions_are_new_processes_interleaved(compare):
     """Every framework is started anew, warmed up, timed and paired by session."""
     comparison = compare("sound", "allocates", sessions=3)
@@ -645,6 +690,6 @@ def test_further_sessions_are_new_processes_interleaved(compare):
     assert len({one.session, *sessions}) == 3
     assert one.session == two.session != ""
     starts = [phase for name, phase in comparison.observer.phases if name == "sound"]
-    assert starts.count("importing") == 3
+    assert starts.count("importing") == 4, "the training, its warm start, two further sessions"
     assert not one.unfinished
     assert "--sessions 3" in comparison.folder.manifest.command

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.backends.spec import BackendSpec, Family, Practice, Variables, in_package
 
 INSTALL = "pip install 'pipeline-bench[jax]'"
@@ -11,6 +13,17 @@ _LOWER_PRECISION = (
     "float32 keeps 24. Its speed shows what this processor does with numbers half as wide; its "
     "accuracy has to be read beside it."
 )
+
+
+def caches(folder: Path) -> dict[str, str]:
+    """XLA's programs, however small and however fast they were compiled."""
+    return {
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "xla"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
 
 JAX = Family(
     name="jax",
@@ -70,6 +83,7 @@ BACKENDS = (
         summary="Flax NNX and optax, one jitted step with donated state",
         packages=("jax", "flax", "optax"),
         install=INSTALL,
+        caches=caches,
     ),
     BackendSpec(
         name="jax-s2d",
@@ -82,6 +96,7 @@ BACKENDS = (
         "as one matrix product",
         packages=("jax", "flax", "optax"),
         install=INSTALL,
+        caches=caches,
         role="tuned",
         base="jax",
         deviation="space-to-depth: convolutions of few channels, and their pooling, rewritten "
@@ -101,6 +116,7 @@ BACKENDS = (
         summary="the same step; all steps of an epoch in one compiled loop, lax.scan",
         packages=("jax", "flax", "optax"),
         install=INSTALL,
+        caches=caches,
         by_default=False,
         role="tuned",
         base="jax",
@@ -121,6 +137,7 @@ BACKENDS = (
         "of the batches and loss in float32",
         packages=("jax", "flax", "optax"),
         install=INSTALL,
+        caches=caches,
         by_default=False,
         lower_precision="the network in bfloat16",
         role="tuned",

@@ -22,6 +22,17 @@ def _julia(answer: str, *arguments: object) -> Callable[..., Any]:
     return ask
 
 
+def _caches(package: str | None) -> Callable[[Path], dict[str, str]]:
+    """Where it precompiles the harness's packages."""
+
+    def ask(folder: Path) -> dict[str, str]:
+        return dict(
+            importlib.import_module("harness.backends.julia.depots").caches(package, folder)
+        )
+
+    return ask
+
+
 def _julia_process(package: str | None) -> Callable[[int], dict[str, str]]:
     """Its environment. NumPy's BLAS has no threads there but the one that calls it.
 
@@ -129,6 +140,7 @@ BACKENDS = (
         further_versions=_julia("versions_with", "Knet"),
         found_at=_julia("location", "Knet"),
         environment=_julia_process("Knet"),
+        caches=_caches("Knet"),
     ),
     BackendSpec(
         name="knet-idiom",
@@ -151,6 +163,7 @@ BACKENDS = (
         further_versions=_julia("versions_with", "Knet"),
         found_at=_julia("location", "Knet"),
         environment=_julia_process("Knet"),
+        caches=_caches("Knet"),
         by_default=False,
         role="idiom",
         deviation="Knet's minibatch shuffles the images and drops the protocol's order; its "
@@ -185,6 +198,7 @@ BACKENDS = (
         further_versions=_julia("versions_with"),
         found_at=_julia("location"),
         environment=_julia_process(None),
+        caches=_caches(None),
         role="bound",
         deviation="kernels written by hand for these networks on Julia's standard library and "
         "BLAS; no framework",

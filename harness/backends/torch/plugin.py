@@ -39,6 +39,14 @@ def system_package(name: str) -> str:
     return f"install {name} or its like with the system's package manager"
 
 
+def caches(folder: Path) -> dict[str, str]:
+    """Inductor's generated code, and Triton's kernels."""
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "TRITON_CACHE_DIR": str(folder / "triton"),
+    }
+
+
 TORCH = Family(
     name="torch",
     network=("harness/backends/torch/network.py",),
@@ -85,6 +93,7 @@ BACKENDS = (
             (".pt", ".pth", ".ckpt", ".bin", ".tar"),
             "harness.backends.torch.checkpoint:read_checkpoint",
         ),
+        caches=caches,
     ),
     BackendSpec(
         name="torch-compile",
@@ -97,6 +106,7 @@ BACKENDS = (
         summary="the same model and loop, forward and loss through torch.compile",
         packages=("torch",),
         install=INSTALL,
+        caches=caches,
         further_requirement=cpp_toolchain,
         role="tuned",
         base="torch",
@@ -116,6 +126,7 @@ BACKENDS = (
         summary="eager mode; the channels of weights and feature maps last in memory",
         packages=("torch",),
         install=INSTALL,
+        caches=caches,
         by_default=False,
         role="tuned",
         base="torch",
@@ -137,6 +148,7 @@ BACKENDS = (
         "weights, update and loss in float32",
         packages=("torch",),
         install=INSTALL,
+        caches=caches,
         further_requirement=cpp_toolchain,
         by_default=False,
         lower_precision="convolutions and matrix products in bfloat16",

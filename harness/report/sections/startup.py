@@ -9,8 +9,8 @@ import numpy as np
 from harness.analysis.run import Workload
 from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.report.section import Drawing, Section, drawing, for_workloads, paragraphs
-from harness.report.text import escape, join, number, table
-from harness.results.records import Phases
+from harness.report.text import code, escape, join, number, plural, table
+from harness.results.records import CompileCache, Phases
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,9 @@ assert set(PHASES) == set(Phases.model_fields)
 
 
 def body(each: WorkloadSummary) -> str:
-    return paragraphs(seconds(each.workload), *(f.markdown for f in figures(each)))
+    return paragraphs(
+        seconds(each.workload), warm_starts(each.workload), *(f.markdown for f in figures(each))
+    )
 
 
 def seconds(workload: Workload) -> str:
@@ -42,6 +44,42 @@ def seconds(workload: Workload) -> str:
         for outcome in workload.finished
     ]
     return table(header, rows, align="l" + "r" * (len(header) - 1))
+
+
+def warm_starts(workload: Workload) -> str:
+    """One row a variant with a warm start: until its first step has ended, cold and warm."""
+    rows = []
+    for outcome in workload.finished:
+        result = next(iter(outcome.trained.values())).result
+        if (warm := result.warm_start) is None or result.phases is None:
+            continue
+        starts = (result.phases, warm.phases)
+        rows.append(
+            [
+                escape(outcome.title),
+                *(number(until_first_step(phases)) for phases in starts),
+                *(number(phases.first_step_s) for phases in starts),
+                join([held(cache) for cache in warm.caches] or ["none"]),
+                join([rejected(cache) for cache in warm.caches if cache.rejected] or ["nothing"]),
+            ]
+        )
+    header = ["Variant", "Cold start, s", "Warm start, s", "First step cold, s",
+              "First step warm, s", "Caches after the cold start", "Rejected"]  # fmt: skip
+    return table(header, rows, align="lrrrrll") if rows else ""
+
+
+def until_first_step(phases: Phases) -> float:
+    return phases.start_s + phases.import_s + phases.build_s + phases.first_step_s
+
+
+def held(cache: CompileCache) -> str:
+    return f"{code(cache.name)}: {plural(cache.files, 'file')}, {cache.bytes / 1e6:.1f} MB"
+
+
+def rejected(cache: CompileCache) -> str:
+    """What the warm start compiled again although the cold one had left it."""
+    shown = ", ".join(map(code, cache.rejected[:3])) + ", ..." * (len(cache.rejected) > 3)
+    return f"{plural(len(cache.rejected), 'file')} written again: {shown}"
 
 
 def figures(each: WorkloadSummary) -> list[Drawing]:
@@ -86,7 +124,11 @@ def terms(summary: RunSummary) -> list[str]:
         "that language and loading the packages. **Build**: opening the data, making the model, "
         "loading the weights. **First step**: one training step from cold, compilation included "
         "where a framework compiles; its effect is then undone. **First prediction**: one "
-        "evaluation of the validation split from cold. All are medians over the seeds."
+        "evaluation of the validation split from cold. All are medians over the seeds.",
+        "**Cold start**: with empty compile caches, as every start is but the warm one. **Warm "
+        "start**: a second start with the caches that the cold one has filled, of the first seed, "
+        "while nothing else is at work. Both last until the first step has ended. **Rejected**: "
+        "files of the caches that the warm start wrote again.",
     ]
 
 
