@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.backends.spec import BackendSpec
-from harness.config import Optimizer, available_cpus
+from harness.config import Optimizer
 from harness.data.locate import resolve
 from harness.data.reader import open_dataset
 from harness.data.schema import SPLITS, ImageDataset, Split
@@ -25,7 +25,8 @@ from harness.plugins import find_backend
 from harness.protocol.positives import balancing_weights
 from harness.reference.training import Reference
 
-THREADS = min(2, len(available_cpus()))
+THREADS = 1
+"""Of each framework: nothing is timed, and several tests may run at once."""
 # XLA compiles a network of 121 layers for minutes, and a few steps of it need no fast code.
 UNOPTIMISED = {
     "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
