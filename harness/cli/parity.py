@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from harness.parity.deviations import Comparison
     from harness.parity.proof import Proof
 
 
@@ -30,12 +29,20 @@ _OF_A_RUN = {
     "data_dir": "--data-dir",
 }
 """Options that a run answers by itself."""
+_OF_A_DATASET = ("optimizer", "lr", "weight_decay", "batch_size", "data_dir")
+"""Options that the standard cases answer by themselves."""
+STEPS, QUICK_STEPS = 110, 12
 
 
 @click.command()
 @click.option("--frameworks", **LIST, help="Backends to prove [default: all that are ready].")
 @click.option("--models", **LIST, help="Networks [default: lenet5].")
-@click.option("--dataset", default="digits", metavar="NAME|FILE", help="[default: digits]")
+@click.option(
+    "--dataset",
+    metavar="NAME|FILE",
+    help="[default: random images, not square, of one and three channels, of one and several "
+    "labels, with SGD, Adam and AdamW]",
+)
 @click.option(
     "--precision", default="float64", metavar="float64|float32", help="[default: float64]"
 )
@@ -48,7 +55,10 @@ _OF_A_RUN = {
     help="So that a missing one shows [default: 0.001].",
 )
 @click.option("--batch-size", default=32, metavar="N", help="Images a step [default: 32].")
-@click.option("--steps", default=100, metavar="N", help="Training steps [default: 100].")
+@click.option(
+    "--steps", type=int, metavar="N", help=f"Training steps [default: {STEPS}, or {QUICK_STEPS}]."
+)
+@click.option("--quick", is_flag=True, help=f"{QUICK_STEPS} steps: a proof in minutes.")
 @click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
 @click.option("--each", is_flag=True, help="List every array, not only the maximum of each stage.")
 @click.option(
@@ -63,13 +73,14 @@ def parity(
     context: click.Context,
     frameworks: list[str] | None,
     models: list[str] | None,
-    dataset: str,
+    dataset: str | None,
     precision: str,
     optimizer: str,
     lr: str,
     weight_decay: str,
     batch_size: int,
-    steps: int,
+    steps: int | None,
+    quick: bool,
     threads: str | None,
     each: bool,
     run: Path | None,
@@ -78,29 +89,41 @@ def parity(
     """Compare every framework with the NumPy reference, from the same weights and batches.
 
     The reference is the protocol written out in NumPy and float64. Compared are logits, loss, the
-    gradient of every parameter, parameters with running statistics after 1, 2, 3, 10 and 100 steps
-    and after one with augmentation, and the predictions of a split, as largest differences relative
-    to the largest magnitude. What deviates is named: known faults are planted in the reference
-    until it computes the same. Exit code 1 when anything lies beyond its tolerance, or a framework
-    fails. Of deep networks, fewer steps and smaller batches are compared.
+    gradient of every parameter, parameters with running statistics after 1, 2, 3, 10, 100 and all
+    steps and after one with augmentation, predictions of all splits and inference; then all of it
+    again along three epochs of other orders, learning rates and augmentation. Deviations are the
+    largest differences relative to the largest magnitude; the tolerance of trained parameters is
+    at least what rounding the weights makes of the reference itself. What deviates is named: known
+    faults are planted in the reference until it computes the same. Exit code 1 when anything lies
+    beyond its tolerance, or a framework fails. Of deep networks, fewer steps and smaller batches
+    are compared.
 
     With --run the networks, data, update rule and batch size are the run's, weights and batches
     those of its first seed; parity.json is written into its folder, and its report anew.
     """
+    from contextlib import ExitStack
+    from tempfile import TemporaryDirectory
+
     from harness import paths
     from harness.config import parse_experiment
     from harness.console import terminal
     from harness.errors import BenchError
+    from harness.parity.cases import standard_plans
     from harness.parity.certificate import check_certified
     from harness.parity.proof import prove
     from harness.parity.trace import Workers, make_plan
     from harness.plugins import choose_backends
 
+    if steps is None:
+        steps = QUICK_STEPS if quick else STEPS
     if steps < 1:
         raise BenchError(f"--steps is {steps}: at least one is needed")
     if run is not None:
         _of_the_run(context, run, frameworks or [], steps, each)
         return
+    for name in _OF_A_DATASET if dataset is None else ():
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise BenchError(f"{_option(name)} needs a data set: name one with --dataset")
     rule = {"name": optimizer, "learning_rate": lr, "weight_decay": weight_decay}
     settings = {
         "training": {"batch_size": batch_size, "precision": precision, "optimizer": rule}
@@ -110,21 +133,36 @@ def parity(
     if frameworks:
         check_certified(specs)
     specs = tuple(spec for spec in specs if spec.certified)
-    plans = [
-        make_plan(
-            model,
-            dataset,
-            data_dir=paths.data_dir(data_dir),
-            optimizer=experiment.training.optimizer,
-            batch_size=batch_size,
-            steps=steps,
-            threads=experiment.threads,
-        )
-        for model in models or ["lenet5"]
-    ]
-    with Workers(experiment.threads) as workers:
+    with ExitStack() as stack:
+        workers = stack.enter_context(Workers(experiment.threads))
+        if dataset is None:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-parity-")))
+            plans = [
+                plan
+                for model in models or ["lenet5"]
+                for plan in standard_plans(
+                    model, folder=folder, steps=steps, threads=experiment.threads
+                )
+            ]
+        else:
+            plans = [
+                make_plan(
+                    model,
+                    dataset,
+                    data_dir=paths.data_dir(data_dir),
+                    optimizer=experiment.training.optimizer,
+                    batch_size=batch_size,
+                    steps=steps,
+                    threads=experiment.threads,
+                )
+                for model in models or ["lenet5"]
+            ]
         proofs = [prove(specs, plan, precision, workers, terminal.err.status) for plan in plans]
     _show(proofs, each)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _of_the_run(
@@ -152,39 +190,41 @@ def _show(proofs: Sequence[Proof], each: bool) -> None:
     """The table, what failed, and what is wrong by its name."""
     from harness.console import terminal
 
-    if comparisons := [found for proof in proofs for found in proof.comparisons]:
-        terminal.print_table(_table(comparisons, each))
+    if any(proof.comparisons for proof in proofs):
+        terminal.print_table(_table(proofs, each))
     for proof in proofs:
         for framework, failure in proof.failures.items():
-            terminal.error(f"{framework}, {proof.plan.model}: {failure}")
+            terminal.error(f"{framework}, {proof.plan.model} on {proof.dataset}: {failure}")
         for diagnosis in proof.diagnoses:
-            terminal.error(f"{diagnosis.framework}, {diagnosis.model}: {diagnosis}")
+            where = f"{diagnosis.framework}, {diagnosis.model} on {proof.dataset}"
+            terminal.error(f"{where}: {diagnosis}")
     if not all(proof.holds for proof in proofs):
         raise click.exceptions.Exit(1)
 
 
-def _table(found: Sequence[Comparison], each: bool) -> Table:
+def _table(proofs: Sequence[Proof], each: bool) -> Table:
     """One row a stage, or with ``each`` one an array."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("framework", "model", "stage", "deviation", "tolerance", "where", ""):
+    for heading in ("framework", "model", "data", "stage", "deviation", "tolerance", "where", ""):
         numeric = heading in ("deviation", "tolerance")
         table.add_column(heading, justify="right" if numeric else "left")
-    for comparison in found:
-        bounds = comparison.tolerances
-        maxima = [comparison.maximum(stage) for stage in comparison.stages]
-        for deviation in comparison.deviations if each else maxima:
-            bound = bounds.get(deviation.stage)
-            agrees = "" if bound is None else "agrees" if deviation.value <= bound else "DEVIATES"
-            table.add_row(
-                comparison.framework,
-                comparison.model,
-                deviation.stage,
-                f"{deviation.value:.1e}",
-                "" if bound is None else f"{bound:.0e}",
-                escape(deviation.where),
-                agrees,
-            )
+    for proof in proofs:
+        for comparison in proof.comparisons:
+            maxima = [comparison.maximum(stage) for stage in comparison.stages]
+            for deviation in comparison.deviations if each else maxima:
+                bound = comparison.tolerances.get(deviation.stage)
+                agrees = deviation.value <= bound if bound is not None else None
+                table.add_row(
+                    comparison.framework,
+                    comparison.model,
+                    escape(proof.dataset),
+                    deviation.stage,
+                    f"{deviation.value:.1e}",
+                    "" if bound is None else f"{bound:.0e}",
+                    escape(deviation.where),
+                    "" if agrees is None else "agrees" if agrees else "DEVIATES",
+                )
     return table

@@ -33,6 +33,11 @@ class Proof:
     """By framework what went wrong, in a line."""
 
     @property
+    def dataset(self) -> str:
+        """Name of its file, without the ending."""
+        return self.plan.dataset.stem
+
+    @property
     def holds(self) -> bool:
         return not self.failures and not any(found.beyond for found in self.comparisons)
 

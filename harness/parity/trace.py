@@ -45,7 +45,7 @@ COMPARED_IMAGES, LEAST_COMPARED = 1_000, 20
 """Images of a split whose predictions are compared, drawn at random, ..."""
 LAST_IMAGES = 8
 """... and the last, which are in a batch that is not full."""
-PREDICTION_FLOPS, SPLIT_FLOPS = 1e11, 1e12
+PREDICTION_FLOPS, SPLIT_FLOPS = 2e10, 1e12
 """Operations that the reference does for the predictions of a split, and a framework for all of
 it; a split that needs more is not predicted."""
 INFERENCE = ((0, 1), (1, 6), (6, 11), (2, 3))

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.config import Optimizer
+from harness.data.reader import open_dataset
+from harness.parity.cases import standard_plans
 from harness.parity.certificate import read_certificate
 from harness.parity.deviations import by_name, compare, deviation
 from harness.parity.trace import make_plan, perturbed
@@ -33,7 +35,7 @@ def parity(tmp_path, monkeypatch, ready):
         return CliRunner().invoke(
             main,
             ["parity", "--frameworks", "torch" if fault is None else "faulty", "--steps", "2",
-             "--threads", "1", "--data-dir", str(tmp_path), *words],
+             "--threads", "1", *words, *("--dataset", "digits", "--data-dir", str(tmp_path))],
         )  # fmt: skip
 
     return parity
@@ -42,7 +44,7 @@ def parity(tmp_path, monkeypatch, ready):
 def stages(output):
     """Stage -> the last word of its row."""
     rows = (re.split(r"\s{2,}", line.strip()) for line in output.splitlines()[1:])
-    return {row[2]: row[-1].split()[-1] for row in rows}
+    return {row[3]: row[-1].split()[-1] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_a_fault_shows_at_its_stage_and_is_named(parity, fault, first, named):
     assert all(found[stage] == "agrees" for stage in before)
     assert found[first] == "DEVIATES"
     (complaint,) = (line for line in got.stderr.splitlines() if line.startswith("error: "))
-    assert complaint.startswith(f"error: faulty, lenet5: {named}")
+    assert complaint.startswith(f"error: faulty, lenet5 on digits: {named}")
 
 
 def test_single_precision_agrees_within_its_own_tolerance(parity):
@@ -148,3 +150,39 @@ def test_a_plan_hides_nothing(tmp_path):
     assert len({tuple(move) for move in plan.augmentation[0].tolist()}) > 1
     drawn = {"w": np.array([1.0, 2.0])}
     assert perturbed(drawn, 0)["w"] is drawn["w"]
+
+
+@pytest.mark.parametrize("model", ["lenet5", "densenet121"])
+def test_standard_cases_hide_nothing(model, tmp_path):
+    plans = standard_plans(model, folder=tmp_path, steps=2, threads=1)
+    assert {plan.optimizer.name for plan in plans} == {"sgd", "adam", "adamw"}
+    assert all(plan.optimizer.weight_decay for plan in plans)
+    shapes, tasks = set(), set()
+    for plan in plans:
+        with open_dataset(plan.dataset) as data:
+            shapes.add(data.image_shape)
+            tasks.add(data.task)
+            assert bool(plan.positive_weights) == (data.task == "multilabel")
+            assert len(set(data.image_shape[1:])) == 2
+            assert set(plan.examples) == {"train", "val", "test"}
+            assert data.sizes["test"] % 256
+    assert {shape[0] for shape in shapes} == {1, 3}
+    assert tasks == {"multiclass", "multilabel"}
+
+
+def test_options_of_a_data_set_need_one(ready):
+    ready("torch")
+    got = CliRunner().invoke(main, ["parity", "--frameworks", "torch", "--lr", "0.1"])
+    assert got.exit_code == 2
+    assert "--lr needs a data set" in got.output
+
+
+def test_the_standard_cases_are_proven_without_any_option(ready):
+    ready("torch")
+    got = CliRunner().invoke(main, ["parity", "--frameworks", "torch", "--steps", "1",
+                                    "--threads", "1"])  # fmt: skip
+    assert got.exit_code == 0, got.output
+    assert {row.split()[2] for row in got.stdout.splitlines()[1:]} == {
+        "grey-multiclass-sgd-20x16", "colour-multilabel-adam-20x16",
+        "colour-multiclass-adamw-20x16",
+    }  # fmt: skip

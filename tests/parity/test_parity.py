@@ -44,8 +44,8 @@ LENET5, LENET5_RELU = Case("lenet5"), Case("lenet5-relu")
 LONG = Case("lenet5", steps=100)
 BITS = Case("lenet5", "digit-bits", batch_size=31, steps=3)
 XRAYS = Case("xraynet", "small-xrays", GENTLE, batch_size=8)
-RESNET = Case("resnet18", "small-xrays", GENTLE, batch_size=4, steps=2)
-DENSENET = Case("densenet121", "small-xrays", GENTLE, batch_size=4, steps=2)
+RESNET = Case("resnet18", "few-xrays", GENTLE, batch_size=4, steps=2)
+DENSENET = Case("densenet121", "high-xrays", GENTLE, batch_size=6, steps=2)
 PAIRS = [
     *((name, case) for name in EAGER for case in (LENET5, LENET5_RELU, BITS, XRAYS)),
     *((name, case) for name in VARIANTS for case in (LENET5, XRAYS)),
