@@ -10,7 +10,7 @@ In a test suite, as a class that says what it tests::
 
     from harness.testing.backend import BackendConformance
 
-    class TestKeras(BackendConformance):
+    class TestMine(BackendConformance):
         backend = "mine"
 
 ``harness.testing.model`` has ``ModelConformance``, ``harness.testing.importer``

@@ -15,7 +15,7 @@ from harness.backends.spec import BackendSpec
 from harness.config import Optimizer
 from harness.execution.worker import Worker
 from harness.measure.warmup import InferenceBudget
-from harness.parity.trace import Plan
+from harness.parity.trace import Plan, started
 from harness.plugins import find_backend, find_model
 from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.received import Received
@@ -23,12 +23,12 @@ from harness.protocol.weights import Weights
 from harness.testing.datasets import CLASSES, SIZES, shape_for
 from harness.testing.reference import expected, plan_for
 from harness.testing.subject import (
+    Subject,
     check_maps,
     check_parity,
     check_update_rule,
     chosen,
     highest_precision,
-    running,
     supported_models,
 )
 
@@ -43,9 +43,9 @@ UNFINISHED = 0.25
 class BackendConformance:
     """Tests of a backend; a subclass whose name begins with ``Test`` names it.
 
-    Fixtures: ``worker``, a process with the framework imported, shared by the tests of one model;
-    ``plan``, weights and batches of a small training. A process builds several tasks, one after
-    another.
+    Fixtures: ``subject``, the backend in a process that all tests share, which therefore builds
+    several networks, one after another; ``plan``, weights and batches of a small training;
+    ``worker``, the process with the network of the plan and its weights.
     """
 
     backend: str = ""
@@ -76,9 +76,9 @@ class BackendConformance:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def worker(cls, spec: BackendSpec) -> Iterator[Worker]:
-        with running(spec) as worker:
-            yield worker
+    def subject(cls, spec: BackendSpec) -> Iterator[Subject]:
+        with started(spec, threads=1) as worker:
+            yield Subject(spec, worker)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -86,10 +86,9 @@ class BackendConformance:
         return plan_for(model, SGD)
 
     @pytest.fixture
-    def build(self, worker: Worker, spec: BackendSpec, plan: Plan) -> Worker:
-        """``worker`` with the network built anew in the first precision that it supports."""
-        worker.build(plan.task(spec.precisions[0]), plan.weights)
-        return worker
+    def worker(self, subject: Subject, plan: Plan) -> Worker:
+        """The process of ``subject``, ready to train in the first precision that it supports."""
+        return subject.build(plan, subject.spec.precisions[0])
 
     # --- what it says of itself -------------------------------------------------------------------
 
@@ -111,116 +110,110 @@ class BackendConformance:
         assert all(part.lines(spec.family.name) for part in found)
         assert len(found) >= 3, "a model, training and data loading"
 
-    def test_facts(self, build: Worker, spec: BackendSpec, model: str) -> None:
-        facts = build.facts()
+    def test_facts(self, worker: Worker, spec: BackendSpec, model: str) -> None:
+        facts = worker.facts()
         assert all(isinstance(text, str) and text for text in facts.values())
         assert set(spec.family.versions) <= facts.keys(), "Family.versions names facts"
 
     # --- weights and parity -----------------------------------------------------------------------
 
     @pytest.mark.parametrize("precision", ["float64", "float32"])
-    def test_weights_round_trip(
-        self, worker: Worker, spec: BackendSpec, plan: Plan, precision: str
-    ) -> None:
-        supports(spec, precision)
-        _, echoed = worker.build(plan.task(precision), plan.weights)
+    def test_weights_round_trip(self, subject: Subject, plan: Plan, precision: str) -> None:
+        supports(subject.spec, precision)
+        echoed = subject.build_anew(plan, precision)
         assert echoed.keys() == plan.weights.keys()
         for name, array in plan.weights.items():
             assert echoed[name].dtype == precision, name
             np.testing.assert_array_equal(echoed[name], array, err_msg=name)
 
     @pytest.mark.parametrize("precision", ["float64", "float32"])
-    def test_agrees_with_the_reference(
-        self, worker: Worker, spec: BackendSpec, model: str, precision: str
-    ) -> None:
+    def test_agrees_with_the_reference(self, subject: Subject, model: str, precision: str) -> None:
         """Logits, loss, gradients, parameters after 1, 2, 3 and 10 steps, augmentation, a split."""
-        supports(spec, precision)
-        check_parity(worker, spec, expected(model, SGD), precision)
+        supports(subject.spec, precision)
+        follows_the_protocol(subject.spec)
+        check_parity(subject, expected(model, SGD), precision)
 
     @pytest.mark.parametrize("optimizer", [ADAM, ADAMW], ids=["adam", "adamw"])
     def test_update_rules_agree_with_the_reference(
-        self, worker: Worker, spec: BackendSpec, model: str, optimizer: Optimizer
+        self, subject: Subject, model: str, optimizer: Optimizer
     ) -> None:
         """Parameters after 10 steps; the test above compares those of SGD."""
-        check_update_rule(worker, spec, model, optimizer)
+        follows_the_protocol(subject.spec)
+        check_update_rule(subject, model, optimizer)
 
     def test_several_labels_an_image_agree_with_the_reference(
-        self, worker: Worker, spec: BackendSpec, model: str
+        self, subject: Subject, model: str
     ) -> None:
-        check_parity(worker, spec, expected(model, SGD, "multilabel"), highest_precision(spec))
+        follows_the_protocol(subject.spec)
+        check_parity(subject, expected(model, SGD, "multilabel"), highest_precision(subject.spec))
 
-    def test_activation_maps_agree_with_the_reference(
-        self, worker: Worker, spec: BackendSpec, model: str
-    ) -> None:
-        if spec.lower_precision:
-            pytest.skip(f"{spec.name} computes {spec.lower_precision}")
-        check_maps(worker, expected(model, SGD), highest_precision(spec))
+    def test_activation_maps_agree_with_the_reference(self, subject: Subject, model: str) -> None:
+        follows_the_protocol(subject.spec)
+        if subject.spec.lower_precision:
+            pytest.skip(f"{subject.spec.name} computes {subject.spec.lower_precision}")
+        check_maps(subject, model, SGD)
 
     def test_gradients_leave_the_weights_as_they_are(
-        self, build: Worker, plan: Plan, model: str
+        self, worker: Worker, plan: Plan, model: str
     ) -> None:
-        before = build.save_weights()
-        logits, loss, gradients = build.loss_and_gradients(plan.batches[0])
+        before = worker.save_weights()
+        logits, loss, gradients = worker.loss_and_gradients(plan.batches[0])
         assert logits.shape == (len(plan.batches[0]), len(CLASSES))
         assert np.isfinite(loss)
-        assert_same(build.save_weights(), before)
+        assert_same(worker.save_weights(), before)
         card = find_model(model)
         parameters = card.parameters(shape_for(card), len(CLASSES))
         assert gradients.keys() == {p.name for p in parameters if p.trainable}
 
     # --- training ---------------------------------------------------------------------------------
 
-    def test_returns_the_loss_of_every_step(self, build: Worker, plan: Plan) -> None:
-        _, losses = build.train_epoch(plan.batches, plan.rates)
+    def test_returns_the_loss_of_every_step(self, worker: Worker, plan: Plan) -> None:
+        _, losses = worker.train_epoch(plan.batches, plan.rates)
         assert losses.shape == (len(plan.batches),)
         assert losses.dtype == np.float64
         assert np.isfinite(losses).all()
 
-    def test_receives_what_it_was_sent(self, build: Worker, plan: Plan) -> None:
+    def test_receives_what_it_was_sent(self, worker: Worker, plan: Plan) -> None:
         """The arrays arrive whole, and training does not write into them."""
         sent = Received()
         for augmentation in (None, draw_augmentation(plan)):
-            build.train_epoch(plan.batches, plan.rates, augmentation)
+            worker.train_epoch(plan.batches, plan.rates, augmentation)
             sent.add(plan.batches, plan.rates, augmentation)
-        assert build.received() == sent.digests()
+        assert worker.received() == sent.digests()
 
-    def test_is_deterministic_on_one_thread(
-        self, worker: Worker, spec: BackendSpec, plan: Plan
-    ) -> None:
+    def test_is_deterministic_on_one_thread(self, subject: Subject, plan: Plan) -> None:
         """Two networks, built one after the other, are trained to the last bit alike."""
-        first, again = (self.trained_anew(worker, spec, plan) for _ in range(2))
+        first, again = (self.trained_anew(subject, plan) for _ in range(2))
         np.testing.assert_array_equal(first[0], again[0])
         assert_same(first[1], again[1])
 
-    def trained_anew(
-        self, worker: Worker, spec: BackendSpec, plan: Plan
-    ) -> tuple[NDArray[np.float64], Weights]:
-        worker.build(plan.task(spec.precisions[0]), plan.weights)
-        return trained(worker, plan)
+    def trained_anew(self, subject: Subject, plan: Plan) -> tuple[NDArray[np.float64], Weights]:
+        subject.build_anew(plan, subject.spec.precisions[0])
+        return trained(subject.worker, plan)
 
     def test_loading_weights_forgets_the_state_of_the_optimizer(
-        self, build: Worker, plan: Plan
+        self, worker: Worker, plan: Plan
     ) -> None:
-        fresh = trained(build, plan)
-        build.load_weights(plan.weights)
-        assert_same(trained(build, plan)[1], fresh[1])
+        fresh = trained(worker, plan)
+        worker.load_weights(plan.weights)
+        assert_same(trained(worker, plan)[1], fresh[1])
 
     # --- timing -----------------------------------------------------------------------------------
 
-    def test_a_training_has_ended_when_its_call_returns(self, build: Worker, plan: Plan) -> None:
+    def test_a_training_has_ended_when_its_call_returns(self, worker: Worker, plan: Plan) -> None:
         """Otherwise whoever asks for the weights next waits for the rest."""
         batches = np.resize(plan.batches, (20 * len(plan.batches), *plan.batches.shape[1:]))
         rates = np.full(len(batches), plan.rates[0] / 100)
-        build.train_epoch(batches, rates)  # whatever is compiled
+        worker.train_epoch(batches, rates)  # whatever is compiled
         waits = []
         for _ in range(3):  # of several, the least disturbed by other processes
-            seconds, _ = build.train_epoch(batches, rates)
-            busy, idle = (seconds_to_save(build) for _ in range(2))
+            seconds, _ = worker.train_epoch(batches, rates)
+            busy, idle = (seconds_to_save(worker) for _ in range(2))
             waits.append((busy - idle) / seconds)
         assert min(waits) < UNFINISHED, f"it went on for {min(waits):.0%} of its time afterwards"
 
     def test_nothing_is_compiled_while_it_is_timed(self, spec: BackendSpec, plan: Plan) -> None:
-        with running(spec) as worker:
+        with started(spec, threads=1) as worker:
             worker.build(plan.task(spec.precisions[0]), plan.weights)
             warm_up(worker, plan, None)
             # From here on, a compilation in a timed region is an error.
@@ -232,32 +225,32 @@ class BackendConformance:
                 worker.predict("test")
             assert len(worker.infer("test", 3, BUDGET)) == 1 + BUDGET.most
 
-    def test_a_warm_up_leaves_no_trace(self, build: Worker, plan: Plan) -> None:
-        fresh = trained(build, plan)
-        warm_up(build, plan, draw_augmentation(plan))
-        build.load_weights(plan.weights)
-        assert_same(build.save_weights(), cast(plan.weights, fresh[1]))
-        assert_same(trained(build, plan)[1], fresh[1])
+    def test_a_warm_up_leaves_no_trace(self, worker: Worker, plan: Plan) -> None:
+        fresh = trained(worker, plan)
+        warm_up(worker, plan, draw_augmentation(plan))
+        worker.load_weights(plan.weights)
+        assert_same(worker.save_weights(), cast(plan.weights, fresh[1]))
+        assert_same(trained(worker, plan)[1], fresh[1])
 
     # --- prediction -------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("split", SIZES)
     def test_predicts_every_image_of_a_split(
-        self, build: Worker, spec: BackendSpec, split: str
+        self, worker: Worker, spec: BackendSpec, split: str
     ) -> None:
         """The last batch of the test split is smaller than those before it."""
-        _, logits = build.predict(split)
+        _, logits = worker.predict(split)
         assert logits.shape == (SIZES[split], len(CLASSES))
         assert logits.dtype == spec.precisions[0]
 
     @pytest.mark.parametrize("count", [1, 7])
     def test_inference_agrees_with_prediction(
-        self, build: Worker, spec: BackendSpec, count: int
+        self, worker: Worker, spec: BackendSpec, count: int
     ) -> None:
         """In whatever batch an image is: of the last images of an uneven batch."""
         rows = np.arange(SIZES["test"] - count, SIZES["test"])
-        _, logits = build.predict("test")
-        found = build.inference_logits("test", rows)
+        _, logits = worker.predict("test")
+        found = worker.inference_logits("test", rows)
         tolerance = 2**-5 if spec.lower_precision else 1e-5
         scale = float(np.abs(logits).max())
         np.testing.assert_allclose(found, logits[rows], rtol=0, atol=tolerance * scale)
@@ -267,6 +260,12 @@ def supports(spec: BackendSpec, precision: str) -> None:
     """Skip the test where the backend says that it has no such precision."""
     if precision not in spec.precisions:
         pytest.skip(f"{spec.name} has no precision {precision}")
+
+
+def follows_the_protocol(spec: BackendSpec) -> None:
+    """Skip the test where the backend says that it is not comparable."""
+    if not spec.certified:
+        pytest.skip(f"{spec.name} follows a protocol of its own: {spec.deviation}")
 
 
 def draw_augmentation(plan: Plan) -> NDArray[np.int64] | None:

@@ -10,12 +10,13 @@ import pytest
 from harness.backends.spec import BackendSpec
 from harness.errors import BenchError
 from harness.models.card import ModelCard
+from harness.parity.trace import started
 from harness.plugins import backends, find_backend, find_model
 from harness.protocol.weights import initial_weights
 from harness.testing.backend import SGD
 from harness.testing.datasets import CLASSES, shape_for
 from harness.testing.reference import expected
-from harness.testing.subject import check_parity, chosen, highest_precision, running
+from harness.testing.subject import Subject, check_parity, chosen, highest_precision
 
 
 class ModelConformance:
@@ -115,12 +116,13 @@ class ModelConformance:
             pytest.skip(f"{backend} {reason}")
         wanted = expected(name, SGD)
         precision = highest_precision(spec)
-        with running(spec) as worker:
-            _, echoed = worker.build(wanted.plan.task(precision), wanted.plan.weights)
+        with started(spec, threads=1) as worker:
+            subject = Subject(spec, worker)
+            echoed = subject.build_anew(wanted.plan, precision)
             assert echoed.keys() == wanted.plan.weights.keys()
             for parameter, array in wanted.plan.weights.items():
                 np.testing.assert_array_equal(echoed[parameter], array, err_msg=parameter)
-            check_parity(worker, spec, wanted, precision)
+            check_parity(subject, wanted, precision)
 
 
 def backends_with(card: ModelCard) -> list[str]:

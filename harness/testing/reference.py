@@ -1,4 +1,4 @@
-"""What the NumPy reference computes, with which backends and models are compared."""
+"""What the reference computes: the only place of the kit that knows which it is."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MAPS = 6
 
 @dataclass(frozen=True)
 class Expected:
+    """What a backend has to compute."""
+
     plan: Plan
     trace: Trace
-    """Of the reference in float64."""
-    maps: NDArray[np.floating]
-    """Activation maps (MAPS, h, w) of the first test images, from the weights of the plan."""
+    """In float64."""
 
 
 @cache
@@ -55,22 +55,28 @@ def plan_for(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Pla
 
 @cache
 def expected(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Expected:
-    """What a backend has to compute from the plan of the same arguments."""
+    """What the reference computes from :func:`plan_for` of the same arguments."""
     plan = plan_for(model, optimizer, task)
-    reference = Reference(plan.task("float64"))
-    reference.load_weights(plan.weights)
-    maps = reference.activation_maps("test", *mapped(plan))
-    return Expected(plan, trace_reference(plan), maps)
+    return Expected(plan, trace_reference(plan))
 
 
 @cache
-def expected_weights(model: str, optimizer: Optimizer) -> tuple[Plan, Weights]:
-    """The plan of these arguments, and the weights after all of its steps in float64."""
+def expected_weights(model: str, optimizer: Optimizer) -> Weights:
+    """Weights after all steps of :func:`plan_for` of the same arguments, in float64."""
     plan = plan_for(model, optimizer)
     reference = Reference(plan.task("float64"))
     reference.load_weights(plan.weights)
     reference.train_epoch(plan.batches, plan.rates)
-    return plan, reference.save_weights()
+    return reference.save_weights()
+
+
+@cache
+def expected_maps(model: str, optimizer: Optimizer) -> NDArray[np.floating]:
+    """Activation maps (MAPS, h, w) of test images, from the weights of the plan, in float64."""
+    plan = plan_for(model, optimizer)
+    reference = Reference(plan.task("float64"))
+    reference.load_weights(plan.weights)
+    return reference.activation_maps("test", *mapped(plan))
 
 
 def mapped(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,4 +1,7 @@
-"""The conformance kit on the built-in models and importers."""
+"""The conformance kit on built-in models and importers.
+
+ResNet-18 and DenseNet-121 take minutes; tests/parity and tests/models have them.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,6 @@ class TestLeNet5(ModelConformance):
 
 class TestXrayNet(ModelConformance):
     model = "xraynet"
-
-
-class TestResNet18(ModelConformance):
-    """In one framework: XLA compiles it for long, and tests/parity has it in all."""
-
-    model = "resnet18"
-    backends = ("torch",)
-
-
-class TestDenseNet121(ModelConformance):
-    model = "densenet121"
-    backends = ("torch",)
 
 
 class TestIdx(ImporterConformance):

@@ -53,11 +53,11 @@ class Drifts(TorchBackend):
     """Adds noise in the last digits."""
 
     def save_weights(self):
-        return {
-            name: array
-            * (1 + np.finfo(array.dtype).eps * torch.randint(-3, 4, array.shape).numpy())
-            for name, array in super().save_weights().items()
-        }
+        def drift(array):
+            steps = torch.randint(-3, 4, array.shape).numpy()
+            return array * (1 + np.finfo(array.dtype).eps * steps)
+
+        return {name: drift(array) for name, array in super().save_weights().items()}
 
 
 class WritesIntoTheOrder(TorchBackend):

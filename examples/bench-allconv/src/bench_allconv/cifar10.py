@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.importers.base import ImportOptions, RawDataset
+from harness.data.importers.base import RawDataset
+from harness.data.importers.options import ImportOptions
 from harness.data.schema import Split
 from harness.errors import BenchError
 
