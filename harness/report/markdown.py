@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 
 from harness.analysis.metrics import csv_columns
-from harness.analysis.run import title_of
 from harness.analysis.summary import RunSummary, summarise
 from harness.errors import BenchError
 from harness.files import write_atomically
@@ -91,9 +90,15 @@ def subject(summary: RunSummary) -> str:
 
 def _first_page(summary: RunSummary, chosen: list[Section], linked: list[Section]) -> str:
     """Title, the briefs of the sections, and links to those that have a page."""
-    names = [escape(title_of(name)) for name in summary.run.manifest.experiment.frameworks]
-    doing = "compared" if len(names) > 1 else "trained"
-    parts = [f"# {subject(summary)}: {join(names)} {doing}"]
+    # Those that are ranked; the others are forms of them, and stand in the table.
+    ranked = dict.fromkeys(
+        escape(outcome.title)
+        for workload in summary.run.workloads
+        for outcome in workload.outcomes
+        if outcome.role == workload.ranked_role
+    )
+    doing = "compared" if len(ranked) > 1 else "trained"
+    parts = [f"# {subject(summary)}: {join(list(ranked))} {doing}"]
     for number, section in enumerate(chosen):
         brief = section.brief(summary)
         if brief:

@@ -135,14 +135,17 @@ def band(
     line(axes, found.x, found.median, outcomes, index, marker=marker)
 
 
-def legend(figure: Figure, outcomes: Sequence[Outcome], *, columns: int = 2) -> None:
-    """One entry a variant, above the plots."""
+def legend(
+    figure: Figure, outcomes: Sequence[Outcome], *, columns: int = 2, markers: bool = False
+) -> None:
+    """One entry a variant, above the plots; ``markers``: lines have markers and no dashes."""
     handles = [
         Line2D(
             [],
             [],
             color=style_of(outcome.framework).color,
-            dashes=style_of(outcome.framework).dashes or (None, None),
+            dashes=(not markers and style_of(outcome.framework).dashes) or (None, None),
+            marker=style_of(outcome.framework).marker if markers else None,
             linewidth=2,
             label=outcome.title,
         )

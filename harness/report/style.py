@@ -6,7 +6,6 @@ variants of the family that are installed.
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,9 +60,8 @@ def _family_color(spec: BackendSpec) -> str:
 
 
 def shade(color: str, amount: float) -> str:
-    """``color`` (#RRGGBB) mixed with black (amount -1) or white (1) by its lightness."""
-    red, green, blue = (int(color[n : n + 2], 16) / 255 for n in (1, 3, 5))
-    hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
-    light += (1 - light) * amount if amount > 0 else light * amount
-    mixed = colorsys.hls_to_rgb(hue, light, saturation)
-    return "#" + "".join(f"{round(255 * part):02X}" for part in mixed)
+    """``color`` (#RRGGBB) mixed with black (amount -1) or white (1)."""
+    parts = [int(color[n : n + 2], 16) for n in (1, 3, 5)]
+    end = 255 if amount > 0 else 0
+    mixed = [part + (end - part) * abs(amount) for part in parts]
+    return "#" + "".join(f"{round(part):02X}" for part in mixed)

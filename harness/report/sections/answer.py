@@ -35,13 +35,18 @@ SHARE = "share of images with all labels correct"
 
 
 def brief(summary: RunSummary) -> str:
-    several = len(summary.workloads) > 1
+    whole = [f"**Parity.** {parity(summary)}", f"**Trust.** {trust(summary)}"]
+    found = [_items(each) for each in summary.workloads]
+    if len(found) == 1:
+        return paragraphs(bullets([*found[0], *whole]), *_synthetic(summary))
     parts = []
-    for each in summary.workloads:
-        heading = f"**{escape(each.workload.title)}**" if several else ""
-        items = [f"**{name}.** {text}" for name, text in answer(each).items() if text]
-        parts += [heading, bullets(items)]
-    return paragraphs(*parts, bullets(_whole_run(summary)), *_synthetic(summary))
+    for each, items in zip(summary.workloads, found, strict=True):
+        parts += [f"**{escape(each.workload.title)}**", bullets(items)]
+    return paragraphs(*parts, "**The whole run**", bullets(whole), *_synthetic(summary))
+
+
+def _items(each: WorkloadSummary) -> list[str]:
+    return [f"**{name}.** {text}" for name, text in answer(each).items() if text]
 
 
 def answer(each: WorkloadSummary) -> dict[str, str]:
@@ -62,10 +67,6 @@ def answer(each: WorkloadSummary) -> dict[str, str]:
             name = "Accuracy" if workload.entry.task == "multiclass" else "All labels correct"
             found[name] = _accuracy(verdict.accuracies, workload)
     return found | {"Held identical": _identity(verdict)}
-
-
-def _whole_run(summary: RunSummary) -> list[str]:
-    return [f"**Parity.** {parity(summary)}", f"**Trust.** {trust(summary)}"]
 
 
 def trust(summary: RunSummary) -> str:

@@ -34,7 +34,10 @@ def columns(found: Examples) -> list[str]:
     """Titles of the columns of maps: variants whose maps look the same share one."""
     if len(found.distinct) == 1 and len(found.cells) > 1:
         return [f"all {len(found.cells)} variants"]
-    return [join([outcome.title for outcome, _ in group]) for group in found.distinct]
+    return [
+        group[0][0].title + (f" and {len(group) - 1} more" if len(group) > 1 else "")
+        for group in found.distinct
+    ]
 
 
 def listed(found: Examples) -> str:

@@ -88,7 +88,7 @@ def curves(workload: Workload) -> Figure:
         axes.tick_params(axis="x", labelsize=8)
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(plotting.PLAIN)
-    plotting.legend(figure, timed(workload), columns=3)
+    plotting.legend(figure, timed(workload), columns=3, markers=True)
     return figure
 
 

@@ -10,13 +10,15 @@ from harness.report.text import capitalised, escape, table
 
 
 def body(each: WorkloadSummary) -> str:
-    """One row a variant, one column a metric."""
+    """One row a variant, one column a metric; a single row where all have the same values."""
     workload = each.workload
     header = ["Variant", *(capitalised(title(workload, metric)) for metric in each.metrics)]
     rows = [
         [escape(outcome.title), *(metric_cell(workload, outcome, m) for m in each.metrics)]
         for outcome in workload.finished
     ]
+    if len(rows) > 1 and all(row[1:] == rows[0][1:] for row in rows):
+        rows = [[f"all {len(rows)} variants", *rows[0][1:]]]
     return table(header, rows, align="l" + "r" * len(each.metrics))
 
 

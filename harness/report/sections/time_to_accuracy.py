@@ -101,7 +101,7 @@ def curves(each: WorkloadSummary) -> Figure:
     axes.set_ylabel(f"validation {name_of(workload)}" if target.auroc else "validation accuracy")
     if not target.auroc:
         axes.yaxis.set_major_formatter(plotting.PERCENT)
-    plotting.legend(figure, workload.finished, columns=3)
+    plotting.legend(figure, workload.finished, columns=3, markers=True)
     return figure
 
 
