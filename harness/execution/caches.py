@@ -45,7 +45,7 @@ def remove_abandoned() -> None:
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
     """Size in bytes and SHA-256 of every file in a folder of caches, by its path there.
 
-    Not the time of the last write, which Julia sets when it reads. Links lead to what is not the
+    Not the time of the last write, which some set when they read. Links lead to what is not the
     run's own, and empty files are locks.
     """
     found = {}
