@@ -91,7 +91,10 @@ def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, k
     )
     # Both engines live in one process here, so that they can be interleaved.
     with_knet = missing_knet() is None
-    os.environ |= environment(find_julia("Knet" if with_knet else None), threads)
+    settings = environment(find_julia("Knet" if with_knet else None), threads)
+    if any(os.environ.get(name) != value for name, value in settings.items()):
+        # Start again: where libraries lie is read from the environment when a process starts.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | settings)
     (KnetBackend if with_knet else JuliaBackend).start()
     bridge = (KnetBackend if with_knet else JuliaBackend).bridge
     JuliaBackend.bridge = bridge
