@@ -4,3 +4,10 @@
 :mod:`harness.report.markdown` writes the pages and figures, :mod:`harness.report.terminal` prints
 the answer.
 """
+
+import os
+
+from harness.paths import cache_dir
+
+# Matplotlib would make a folder in the user's configuration otherwise.
+os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
