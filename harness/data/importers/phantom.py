@@ -7,7 +7,8 @@ A synthetic patient has an anatomy of its own and one to five radiographs, each 
 position, exposure and grain. Findings are drawn as the sign that a radiologist looks for: a heart
 wider than half the chest, fluid that fills a lung's lower corner with a hollow upper edge, a round
 spot, a lung that has drawn away from the chest wall (a fine line, and beyond it no vessels),
-patches of haze. Many are faint. A large heart and a round spot stay with the patient, the others come and go.
+patches of haze. Many are faint. A large heart and a round spot stay with the patient, the others
+come and go.
 
 Every machine makes the same bytes: the numbers come from the raw stream of PCG64, and only
 ``+ - * /``, square roots, comparisons and floor touch them, which IEEE 754 rounds in one way; no
