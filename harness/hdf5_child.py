@@ -89,16 +89,16 @@ class Walk:
             self.objects += 1
             if self.objects > MAX_OBJECTS:
                 raise FaultError(f"more than {MAX_OBJECTS} objects")
-            place = f"{where}/{shown(name)}"
-            check_text(name, place)
+            path = f"{where}/{shown(name)}"
+            check_text(name, path)
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-                raise FaultError(f"{place} lies in another file")
+                raise FaultError(f"{path} lies in another file")
             self.progress()
             item = group[name]
             if isinstance(item, h5py.Group):
-                self.group(item, place, depth + 1)
+                self.group(item, path, depth + 1)
             elif isinstance(item, h5py.Dataset):
-                self.dataset(item, place)
+                self.dataset(item, path)
 
     def dataset(self, data: h5py.Dataset, where: str) -> None:
         settings = data.id.get_create_plist()

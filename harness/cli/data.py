@@ -381,6 +381,7 @@ def _describe(dataset: DatasetFile) -> None:
         "name": dataset.name,
         "file": str(dataset.path),
         "sha256": dataset.sha256(),
+        "content": f"sha256 {dataset.content_sha256()} (images, labels, groups, classes)",
         "task": f"{dataset.task}, {len(dataset.classes)} classes",
         "images": f"uint8, {channels} x {height} x {width} (C x H x W)",
         "mean": ", ".join(f"{value:.6f}" for value in dataset.mean),

@@ -135,10 +135,10 @@ def _load(source: importers.Importer, path: Path, options: ImportOptions) -> Raw
         raw = source.load(path, options)
     if raw.summary is None or not caught:
         return raw
-    texts = dict.fromkeys(" ".join(str(warning.message).split())[:200] for warning in caught)
-    told = [*raw.summary.warnings, *list(texts)[:_MOST_WARNINGS]]
+    caught_texts = dict.fromkeys(" ".join(str(warning.message).split())[:200] for warning in caught)
+    texts = [*raw.summary.warnings, *list(caught_texts)[:_MOST_WARNINGS]]
     return dataclasses.replace(
-        raw, summary=raw.summary.model_copy(update={"warnings": tuple(told)})
+        raw, summary=raw.summary.model_copy(update={"warnings": tuple(texts)})
     )
 
 

@@ -119,8 +119,8 @@ class SplitReader:
                 return cast(UInt8Array, self._dataset[first : last + 1])
             # One by one, as they lie in the file: HDF5 takes many times as long for a list.
             read = np.empty((len(wanted), *self._shape[1:]), dtype=np.uint8)
-            for place in np.argsort(wanted):
-                read[place] = self._dataset[int(wanted[place])]
+            for index in np.argsort(wanted):
+                read[index] = self._dataset[int(wanted[index])]
             return read
 
 
@@ -276,7 +276,7 @@ def open_h5(path: Path) -> Any:
         raise BenchError(f"{path}: is empty (0 bytes), not an HDF5 file; export or copy it again")
     if verdict.fault is None:
         with _reading(path):
-            # Files are replaced by renaming, never changed in place: readers need no lock.
+            # Files are replaced by renaming, never changed: readers need no lock.
             return h5py.File(path, "r", locking=False)
     if "truncated" in verdict.fault:
         raise BenchError(
@@ -394,24 +394,24 @@ def split_faults(
 ) -> Iterator[str]:
     """Everything wrong with the splits that can be seen without reading pixels, as sentences.
 
-    Fills ``labels`` with the labels of each split that is sound.
+    Fills ``labels`` with the labels of each split that is valid.
     """
     train_shape: tuple[int, ...] | None = None
     classes = len(header.classes)
     for name in SPLITS:
-        place = f"/{name}"
+        where = f"/{name}"
         group = file.get(name)
         if not isinstance(group, h5py.Group):
-            yield f"{place}: this split is missing"
+            yield f"{where}: this split is missing"
             continue
         members = {key: group.get(key) for key in ("images", "labels", "group", "id")}
         absent = [key for key in ("images", "labels") if not isinstance(members[key], h5py.Dataset)]
         if absent:
-            yield f"{place}/{absent[0]}: this dataset is missing"
+            yield f"{where}/{absent[0]}: this dataset is missing"
             continue
         images, targets = members["images"], members["labels"]
         fault = shape_fault(
-            place,
+            where,
             images.shape,
             images.dtype,
             targets.shape,
@@ -427,7 +427,7 @@ def split_faults(
             channels = train_shape[0]
             if header.mean.shape != (channels,) or header.std.shape != (channels,):
                 yield f"attributes 'mean' and 'std': expected {channels} values, one a channel"
-        if train_shape is not None and (fault := size_fault(place, images.shape[1:], train_shape)):
+        if train_shape is not None and (fault := size_fault(where, images.shape[1:], train_shape)):
             yield fault
         for key, kind in (("group", "i"), ("id", "O")):
             member = members[key]
@@ -436,9 +436,9 @@ def split_faults(
                 or member.shape != (images.shape[0],)
                 or member.dtype.kind != kind
             ):
-                yield f"{place}/{key}: expected one value for each of {images.shape[0]} images"
+                yield f"{where}/{key}: expected one value for each of {images.shape[0]} images"
         values = targets[()]
-        if fault := label_fault(place, values, header.task, classes):
+        if fault := label_fault(where, values, header.task, classes):
             yield fault
             continue
         if labels is not None:

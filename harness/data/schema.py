@@ -105,11 +105,11 @@ class ImageDataset:
 
 
 # ---------------------------------------------------------------------------------------------
-# Rules that both the writer and the reader hold to. Sentences carry the place inside the file.
+# Rules that both the writer and the reader hold to. Sentences carry the path inside the file.
 
 
 def shape_fault(
-    place: str,
+    where: str,
     images: tuple[int, ...],
     images_dtype: Any,
     labels: tuple[int, ...],
@@ -119,39 +119,39 @@ def shape_fault(
 ) -> str | None:
     """What is wrong with the shapes and dtypes of one split, or None."""
     if images_dtype != np.uint8:
-        return f"{place}/images: dtype is {images_dtype}, expected uint8"
+        return f"{where}/images: dtype is {images_dtype}, expected uint8"
     if len(images) != 4:
-        return f"{place}/images: shape {images} is not (N, C, H, W)"
+        return f"{where}/images: shape {images} is not (N, C, H, W)"
     if images[0] == 0:
-        return f"{place}/images: no images; every split needs at least one"
+        return f"{where}/images: no images; every split needs at least one"
     if 0 in images:
-        return f"{place}/images: shape {images} has an empty side"
+        return f"{where}/images: shape {images} has an empty side"
     if labels_dtype != np.uint8:
-        return f"{place}/labels: dtype is {labels_dtype}, expected uint8"
+        return f"{where}/labels: dtype is {labels_dtype}, expected uint8"
     expected = (images[0],) if task == "multiclass" else (images[0], classes)
     if labels != expected:
-        return f"{place}/labels: shape is {labels}, expected {expected} for task {task}"
+        return f"{where}/labels: shape is {labels}, expected {expected} for task {task}"
     return None
 
 
-def label_fault(place: str, labels: UInt8Array, task: str, classes: int) -> str | None:
+def label_fault(where: str, labels: UInt8Array, task: str, classes: int) -> str | None:
     """The first label out of range, or None. ``labels`` has passed :func:`shape_fault`."""
     limit = classes - 1 if task == "multiclass" else 1
     bad = np.argwhere(labels > limit)
     if len(bad) == 0:
         return None
-    where = tuple(int(i) for i in bad[0])
-    value = int(labels[where])
+    index = tuple(int(i) for i in bad[0])
+    value = int(labels[index])
     more = f" ({len(bad)} such labels)" if len(bad) > 1 else ""
     if task == "multiclass":
         return (
-            f"{place}/labels: label {value} at index {where[0]} is out of range, "
+            f"{where}/labels: label {value} at index {index[0]} is out of range, "
             f"there are {classes} classes (labels 0 to {limit}){more}"
         )
-    return f"{place}/labels: value {value} at index {list(where)} is neither 0 nor 1{more}"
+    return f"{where}/labels: value {value} at index {list(index)} is neither 0 nor 1{more}"
 
 
-def size_fault(place: str, shape: tuple[int, ...], train: tuple[int, ...]) -> str | None:
+def size_fault(where: str, shape: tuple[int, ...], train: tuple[int, ...]) -> str | None:
     if shape == train:
         return None
 
@@ -159,7 +159,7 @@ def size_fault(place: str, shape: tuple[int, ...], train: tuple[int, ...]) -> st
         return "x".join(map(str, values))
 
     return (
-        f"{place}/images: images are {text(shape)} (CxHxW) but those of /train are {text(train)}; "
+        f"{where}/images: images are {text(shape)} (CxHxW) but those of /train are {text(train)}; "
         "bring all images to one size (`bench data import --size`)"
     )
 

@@ -136,8 +136,8 @@ def _by_group(
         )
     waiting = shuffled(len(values), bits).tolist()
     owner = np.full(len(values), "train", dtype="<U5")
-    for place, (name, fraction) in enumerate(wanted.items()):
-        reserved = len(wanted) - place  # one group each for the later splits and for train
+    for index, (name, fraction) in enumerate(wanted.items()):
+        reserved = len(wanted) - index  # one group each for the later splits and for train
         count, target = 0, len(group) * fraction
         while len(waiting) > reserved:
             size = int(sizes[waiting[0]])

@@ -59,7 +59,7 @@ def examine(file: Any) -> list[Problem]:
     problems = [Problem("error", fault) for fault in split_faults(file, header, labels)]
     problems += _check_source(header)
     if problems and any(problem.severity == "error" for problem in problems):
-        return problems  # what follows relies on sound splits
+        return problems  # what follows relies on valid splits
     problems += _check_statistics(file, header)
     problems += _check_labels(header, labels)
     problems += _check_images(file)
@@ -139,7 +139,7 @@ def _check_positives(
         if chosen.any()
     ]
     if few.any():
-        problems.append(f"/{name}: fewer than {_RARE} positives of {names(few, True)}")
+        problems.append(f"/{name}: fewer than {_RARE} positive examples of {names(few, True)}")
     return [Problem("warning", message) for message in problems]
 
 

@@ -40,10 +40,10 @@ def _check_dataset(dataset: ImageDataset) -> str | None:
     if set(dataset.splits) != set(SPLITS):
         return f"splits are {', '.join(sorted(dataset.splits))}; expected train, val and test"
     for name in SPLITS:
-        split, place = dataset.splits[name], f"/{name}"
+        split, where = dataset.splits[name], f"/{name}"
         fault = (
             shape_fault(
-                place,
+                where,
                 split.images.shape,
                 split.images.dtype,
                 split.labels.shape,
@@ -51,17 +51,17 @@ def _check_dataset(dataset: ImageDataset) -> str | None:
                 dataset.task,
                 len(dataset.classes),
             )
-            or size_fault(place, split.images.shape[1:], dataset.splits["train"].images.shape[1:])
-            or label_fault(place, split.labels, dataset.task, len(dataset.classes))
+            or size_fault(where, split.images.shape[1:], dataset.splits["train"].images.shape[1:])
+            or label_fault(where, split.labels, dataset.task, len(dataset.classes))
         )
         if fault:
             return fault
         if split.group is not None and (
             split.group.shape != (len(split),) or split.group.dtype != np.int64
         ):
-            return f"{place}/group: expected int64 ({len(split)},)"
+            return f"{where}/group: expected int64 ({len(split)},)"
         if split.id is not None and len(split.id) != len(split):
-            return f"{place}/id: {len(split.id)} names for {len(split)} images"
+            return f"{where}/id: {len(split.id)} names for {len(split)} images"
     return None
 
 
@@ -98,7 +98,7 @@ def write_dataset(
     ``check`` is called with the open HDF5 file before it gets its name; what it raises is a
     failure.
 
-    The file is written beside its final name, forced to the disk and renamed into place, so that
+    The file is written beside its final name, forced to the disk and renamed, so that
     a reader (or a second writer) only ever sees a whole file. Its parent folder is made.
 
     Raises BenchError when the data break the schema, when a channel of /train is constant (its

@@ -249,7 +249,7 @@ IMPORTS: list[tuple[Prepare, tuple[str, ...], str]] = [
     (table("file,label\na.png,x\na.png,y\n"), (), "stands in two rows"),
     (table("file,label\na.png,x\nz.png,y\n"), (), "are not under"),
     (table("label\nx\n"), (), "column"),
-    (table("file,label\n../small.h5,x\nb.png,y\n"), (), "small.h5"),
+    (both(table("file,label\n../z.png,x\nb.png,y\n"), images("z.png", ".")), (), "lie outside"),
     (table("file,label\na.png,x\n"), ("--label-column", "lable"), "no such column"),
     (table("file,label\na.png,x\n"), ("--delimiter", "ab"), "expected one character"),
     (table("file,label\na.png,x\n"), ("--labels-csv", "{d}/none.csv"), "no such file"),

@@ -132,7 +132,7 @@ def test_few_positives_and_no_negative_of_a_label(tmp_path, make_dataset):
     )
     assert messages(path, "warning") == [
         "/train: no negative of ant: its AUROC is undefined there",
-        "/train: fewer than 5 positives of bee (4)",
+        "/train: fewer than 5 positive examples of bee (4)",
     ]
 
 

@@ -52,6 +52,8 @@ class Reader:
     read: Callable[[Path], object]
     beside: Callable[[Path], object] = lambda folder: None
     """Writes the other files that the reader needs."""
+    seconds: int = 20
+    """What one input may take. A process that examines HDF5 files may compute for 10 s."""
 
     def prepare(self, folder: Path) -> tuple[Path, bytes]:
         """The path at which the reader looks, and the content of a valid file."""
@@ -265,8 +267,8 @@ READERS = {
         ),
         lambda path: medmnist.load(path, ImportOptions(yes=True)),
     ),
-    "data-set": Reader("x.h5", _small, _dataset),
-    "weights": Reader("w.h5", _weights, read_weights),
+    "data-set": Reader("x.h5", _small, _dataset, seconds=120),
+    "weights": Reader("w.h5", _weights, read_weights, seconds=120),
     "safetensors": Reader(
         "w.safetensors",
         _safetensors,

@@ -19,7 +19,6 @@ readers = importlib.util.module_from_spec(spec)
 sys.modules["readers"] = readers
 spec.loader.exec_module(readers)
 
-SECONDS = 20
 MORE_MIB = 1024
 """Memory that all examples of a reader may take together beyond what was taken before."""
 SLOW = {"data-set": 15, "weights": 15, "nih": 20}
@@ -40,7 +39,7 @@ def test_damaged_files(name, tmp_path):
 
     @settings(
         max_examples=SLOW.get(name, 40),
-        deadline=SECONDS * 1000,
+        deadline=reader.seconds * 1000,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -70,7 +70,7 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
         raise BenchError(f"{path}: not a folder; expected a folder with one folder per class")
     account = options.account(path)
     listing = walk(path, account, options.ignore)
-    place = _Places(listing, options, account)
+    layout = _Layout(listing, options, account)
     refuse_unusable(
         path,
         {listing.name(file): reason for file, reason in listing.unusable.items()},
@@ -78,13 +78,13 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
         account,
         options.allow_missing,
     )
-    owner = {file: owned for file in listing.images if (owned := place.split_class(file))}
+    owner = {file: owned for file in listing.images if (owned := layout.split_class(file))}
     outside = [listing.name(file) for file in listing.images if file not in owner]
     account.leave_out("image files", "outside the class folders", outside)
     account_for_others(listing, account)
     files = list(owner)
     found = {name for split, name in owner.values() if split == "train"}
-    _check_classes(path, found, place, owner)
+    _check_classes(path, found, layout, owner)
     order, classes = in_order(path, sorted(found), options.classes, account)
     rank = {name: position for position, name in enumerate(order)}
     files.sort(key=lambda file: (SPLITS.index(owner[file][0]), rank[owner[file][1]], file))
@@ -107,13 +107,13 @@ def load(path: Path, options: ImportOptions) -> RawDataset:
         classes=classes,
         splits=splits,
         source=[entry],
-        split_note=place.note,
+        split_note=layout.note,
         summary=account.summary(),
     )
 
 
 def _check_classes(
-    path: Path, found: set[str], place: _Places, owner: dict[Path, tuple[str, str]]
+    path: Path, found: set[str], layout: _Layout, owner: dict[Path, tuple[str, str]]
 ) -> None:
     if not 2 <= len(found) <= MAX_CLASSES:
         inner = f" ({listed(sorted(found))})" if found else ""
@@ -123,15 +123,15 @@ def _check_classes(
         )
     for file, (_split, name) in owner.items():
         if name not in found:
-            folder = place.class_folder(file)
+            folder = layout.class_folder(file)
             raise BenchError(f"{folder}: a class that is not in the training images")
-    filled = set(map(place.class_folder, owner))
-    for folder in place.class_folders:
+    filled = set(map(layout.class_folder, owner))
+    for folder in layout.class_folders:
         if folder not in filled:
             raise BenchError(f"{folder}: no images in this class folder; fill or remove it")
 
 
-class _Places:
+class _Layout:
     """Which part of a path is the split and which the class."""
 
     def __init__(self, listing: Listing, options: ImportOptions, account: Account) -> None:

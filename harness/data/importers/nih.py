@@ -178,14 +178,14 @@ def _read(table: Path, options: ImportOptions, account: Account) -> list[Entry]:
             absent = [name for name in _COLUMNS if name not in header]
             if absent:
                 raise BenchError(f"{table}: no column {absent[0]!r}; this is not NIH's table")
-            places = [header.index(name) for name in _COLUMNS]
+            columns = [header.index(name) for name in _COLUMNS]
             for values in lines:
                 if not values:
                     continue
                 where = f"{table}: line {lines.line_num}"
-                if len(values) <= max(places):
+                if len(values) <= max(columns):
                     raise BenchError(f"{where}: only {len(values)} values")
-                name, findings, patient, view = (values[place].strip() for place in places)
+                name, findings, patient, view = (values[column].strip() for column in columns)
                 found = [part.strip() for part in findings.split("|")]
                 unknown = [part for part in found if part not in numbers and part != NO_FINDING]
                 if unknown:

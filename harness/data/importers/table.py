@@ -8,6 +8,7 @@ of columns are recognised where they are usual, and can always be said.
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -420,8 +421,29 @@ def _find_images(
             "--allow-missing to leave the rows out"
         )
     account.leave_out("rows", "image missing", [names[row] for row in missing])
+    _check_inside([root, table.parent], files, account)
     _check_once(table, names, files)
     return files
+
+
+def _check_inside(folders: Sequence[Path], files: Sequence[Path | None], account: Account) -> None:
+    """Stop where a name leads out of ``folders``, by ``..`` or from the root of the disk.
+
+    A table of somebody else could otherwise name any image on this machine.
+    """
+    inside = [os.path.abspath(folder) for folder in folders]
+    outside = [
+        file
+        for file in files
+        if file is not None and not any(map(Path(os.path.abspath(file)).is_relative_to, inside))
+    ]
+    if outside:
+        account.choose(
+            f"{len(outside)} images that the table names lie outside {folders[0]} "
+            f"({listed(outside)})",
+            "the folder that holds all images as PATH, and the table with --labels-csv",
+            "they are read",
+        )
 
 
 def _check_once(table: Path, names: Sequence[str], files: Sequence[Path | None]) -> None:
