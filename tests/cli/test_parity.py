@@ -15,7 +15,7 @@ from harness.config import Optimizer
 from harness.data.reader import open_dataset
 from harness.parity.cases import standard_plans
 from harness.parity.certificate import read_certificate
-from harness.parity.deviations import by_name, compare, deviation
+from harness.parity.deviations import by_name, compare, deviation, tolerances
 from harness.parity.trace import make_plan, perturbed
 from harness.plugins import backends
 
@@ -186,3 +186,26 @@ def test_the_standard_cases_are_proven_without_any_option(ready):
         "grey-multiclass-sgd-20x16", "colour-multilabel-adam-20x16",
         "colour-multiclass-adamw-20x16",
     }  # fmt: skip
+
+
+def test_of_a_deep_network_a_plan_takes_less(tmp_path):
+    """What the reference can compute in minutes."""
+    settings = {"data_dir": tmp_path, "optimizer": Optimizer(), "batch_size": 64, "threads": 1}
+    small, deep = (
+        make_plan(model, "xray-phantom", steps=100, **settings) for model in ("xraynet", "resnet18")
+    )
+    assert small.batches.shape == (100, 64)
+    assert 4 <= deep.batches.shape[1] < 64
+    assert 3 <= deep.batches.shape[0] < 100
+    assert deep.augmentation.shape[1] == deep.batches.shape[1]
+    assert np.array_equal(deep.batches, small.batches[: len(deep.batches), : deep.batches.shape[1]])
+    assert len(deep.examples.get("test", ())) < len(small.examples["test"])
+
+
+def test_a_tolerance_is_at_least_what_rounding_makes_of_the_reference():
+    drift = {"logits": 1e-3, "step 1": 1e-13, "step 100": 1e-7, "epoch 2": 1e-11, "epoch 3": 0.1}
+    found = tolerances("float64", drift)
+    assert found["logits"] == 1e-9, "what is computed once has a fixed tolerance"
+    assert found["step 1"] == found["epoch 2"] == 1e-8
+    assert found["step 100"] == pytest.approx(32e-7)
+    assert "epoch 3" not in found, "where rounding alone leads that far, nothing is evaluated"

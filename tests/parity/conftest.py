@@ -72,11 +72,15 @@ class Laboratory:
         inductor = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
         self.workers = stack.enter_context(Workers(THREADS, inductor))
         self.unoptimised = stack.enter_context(Workers(THREADS, UNOPTIMISED | inductor))
+        # What torch-bf16 has beyond torch-compile, whose compilation is tested, is autocast.
+        self.uncompiled = stack.enter_context(Workers(THREADS, {"TORCH_COMPILE_DISABLE": "1"}))
         for method in ("dataset", "plan", "reference", "reference_maps", "found", "losses"):
             setattr(self, method, cache(getattr(self, method)))
 
     def worker(self, framework: str, model: str) -> Worker:
         spec = self.spec(framework)
+        if spec.lower_precision:
+            return self.uncompiled.get(spec)
         return (self.unoptimised if model in DEEP else self.workers).get(spec)
 
     def spec(self, framework: str) -> BackendSpec:
