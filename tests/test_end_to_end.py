@@ -57,7 +57,15 @@ def test_what_a_log_file_gets(ran, frameworks):
 def test_the_files_of_a_run(ran):
     _, folder = ran
     wanted = {"experiment.json", "environment.json", "machine.json", "benchmark.json"}
-    wanted |= {"report.md", "details.md", "code.md", "results.csv", ".lock", "environments.json"}
+    wanted |= {
+        "report.md",
+        "details.md",
+        "code.md",
+        "report.html",
+        "results.csv",
+        ".lock",
+        "environments.json",
+    }
     for cell in folder.manifest.cells:
         wanted |= {f"cells/{cell.id}{end}" for end in (".json", ".h5", ".weights.h5")}
         wanted |= {f"logs/{cell.id}.log"}

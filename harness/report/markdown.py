@@ -1,4 +1,4 @@
-"""Writes ``report.md``, ``details.md``, ``code.md``, ``results.csv`` and ``figures/`` of a run."""
+"""Writes the pages of a run in Markdown and HTML, ``results.csv`` and ``figures/``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.analysis.summary import RunSummary, summarise
 from harness.errors import BenchError
 from harness.files import write_atomically
 from harness.report.registry import GLOSSARY, SECTIONS
-from harness.report.section import Page, Section, bullets, paragraphs
+from harness.report.section import Drawing, Page, Section, bullets, paragraphs
 from harness.report.text import escape, fence, join
 from harness.results.load import cell_rows, to_csv
 
@@ -28,15 +28,18 @@ def render(path: Path) -> Path:
 
 def write(summary: RunSummary) -> Path:
     """The same of a run that was read already."""
+    from harness.report import html
+
     path = summary.run.folder.path
     if not isinstance(summary.run.folder.environment, dict):
         raise BenchError(f"{path}: environment.json does not describe a machine")
     written = pages(summary)
     rows = cell_rows(summary.run.folder, csv_columns(summary.run))
+    drawn, csv = figures(summary), to_csv(rows)
+    written[html.FILE] = html.page(summary, drawn, csv, rows)
     try:
-        for name, content in figures(summary).items():
+        for name, content in (drawn | {"results.csv": csv}).items():
             write_atomically(path / name, content)
-        write_atomically(path / "results.csv", to_csv(rows))
         # The report last, so that it never shows or links what is not there.
         for name, text in reversed(written.items()):
             write_atomically(path / name, text)
@@ -45,34 +48,43 @@ def write(summary: RunSummary) -> Path:
     return path / FILE
 
 
-def pages(summary: RunSummary) -> dict[str, str]:
-    """Markdown by file name; draws nothing."""
+def contents(summary: RunSummary) -> list[tuple[Section, str]]:
+    """Sections that have a body in this run, in order, the glossary last; and their Markdown."""
     chosen = [section for section in SECTIONS if section.applies(summary)]
     bodies = [(section, section.body(summary)) for section in [*chosen, GLOSSARY]]
-    bodies = [(section, body) for section, body in bodies if body]
-    found = {FILE: _first_page(summary, chosen, [section for section, _ in bodies])}
+    return [(section, body) for section, body in bodies if body]
+
+
+def pages(summary: RunSummary) -> dict[str, str]:
+    """Markdown by file name; draws nothing."""
+    bodies = contents(summary)
+    links = _links(summary, [section for section, _ in bodies])
+    found = {FILE: paragraphs(first_page(summary), links) + "\n"}
     for page, heading in (("details.md", "Details"), ("code.md", "Code")):
-        parts = [
-            f"## {section.title}\n\n{body}" for section, body in bodies if section.page == page
-        ]
+        own = [(section, body) for section, body in bodies if section.page == page]
+        parts = [f"## {section.title}\n\n{body}" for section, body in own]
         head = f"# {heading}: {subject(summary)}"
         found[page] = paragraphs(head, f"Back to [the report]({FILE}).", *parts) + "\n"
     return found
+
+
+def drawings(summary: RunSummary) -> list[Drawing]:
+    """Every figure of the report, not drawn yet."""
+    return [
+        drawing
+        for section in SECTIONS
+        if section.applies(summary)
+        for drawing in section.figures(summary)
+    ]
 
 
 def figures(summary: RunSummary) -> dict[str, str | bytes]:
     """SVG text, or bytes of a PNG, by path below the run's folder."""
     from harness.report.plotting import house_style, svg
 
-    drawings = [
-        drawing
-        for section in SECTIONS
-        if section.applies(summary)
-        for drawing in section.figures(summary)
-    ]
     found: dict[str, str | bytes] = {}
     with house_style():
-        for drawing in drawings:
+        for drawing in drawings(summary):
             drawn = drawing.draw()
             found[drawing.path] = drawn if isinstance(drawn, bytes) else svg(drawn)
     return found
@@ -88,8 +100,9 @@ def subject(summary: RunSummary) -> str:
     return f"{join(list(map(escape, models)))} on {join(list(map(escape, datasets)))}"
 
 
-def _first_page(summary: RunSummary, chosen: list[Section], linked: list[Section]) -> str:
-    """Title, the briefs of the sections, and links to those that have a page."""
+def first_page(summary: RunSummary) -> str:
+    """Title and the briefs of the sections."""
+    chosen = [section for section in SECTIONS if section.applies(summary)]
     # Those that are ranked; the others are forms of them, and stand in the table.
     ranked = dict.fromkeys(
         escape(outcome.title)
@@ -103,7 +116,7 @@ def _first_page(summary: RunSummary, chosen: list[Section], linked: list[Section
         brief = section.brief(summary)
         if brief:
             parts.append(f"## {section.title}\n\n{brief}" if number else brief)
-    return paragraphs(*parts, _links(summary, linked)) + "\n"
+    return paragraphs(*parts)
 
 
 def _links(summary: RunSummary, linked: list[Section]) -> str:

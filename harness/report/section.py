@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.analysis.run import Workload
 from harness.analysis.summary import RunSummary, WorkloadSummary
@@ -27,6 +27,8 @@ class Drawing:
     """What it shows, for readers without pictures."""
     draw: Callable[[], Figure | bytes]
     """A figure of matplotlib, or the bytes of a PNG."""
+    chart: Callable[[], dict[str, Any]] | None = None
+    """The same for ``report.html``: data and layout of an interactive figure."""
 
     @property
     def markdown(self) -> str:
@@ -34,11 +36,16 @@ class Drawing:
 
 
 def drawing(
-    workload: Workload, kind: str, alt: str, draw: Callable[[], Figure | bytes], suffix: str = "svg"
+    workload: Workload,
+    kind: str,
+    alt: str,
+    draw: Callable[[], Figure | bytes],
+    chart: Callable[[], dict[str, Any]] | None = None,
+    suffix: str = "svg",
 ) -> Drawing:
     """Of one workload, in ``figures/``."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{workload.dataset}-{workload.model}")
-    return Drawing(f"figures/{stem}-{kind}.{suffix}", f"{alt}: {workload.title}", draw)
+    return Drawing(f"figures/{stem}-{kind}.{suffix}", f"{alt}: {workload.title}", draw, chart)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,8 @@ class Section:
     """Markdown for the first page, ``report.md``."""
     body: Callable[[RunSummary], str] = lambda summary: ""
     """Markdown for its ``page``."""
+    html: Callable[[RunSummary], str] | None = None
+    """HTML for ``report.html`` in place of the body's, where it shows more than Markdown can."""
     figures: Callable[[RunSummary], list[Drawing]] = lambda summary: []
     terms: Callable[[RunSummary], list[str]] = lambda summary: []
     """Entries of the glossary at the end of ``details.md``: what its numbers mean."""

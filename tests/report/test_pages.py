@@ -266,7 +266,7 @@ def test_csv_reads_back(make_run: MakeRun) -> None:
         ("torch", 0): "ok", ("jax", 0): "ok", ("torch-compile", 0): "ok",
         ("jax", 1): "failed", ("torch-compile", 1): "ok", ("torch", 1): "not run",
     }  # fmt: skip
-    assert read.loc[("jax", 1), "error"] == "a, b\nc"
+    assert read.loc[("jax", 1), "error"] == r"a, b\nc"
     result = folder.read_result(Cell(framework="jax", model="lenet5", dataset="digits", seed=0))
     assert result is not None
     assert result.test is not None

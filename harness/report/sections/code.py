@@ -20,14 +20,20 @@ def body(summary: RunSummary) -> str:
     return paragraphs(
         practices(summary, columns),
         lines(summary, columns),
+        explanation(),
+        *style_notes,
+        *(_shown(part, columns) for part in summary.code),
+        *(_extra(part) for part in summary.extra_code),
+    )
+
+
+def explanation() -> str:
+    return (
         "Lines that hold code: blank lines, comments and docstrings do not count. Fewer is not "
         'better by itself. What comes "besides" is not in the sum of all; what only ties files '
         "together, and what finds or installs a framework, is not counted at all. This is the code "
         f"of the harness that rendered this report, version {__version__}; the commit that made "
-        "the run stands under [Environment](details.md#environment).",
-        *style_notes,
-        *(_shown(part, columns) for part in summary.code),
-        *(_extra(part) for part in summary.extra_code),
+        "the run stands under [Environment](details.md#environment)."
     )
 
 
@@ -63,7 +69,7 @@ def practices(summary: RunSummary, columns: dict[str, str]) -> str:
         ["Written by hand here", *("; ".join(each.by_hand) or NOTHING for each in practised)],
         ["Documentation", *(_links(each) for each in practised)],
     ]
-    return table(["", *(escape(columns[name]) for name in found)], rows)
+    return table(["Work", *(escape(columns[name]) for name in found)], rows)
 
 
 def _links(practice: Practice) -> str:
@@ -108,4 +114,32 @@ def _extra(part: Part) -> str:
     return folded(escape(part.title), paragraphs(listing, *blocks))
 
 
-SECTION = Section(title="How each framework does it", page="code.md", body=body)
+def side_by_side(summary: RunSummary) -> str:
+    """HTML: the tables, then every part with the files of all families beside one another."""
+    from harness.report import html
+
+    columns = families(summary)
+    if not columns:
+        return html.to_html(body(summary))
+    tables = paragraphs(practices(summary, columns), lines(summary, columns), explanation())
+    return "".join([html.to_html(tables), *(_grid(part, columns) for part in summary.code)])
+
+
+def _grid(part: Part, columns: dict[str, str]) -> str:
+    from html import escape as to_text
+
+    from harness.report import html
+
+    cells = []
+    for family, files in part.sources.items():
+        blocks = "".join(
+            f"<p><code>{to_text(file.path)}</code></p>"
+            f"{html.code_block(file.text, file.language.fence)}"
+            for file in files
+        )
+        cells.append(f"<div><p>{to_text(columns[family])}</p>{blocks}</div>")
+    shown = f'<div class="side">{"".join(cells)}</div>'
+    return f"<details><summary>{to_text(part.title)}</summary>{shown}</details>"
+
+
+SECTION = Section(title="How each framework does it", page="code.md", body=body, html=side_by_side)

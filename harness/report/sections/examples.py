@@ -42,7 +42,7 @@ def columns(found: Examples) -> list[str]:
 
 def listed(found: Examples) -> str:
     """One row an example: what it is, what it is shown for, and each variant's probability."""
-    header = ["", "Test image", "Truth", "Shown for"]
+    header = ["No.", "Test image", "Truth", "Shown for"]
     header += [f"{escape(outcome.title)}, probability" for outcome, _ in found.cells]
     rows = [
         [
@@ -125,7 +125,7 @@ def figures(each: WorkloadSummary) -> list[Drawing]:
         return class_activation.draw(found, columns(found), headings)
 
     alt = "Test images, each with the class-activation map of the variants over it"
-    return [drawing(each.workload, "examples", alt, draw, "png")]
+    return [drawing(each.workload, "examples", alt, draw, suffix="png")]
 
 
 def terms(summary: RunSummary) -> list[str]:

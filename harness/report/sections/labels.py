@@ -14,6 +14,7 @@ from harness.analysis.published import Study
 from harness.analysis.run import Outcome
 from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.plugins import metrics
+from harness.report import charts
 from harness.report.section import Drawing, drawing, folded, for_workloads, paragraphs
 from harness.report.text import (
     NOTHING,
@@ -189,7 +190,7 @@ def what_differs(each: WorkloadSummary) -> str:
         ["split", escape(entry.split), *(escape(s.split) for s in beside)],
         ["source", "this run", *(escape(s.source) for s in beside)],
     ]
-    return table(["", "This run", *(escape(study.name) for study in beside)], rows)
+    return table(["Fact", "This run", *(escape(study.name) for study in beside)], rows)
 
 
 def further(each: WorkloadSummary) -> str:
@@ -216,12 +217,19 @@ def figures(each: WorkloadSummary) -> list[Drawing]:
         return []
     words = "label by label" if len(each.labels) > 1 else "one plot"
     return [
-        drawing(workload, "roc", f"ROC curves of each variant, {words}", lambda: roc(each)),
+        drawing(
+            workload,
+            "roc",
+            f"ROC curves of each variant, {words}",
+            lambda: roc(each),
+            lambda: charts.roc(workload.finished, each.labels),
+        ),
         drawing(
             workload,
             "calibration",
             "Reliability of each variant's probabilities",
             lambda: reliability(each),
+            lambda: charts.reliability(workload.finished),
         ),
     ]
 

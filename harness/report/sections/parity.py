@@ -103,7 +103,16 @@ def stages(proof: Certificate) -> str:
         for compared in section.comparisons
         for deviation in compared.stages
     ]
-    header = ["Variant", "Network", "Data", "Stage", "Largest deviation", "Where", "Tolerance", ""]
+    header = [
+        "Variant",
+        "Network",
+        "Data",
+        "Stage",
+        "Largest deviation",
+        "Where",
+        "Tolerance",
+        "Result",
+    ]
     return table(header, rows, align="llllrlrl") if rows else ""
 
 

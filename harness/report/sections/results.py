@@ -13,6 +13,7 @@ from harness.analysis.speed import BUSY, MINIMUM_ROUNDS
 from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.metrics import Metric
 from harness.plugins import role_of
+from harness.report import charts
 from harness.report.section import Drawing, drawing, for_workloads, paragraphs
 from harness.report.style import style_of
 from harness.report.text import (
@@ -203,7 +204,15 @@ def figures(each: WorkloadSummary) -> list[Drawing]:
     if not each.workload.finished:
         return []
     alt = "Training speed of each variant in images per second"
-    return [drawing(each.workload, "speed", alt, lambda: speeds(each.workload))]
+    return [
+        drawing(
+            each.workload,
+            "speed",
+            alt,
+            lambda: speeds(each.workload),
+            lambda: charts.speeds(each.workload),
+        )
+    ]
 
 
 def speeds(workload: Workload) -> Figure:

@@ -10,6 +10,7 @@ from harness.analysis.labels import name_of
 from harness.analysis.run import Trained
 from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.analysis.time_to_accuracy import Target, clock, scores, time_to
+from harness.report import charts
 from harness.report.section import Drawing, drawing, for_workloads, paragraphs
 from harness.report.style import style_of
 from harness.report.text import NOTHING, escape, number, percent, table
@@ -60,9 +61,19 @@ def times(each: WorkloadSummary) -> str:
 
 
 def figures(each: WorkloadSummary) -> list[Drawing]:
-    score = "AUROC" if each.target and each.target.auroc else "accuracy"
+    target = each.target
+    assert target is not None
+    score = "AUROC" if target.auroc else "accuracy"
     alt = f"Validation {score} over the seconds since the first touch of data"
-    return [drawing(each.workload, "target", alt, lambda: curves(each))]
+    return [
+        drawing(
+            each.workload,
+            "target",
+            alt,
+            lambda: curves(each),
+            lambda: charts.time_to_accuracy(each.workload, target),
+        )
+    ]
 
 
 def curves(each: WorkloadSummary) -> Figure:

@@ -12,6 +12,7 @@ from harness.analysis.labels import name_of
 from harness.analysis.run import Workload
 from harness.analysis.summary import WorkloadSummary
 from harness.analysis.time_to_accuracy import uses_auroc
+from harness.report import charts
 from harness.report.section import Drawing, drawing, for_workloads
 
 if TYPE_CHECKING:
@@ -25,7 +26,15 @@ def brief(each: WorkloadSummary) -> str:
 def figures(each: WorkloadSummary) -> list[Drawing]:
     score = "AUROC" if uses_auroc(each.workload) else "accuracy"
     alt = f"Training loss by step and validation {score} by epoch"
-    return [drawing(each.workload, "curves", alt, lambda: curves(each.workload))]
+    return [
+        drawing(
+            each.workload,
+            "curves",
+            alt,
+            lambda: curves(each.workload),
+            lambda: charts.training(each.workload),
+        )
+    ]
 
 
 def curves(workload: Workload) -> Figure:

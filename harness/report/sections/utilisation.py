@@ -16,6 +16,7 @@ from harness.analysis.utilisation import (
     scaled,
     work,
 )
+from harness.report import charts
 from harness.report.section import Drawing, drawing, for_workloads, paragraphs
 from harness.report.style import style_of
 from harness.report.text import (
@@ -82,7 +83,16 @@ def shares(each: WorkloadSummary) -> str:
 
 def figures(each: WorkloadSummary) -> list[Drawing]:
     alt = "Roofline of the machine with the speed of each variant"
-    return [drawing(each.workload, "roofline", alt, lambda: roofline(each))]
+    return [
+        drawing(each.workload, "roofline", alt, lambda: roofline(each), lambda: shares_chart(each))
+    ]
+
+
+def shares_chart(each: WorkloadSummary) -> charts.Chart:
+    """Shares of the matrix product."""
+    outcomes, peak = each.workload.finished, peak_gflops(each.run)
+    values = [100 * gflops(each.workload, outcome).value / peak for outcome in outcomes]
+    return charts.bars(outcomes, values, "share of the matrix product, %")
 
 
 def roofline(each: WorkloadSummary) -> Figure:
