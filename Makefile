@@ -9,10 +9,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-pyproject
 RUN_DIR ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help environment run test check bench fuzz lint types clean
+.PHONY: help environment run study test check bench fuzz lint types clean
 
 help:
 	@echo 'make run     set up, then compare every framework that can run here; prints the report'
+	@echo 'make study   the same with three seeds, tuned variants, inference and operations'
 	@echo 'make test    set up, then lint, check types and run all tests'
 	@echo 'make check   set up, then lint, check types and run the tests that train nothing'
 	@echo 'make bench   set up, then measure the cost of the harness and the public styles'
@@ -43,7 +44,14 @@ compiler:
 julia: $(STAMP)
 	@$(BIN)/bench setup julia || echo 'no Julia: julia-reference and knet will be left out'
 
+# One seed, more rounds than epochs, and a short proof: a first answer in minutes.
 run: $(STAMP) compiler julia
+	$(BIN)/bench run --frameworks torch,torch-compile,jax,knet,julia-reference --models lenet5 \
+		--datasets digits --epochs 10 --rounds 20 --skip-unavailable --out $(RUN_DIR)
+	$(BIN)/bench parity --quick --run $(RUN_DIR)
+
+# The longer study: three seeds, the tuned variants, inference and operations, the whole proof.
+study: $(STAMP) compiler julia
 	$(BIN)/bench run --frameworks torch,torch-compile,jax,jax-s2d,knet,julia-reference --models lenet5 \
 		--datasets digits --seeds 0,1,2 --skip-unavailable --inference --profile --out $(RUN_DIR)
 	$(BIN)/bench parity --run $(RUN_DIR)
@@ -54,11 +62,12 @@ test: $(STAMP) compiler julia lint types
 # No Julia and no compiler is set up for these.
 check: lint types
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/data tests/protocol tests/models tests/measure tests/results \
-		tests/julia_setup tests/test_config.py tests/test_plan.py tests/test_plugins.py
+		tests/julia_setup tests/test_config.py tests/test_plan.py tests/test_plugins.py tests/test_vocabulary.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: $(STAMP)
 	$(BIN)/mypy
