@@ -7,7 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the environment is made of: it is made again when one of these changes.
 STAMP := $(VENV)/.made-from-pyproject
-RUN_DIR ?= runs/$(shell date +%Y%m%d-%H%M%S)
+ifndef RUN_DIR
+RUN_DIR := runs/$(shell date +%Y%m%d-%H%M%S)
+endif
 
 .PHONY: help environment run study test check bench fuzz lint types clean
 
