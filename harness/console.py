@@ -49,6 +49,11 @@ class Terminal:
     Bound late to ``sys.stdout`` so that click's test runner and redirections see the output.
     """
 
+    quiet = False
+    """Whether remarks and progress are left out; results, warnings and errors are not."""
+    verbose = False
+    """Whether every epoch gets a line."""
+
     @cached_property
     def out(self) -> Console:
         return _console(stderr=False)
@@ -75,7 +80,8 @@ class Terminal:
 
     def note(self, message: str) -> None:
         """Print a remark that is not part of the result, to stderr, without markup."""
-        self._remark(message)
+        if not self.quiet:
+            self._remark(message)
 
     def warn(self, message: str) -> None:
         self._remark(f"warning: {message}", style="yellow")

@@ -33,6 +33,19 @@ class MissingRequirement:
         return f"{self.why}; to fix: {self.fix}"
 
 
+@dataclass(frozen=True)
+class KnownProblem:
+    """What is wrong with certain versions of a package."""
+
+    package: str
+    versions: tuple[str, ...]
+    what: str
+    """What goes wrong, where it is reported, and which version to take instead."""
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.what}"
+
+
 def no_requirement() -> MissingRequirement | None:
     """Nothing is missing."""
     return None
@@ -147,6 +160,8 @@ class BackendSpec:
     """The environment in which its process keeps what it compiles in subfolders of ``folder``, one
     for each kind of cache, and reads compiled code from nowhere else. The first start of a cell
     gets an empty folder, its second start what the first has left there."""
+    known_problems: tuple[KnownProblem, ...] = ()
+    """Of versions of its packages; `bench doctor` names those that are installed."""
     by_default: bool = True
     """Whether it runs when no framework is named; variants of a row run only when asked for."""
     devices: tuple[str, ...] = ("cpu", "gpu")
@@ -202,6 +217,11 @@ class BackendSpec:
         """Versions of what is installed of it."""
         found = {name: metadata.version(name) for name in self.packages if util.find_spec(name)}
         return found | self.further_versions()
+
+    def present_problems(self) -> tuple[KnownProblem, ...]:
+        """The known problems of the versions that are installed."""
+        found = self.versions()
+        return tuple(p for p in self.known_problems if found.get(p.package) in p.versions)
 
     def location(self) -> str:
         """Where it was found, or nothing."""

@@ -12,6 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
@@ -22,19 +23,22 @@ from harness.errors import BenchError, WorkerError
 _VERBS = {
     "run": "Train and compare, then write the report.",
     "report": "Render the report of a finished run again.",
-    "compare": "Hold two runs or more against each other: speed and accuracy.",
-    "reproduce": "Make a run again and say what came out equal.",
-    "check": "Hold a run against stored baselines; for CI.",
+    "compare": "Compare two runs or more: speed and accuracy.",
+    "reproduce": "Repeat a run and report what came out equal.",
+    "check": "Check a run against stored baselines; for CI.",
     "baseline": "Store what a run reached, or show what is stored.",
-    "evaluate": "Judge trained weights in one framework or several.",
+    "evaluate": "Evaluate trained weights in one framework or several.",
     "parity": "Prove that the frameworks compute the same, from the same weights and batches.",
     "weights": "Copy trained weights out of a run, or import those of others.",
     "data": "Export, import, fetch, validate and describe data sets.",
     "setup": "Install what a framework needs and pip cannot bring.",
+    "list": "List frameworks, models, data sets or runs.",
     "doctor": "Say which frameworks are ready, where they are, and how to fix the others.",
 }
 
 
+_SHADOWING = ("list",)
+"""Verbs whose modules and functions have an underscore behind their names."""
 _STDOUT = "standard output"
 
 
@@ -47,10 +51,19 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        command: click.Command = getattr(
-            importlib.import_module(f"harness.cli.{cmd_name}"), cmd_name
-        )
-        return command
+        name = f"{cmd_name}_" if cmd_name in _SHADOWING else cmd_name
+        command: click.Command = getattr(importlib.import_module(f"harness.cli.{name}"), name)
+        return _with_loudness(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb; of a misspelt one it says which was meant."""
+        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], _VERBS, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -77,6 +90,30 @@ class LazyGroup(click.Group):
         signals.ending()
         lost = _close_streams()
         raise SystemExit(code or lost)
+
+
+def _with_loudness(command: click.Command) -> click.Command:
+    """``command`` with --quiet and --verbose, or its subcommands with them."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _with_loudness(each)
+    elif not any(parameter.name == "quiet" for parameter in command.params):
+        for name, letter, meaning in (
+            ("quiet", "-q", "No remarks and no progress; results, warnings and errors only."),
+            ("verbose", "-v", "A line for every epoch."),
+        ):
+            option = click.Option(
+                [f"--{name}", letter], is_flag=True, expose_value=False, callback=_set, help=meaning
+            )
+            command.params.append(option)
+    return command
+
+
+def _set(_: click.Context, parameter: click.Parameter, value: bool) -> None:
+    from harness.console import terminal
+
+    assert parameter.name is not None
+    setattr(terminal, parameter.name, value)
 
 
 @contextlib.contextmanager

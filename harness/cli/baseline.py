@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.tables import JSON
+from harness.cli.tables import show as show_table
+
 if TYPE_CHECKING:
     from harness.analysis.baseline import Bounds
+
+HEADINGS = ["framework", "model", "data set", "seeds", "accuracy", "AUROC", "images/GFLOP", "runs",
+            "starts", "machines"]  # fmt: skip
 
 
 @click.group()
@@ -81,34 +87,27 @@ def update(
 
 @baseline.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-def show(path: Path) -> None:
+@JSON
+def show(path: Path, as_json: bool) -> None:
     """Show the variants of FILE, and the bounds within which one more training is expected."""
-    from rich.table import Table
-    from rich.text import Text
-
     from harness.analysis.baseline import auroc_bounds, bounds, read_baselines
-    from harness.console import terminal
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("framework", "model", "data set"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("seeds", "accuracy", "AUROC", "images/GFLOP", "runs", "starts", "machines"):
-        table.add_column(heading, justify="right")
+    rows = []
     for stored in read_baselines(path):
-        reached = bounds(stored, seeds=1)
-        area = auroc_bounds(stored, seeds=1) if stored.auroc else None
         speeds = [each.images_per_gflop for each in stored.speed]
-        table.add_row(
-            *map(Text, stored.key),
-            str(len(stored.correct)),
-            _share(reached),
-            _share(area) if area else "",
-            f"{min(speeds):.3g} to {max(speeds):.3g}" if speeds else "",
-            str(len(speeds)) if speeds else "",
-            str(sum(len(each.speed.logs) for each in stored.speed)) if speeds else "",
-            str(len({each.machine for each in stored.speed})) if speeds else "",
+        rows.append(
+            {
+                **dict(zip(("framework", "model", "data set"), stored.key, strict=True)),
+                "seeds": len(stored.correct),
+                "accuracy": _share(bounds(stored, seeds=1)),
+                "AUROC": _share(auroc_bounds(stored, seeds=1)) if stored.auroc else None,
+                "images/GFLOP": f"{min(speeds):.3g} to {max(speeds):.3g}" if speeds else None,
+                "runs": len(speeds) or None,
+                "starts": sum(len(each.speed.logs) for each in stored.speed) or None,
+                "machines": len({each.machine for each in stored.speed}) or None,
+            }
         )
-    terminal.print_table(table)
+    show_table(rows, HEADINGS, as_json=as_json)
 
 
 def _share(bounds: Bounds) -> str:

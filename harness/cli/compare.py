@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     default="table",
     help="[default: table]",
 )
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 def compare(
     base: Path,
     others: tuple[Path, ...],

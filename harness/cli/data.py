@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness import paths
+from harness.cli.tables import JSON, show
 from harness.console import terminal
 from harness.data import importers
 from harness.data.importers.options import ImportOptions, Option, declared, flag_of
@@ -131,24 +132,27 @@ def data() -> None:
 @data.command("list")
 @_data_dir
 @_own_data
-def list_(data_dir: Path) -> None:
+@JSON
+def list_(data_dir: Path, as_json: bool) -> None:
     """List the known data sets and the files that are ready."""
-    from rich.markup import escape
-    from rich.table import Table
+    show(*listed(data_dir), as_json=as_json)
+    terminal.note(f"`bench data import` reads: {', '.join(importers.importable())}")
 
+
+def listed(data_dir: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """A row for each known data set and each file in ``data_dir``, and the headings."""
     from harness.data.cards import load_cards
     from harness.data.locate import exported
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "title", "task", "state", "train/val/test"):
-        table.add_column(heading, overflow="fold")
+    headings = ["name", "title", "task", "state", "train/val/test"]
     cards, files = load_cards(), exported(data_dir)
+    rows = []
     for name in [*cards, *(name for name in files if name not in cards)]:
         card = cards.get(name)
         title = card.title if card else "imported"
-        table.add_row(*map(escape, (name, title, *_state(name, card, files.get(name), data_dir))))
-    terminal.print(table)
-    terminal.note(f"`bench data import` reads: {', '.join(importers.importable())}")
+        cells = (name, title, *_state(name, card, files.get(name), data_dir))
+        rows.append(dict(zip(headings, cells, strict=True)))
+    return rows, headings
 
 
 def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> tuple[str, str, str]:

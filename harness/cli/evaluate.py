@@ -1,4 +1,4 @@
-"""``bench evaluate``: trained weights, judged in any framework."""
+"""``bench evaluate``: trained weights, evaluated in any framework."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import LIST
+from harness.cli.tables import JSON, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
     from harness.execution.evaluation import Request, Score
 
+HEADINGS = ["framework", "model", "loss", "correct", "examples", "accuracy", "auroc",
+            "auroc by class", "seconds", "logits off by"]  # fmt: skip
+"""Of ``--json``."""
+
 
 @click.command(epilog="Weights out of a run: `bench weights export --help`.")
 @click.option(
     "--weights", required=True, type=click.Path(path_type=Path), help="Weight file to evaluate."
 )
-@click.option("--framework", "frameworks", required=True, **LIST, help="Who is to compute.")
+@click.option("--framework", "frameworks", required=True, **LIST, help="Frameworks that compute.")
 @click.option("--dataset", required=True, metavar="NAME|FILE", help="Data set, or its HDF5 file.")
 @click.option("--model", metavar="M", help="Network [default: what the weight file says].")
 @click.option(
@@ -30,15 +35,21 @@ if TYPE_CHECKING:
     metavar="test|val|train",
     help="Images to evaluate on [default: test].",
 )
-@click.option("--threads", metavar="N", help="Processors for each framework [default: all].")
+@click.option("--threads", metavar="N", help="CPU threads of each framework [default: all].")
 @click.option(
     "--precision", default="float32", metavar="float32|float64", help="[default: float32]"
 )
 @click.option("--out", type=click.Path(path_type=Path), help="HDF5 file for logits and labels.")
 @click.option("--force", is_flag=True, help="Replace the file in --out where it exists.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
+@JSON
 def evaluate(
-    weights: Path, out: Path | None, force: bool, data_dir: Path | None, **options: Any
+    weights: Path,
+    out: Path | None,
+    force: bool,
+    data_dir: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Predict a split with trained weights, in one framework or several, and score it.
 
@@ -62,11 +73,32 @@ def evaluate(
     except WorkerError as error:
         terminal.error(" ".join(str(error).split()))
         raise click.exceptions.Exit(1) from None
-    for table in _tables(request, found):
-        terminal.print(table)
+    if as_json:
+        show([_row(request, score, found[0]) for score in found], HEADINGS, as_json=True)
+    else:
+        for table in _tables(request, found):
+            terminal.print(table)
     if out is not None:
         write_logits(out, request, found)
         terminal.note(f"logits: {out}")
+
+
+def _row(request: Request, score: Score, first: Score) -> dict[str, Any]:
+    from harness.execution.evaluation import largest_difference
+
+    found = score.evaluation
+    return {
+        "framework": score.framework,
+        "model": request.task.model,
+        "loss": found.loss,
+        "correct": found.correct,
+        "examples": found.examples,
+        "accuracy": found.accuracy,
+        "auroc": found.mean_auroc,
+        "auroc by class": list(found.auroc),
+        "seconds": score.seconds,
+        "logits off by": float(largest_difference(score.logits, first.logits)),
+    }
 
 
 def _tables(request: Request, found: list[Score]) -> Iterator[Table]:

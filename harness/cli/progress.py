@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
+from harness.cli.estimate import Estimate, in_words
 from harness.console import terminal
+from harness.execution.observer import Observer, SilentObserver
 from harness.execution.runner import Comparison, run
 from harness.plan import Cell
 from harness.results.records import CellResult, Epoch, Score
 from harness.stats.metrics import mean_auroc
+
+QUIET_S = 15.0
+"""A log that had no line for so long gets one that says what is at work."""
 
 
 def summary(result: CellResult) -> str:
@@ -50,73 +52,148 @@ def _score(test: Score) -> str:
     return f"mean test AUROC {shown}, all labels right {test.accuracy:.4f}"
 
 
+class Shown(Observer, Protocol):
+    """An observer that a person sees."""
+
+    def display(self) -> AbstractContextManager[Any]:
+        """Holds while the run is at work."""
+
+
 class LogLines:
-    """One line a cell, for a file or a pipe."""
+    """Lines for a file or a pipe: every phase, every cell, and a sign of life in between."""
 
     def __init__(self, cells: int, epochs: int) -> None:
         self._left = cells
+        self._estimate = Estimate(cells, epochs)
+        self._doing = "starting"
+        self._last = time.monotonic()
+        self._lock = threading.Lock()
 
-    def display(self) -> AbstractContextManager[Any]:
-        return nullcontext()
+    @contextmanager
+    def display(self) -> Iterator[None]:
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(1.0):
+                if time.monotonic() - self._last > QUIET_S:
+                    self._tell(self._doing)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
 
     def phase_started(self, cell: Cell, phase: str) -> None:
-        pass
+        self._estimate.phase(cell)
+        self._doing = f"{cell}: {phase}"
+        self._tell(self._doing)
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
-        pass
+        self._estimate.epoch(cell, number)
+        self._doing = f"{cell}: {described(number, self._estimate.epochs, epoch)}"
+        if number == 1 or terminal.verbose:
+            self._tell(self._doing)
 
     def cell_ended(self, result: CellResult, *, resumed: bool) -> None:
         self._left -= 1
+        self._estimate.end(result.cell)
         kept = " (kept from before)" if resumed else ""
-        terminal.note(f"{summary(result)}{kept}; remaining: {self._left}")
+        self._tell(f"{summary(result)}{kept}; remaining: {self._left}")
+
+    def _tell(self, what: str) -> None:
+        with self._lock:
+            self._last = time.monotonic()
+            left = self._estimate.remaining
+            about = "" if left is None else f", about {in_words(left)} left"
+            terminal.note(f"[{in_words(self._estimate.elapsed)}{about}] {what}")
+
+
+class TwoLines(Progress):
+    """The bar and its figures, and below them what is at work: both fit 80 columns."""
+
+    doing = "starting"
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.doing, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 class LiveProgress:
     """A bar over all epochs of the run, and what the framework at work is doing."""
 
     def __init__(self, cells: int, epochs: int) -> None:
-        self._epochs = epochs
-        self._seen: dict[str, int] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+        self._estimate = Estimate(cells, epochs)
+        self._progress = TwoLines(
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
+            TextColumn("{task.fields[elapsed]}"),
+            TextColumn("{task.fields[left]}"),
             console=terminal.err,
+            get_time=self._tick,
         )
-        self._task: TaskID = self._progress.add_task("starting", total=cells * epochs)
+        self._task: TaskID | None = None
+        self._task = self._progress.add_task("", total=cells * epochs, elapsed="0 s", left="")
+
+    def _tick(self) -> float:
+        """Called at every refresh: the clock goes on while an epoch lasts."""
+        if self._task is not None:
+            fields = self._progress.tasks[0].fields
+            fields["elapsed"] = in_words(self._estimate.elapsed)
+        return time.monotonic()
 
     def display(self) -> AbstractContextManager[Any]:
         return self._progress
 
     def phase_started(self, cell: Cell, phase: str) -> None:
-        self._progress.update(self._task, description=f"{cell}: {phase}")
+        self._estimate.phase(cell)
+        self._show(f"{cell}: {phase}")
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
-        self._seen[cell.id] = number
-        auroc = epoch.val_auroc
-        validation = "" if auroc is None else f"validation AUROC {auroc:.3f}, "
-        self._progress.update(
-            self._task,
-            advance=1,
-            description=(
-                f"{cell}: epoch {number}/{self._epochs}, loss {epoch.loss:.4f}, {validation}"
-                f"{epoch.images / epoch.seconds:,.0f} images/s"
-            ),
-        )
+        self._estimate.epoch(cell, number)
+        self._show(f"{cell}: {described(number, self._estimate.epochs, epoch)}")
+        if terminal.verbose:
+            self._progress.console.print(self._progress.doing, markup=False)
 
     def cell_ended(self, result: CellResult, *, resumed: bool) -> None:
-        # A cell that was kept, or that failed half way, will do no more epochs.
-        missing = self._epochs - self._seen.pop(result.cell.id, 0)
-        self._progress.update(self._task, advance=missing)
+        self._estimate.end(result.cell)
+        self._show(self._progress.doing)
         style = None if result.status == "ok" else "red"
         self._progress.console.print(summary(result), style=style, markup=False)
 
+    def _show(self, doing: str) -> None:
+        self._progress.doing = doing
+        left = self._estimate.remaining
+        assert self._task is not None
+        self._progress.update(
+            self._task,
+            completed=self._estimate.done,
+            left="" if left is None else f"about {in_words(left)} left",
+        )
 
-def observer_for_terminal(cells: int, epochs: int) -> LiveProgress | LogLines:
-    """Live where a person watches, lines elsewhere."""
+
+class Silent(SilentObserver):
+    """Of ``--quiet``."""
+
+    def display(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+
+def described(number: int, epochs: int, epoch: Epoch) -> str:
+    """One line on an epoch."""
+    auroc = "" if epoch.val_auroc is None else f"validation AUROC {epoch.val_auroc:.3f}, "
+    return (
+        f"epoch {number}/{epochs}, loss {epoch.loss:.4f}, {auroc}"
+        f"{epoch.images / epoch.seconds:,.0f} images/s"
+    )
+
+
+def observer_for_terminal(cells: int, epochs: int) -> Shown:
+    """Live where a person watches, lines elsewhere, nothing where that was asked for."""
+    if terminal.quiet:
+        return Silent()
     return (LiveProgress if terminal.is_interactive else LogLines)(cells, epochs)
 
 

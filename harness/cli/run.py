@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import experiment_options
+from harness.cli.tables import JSON, show
 from harness.config import Experiment, load_experiment
 from harness.errors import BenchError
 from harness.settings import nested
+
+if TYPE_CHECKING:
+    from harness.results.records import CellResult
+
+HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auroc", "loss",
+            "images per second", "error"]  # fmt: skip
+"""Of ``--json``."""
 
 
 @click.command(
@@ -33,27 +41,71 @@ from harness.settings import nested
 @click.option(
     "--resume", is_flag=True, help="Continue the run in --out: train and measure what is missing."
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything and say what would be trained; train nothing."
+)
+@JSON
 def run(
     config_path: Path | None,
     out: Path | None,
     data_dir: Path | None,
     resume: bool,
+    dry_run: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Train the same networks, from the same numbers, in several frameworks; write a report."""
+    from harness import paths
     from harness.cli.stopping import reporting_early
-    from harness.paths import new_run_folder
 
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
-    out = out or new_run_folder()
+    experiment = load_experiment(config_path, nested(Experiment, options))
+    if dry_run:
+        _preview(experiment, paths.data_dir(data_dir), as_json=as_json)
+        return
+    out = out or paths.new_run_folder()
     with reporting_early(out):
-        _run(load_experiment(config_path, nested(Experiment, options)), out, data_dir, resume)
+        _run(experiment, out, data_dir, resume, as_json)
 
 
-def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool) -> None:
+def _preview(experiment: Experiment, data_dir: Path, *, as_json: bool) -> None:
+    """What would be trained, and what it would take."""
+    from harness.cli.estimate import costs, in_words
+    from harness.console import terminal
+    from harness.execution.runner import check
+
+    manifest = check(experiment, data_dir).manifest
+    for name, reason in manifest.skipped.items():
+        terminal.warn(f"without '{name}': {reason}")
+    found = costs(manifest)
+    rows = [
+        {
+            "framework": each.framework,
+            "model": each.model,
+            "dataset": each.dataset,
+            "trainings": each.trainings,
+            "about s": round(each.seconds),
+            "memory MB": round(each.memory_bytes / 1e6),
+            "disk MB": round(each.disk_bytes / 1e6, 1),
+        }
+        for each in found
+    ]
+    show(rows, list(rows[0]), as_json=as_json)
+    terminal.note(
+        f"{len(manifest.cells)} trainings, about {in_words(sum(each.seconds for each in found))} "
+        "(by the operations of the networks, not by a measurement); memory is what pixels, "
+        "parameters and a batch take, without the framework itself"
+    )
+    terminal.note(manifest.command)
+
+
+def _run(
+    experiment: Experiment, out: Path, data_dir: Path | None, resume: bool, as_json: bool
+) -> None:
     from harness import paths
     from harness.analysis.summary import summarise
+    from harness.cli.estimate import costs, in_words
     from harness.cli.progress import watched
     from harness.console import terminal
     from harness.execution.runner import prepare
@@ -65,10 +117,30 @@ def _run(experiment: Experiment, out: Path, data_dir: Path | None, resume: bool)
         terminal.warn(f"going on without '{name}': {reason}")
     if resume and (changes := comparison.folder.changes_since_start()):
         terminal.warn(f"resuming in another environment: {'; '.join(changes)}")
+    expected = sum(each.seconds for each in costs(comparison.folder.manifest))
+    terminal.note(f"{len(comparison.cells)} trainings, about {in_words(expected)}")
     results = watched(comparison)
     summary = summarise(out)
     report = write(summary)
-    terminal.print(overview(summary))
+    if as_json:
+        show([_row(result) for result in results], HEADINGS, as_json=True)
+    else:
+        terminal.print(overview(summary))
     terminal.note(f"report: {report}")
     if any(result.status != "ok" or result.unfinished for result in results):
         raise SystemExit(1)
+
+
+def _row(result: CellResult) -> dict[str, Any]:
+    from harness.stats.metrics import mean_auroc
+
+    test, rates = result.test, sorted(result.images_per_second)
+    return {
+        **result.cell.model_dump(),
+        "status": result.status,
+        "accuracy": test and test.accuracy,
+        "auroc": test and mean_auroc(test.auroc),
+        "loss": test and test.loss,
+        "images per second": float(rates[len(rates) // 2]) if rates else None,
+        "error": result.error,
+    }

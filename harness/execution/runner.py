@@ -83,21 +83,21 @@ def _run_group(comparison: Comparison, group: Group) -> list[CellResult]:
     return [done[cell] for cell in group]
 
 
-def prepare(
-    experiment: Experiment,
-    *,
-    out: Path,
-    data_dir: Path,
-    resume: bool = False,
-    observer: Observer | None = None,
-) -> Comparison:
-    """Check everything that can be checked before any work is done, and open the run's folder.
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """An experiment that can be run here, with nothing written yet."""
+
+    specs: tuple[BackendSpec, ...]
+    groups: tuple[Group, ...]
+    manifest: Manifest
+
+
+def check(experiment: Experiment, data_dir: Path) -> Checked:
+    """Check everything that can be checked before any work is done.
 
     Raises:
-        BenchError: anything that a person must fix first; nothing has been written then.
+        BenchError: anything that a person must fix first.
     """
-    if not resume:
-        RunFolder.check_free(out)
     cards = [find_model(name) for name in experiment.models]
     specs, skipped = choose_backends(
         experiment.frameworks,
@@ -163,6 +163,26 @@ def prepare(
         initial_weights_sha256=_sha256(experiment.training.initial_weights),
         cells=cells,
     )
+    return Checked(specs=tuple(specs), groups=groups, manifest=manifest)
+
+
+def prepare(
+    experiment: Experiment,
+    *,
+    out: Path,
+    data_dir: Path,
+    resume: bool = False,
+    observer: Observer | None = None,
+) -> Comparison:
+    """Check ``experiment`` and open the run's folder.
+
+    Raises:
+        BenchError: anything that a person must fix first; nothing has been written then.
+    """
+    if not resume:
+        RunFolder.check_free(out)
+    checked = check(experiment, data_dir)
+    specs, manifest = checked.specs, checked.manifest
     versions = {name: found for spec in specs for name, found in spec.versions().items()}
     environment = collect(versions, variables.recorded(os.environ))
     if resume:
@@ -174,7 +194,7 @@ def prepare(
     return Comparison(
         folder=folder,
         backends={spec.name: spec for spec in specs},
-        groups=groups,
+        groups=checked.groups,
         observer=observer or SilentObserver(),
     )
 

@@ -18,8 +18,9 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import main
+from harness.cli import main, progress
 from harness.data.writer import write_dataset
+from harness.plan import Cell
 from harness.results.folder import RunFolder
 
 
@@ -164,7 +165,12 @@ def test_a_run_its_log_lines_and_the_folder_it_leaves(planted_bench, small_file,
     words = ["run", "--datasets", small_file, "--epochs", 2, "--batch-size", 8, "--out", out]
     done = planted_bench(*words, "--frameworks", "talks,raises,sound", "--seeds", "0,1")
     assert done.returncode == 1, done.stderr  # one framework failed
-    *cells, report = done.stderr.splitlines()
+    *lines, report = done.stderr.splitlines()
+    assert re.match(r"6 trainings, about \d+ ", lines[0])
+    assert all(re.match(r"\[\d+ s(, about [^]]+ left)?\] \S", line) for line in lines[1:])
+    phases = [line.rpartition(": ")[2] for line in lines if "sound-lenet5-small-s0: " in line]
+    assert phases[:4] == ["importing", "building", "compiling", "warming up"]
+    cells = [line.partition("] ")[2] for line in lines if "; remaining: " in line]
     assert report == f"report: {out / 'report.md'}"
     assert [line.split(":")[0] for line in cells] == [
         f"{name}-lenet5-small-s{seed}"
@@ -208,7 +214,7 @@ def test_what_a_person_can_mend_ends_the_run_in_one_line(planted_bench, small_fi
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "error: something a person can fix\n"
+    assert done.stderr.splitlines()[-1] == "error: something a person can fix"
 
 
 def test_progress_on_a_terminal(small_file, tmp_path, clean_environment):
@@ -237,6 +243,48 @@ def test_progress_on_a_terminal(small_file, tmp_path, clean_environment):
     assert re.search(r"3/3\S* epochs", text)
     assert "sound-lenet5-small-s0: test accuracy 0.3333" in text
     assert "passed" not in text  # nothing of pytest's own
+
+
+def test_a_dry_run_trains_and_writes_nothing(planted_bench, small_file, tmp_path):
+    words = ["run", "--frameworks", "sound,talks", "--datasets", small_file, "--batch-size", 8,
+             "--seeds", "0,1,2", "--out", tmp_path / "run", "--dry-run"]  # fmt: skip
+    shown = planted_bench(*words)
+    assert shown.returncode == 0, shown.stderr
+    heading, *rows = shown.stdout.splitlines()
+    assert heading.split()[:4] == ["framework", "model", "dataset", "trainings"]
+    assert [row.split()[:4] for row in rows] == [
+        [name, "lenet5", "small", "3"] for name in ("sound", "talks")
+    ]
+    assert "6 trainings, about " in shown.stderr
+    assert "bench run --frameworks sound,talks" in shown.stderr
+    assert not (tmp_path / "run").exists()
+    as_json = json.loads(planted_bench(*words, "--json").stdout)
+    assert [(row["framework"], row["trainings"]) for row in as_json] == [("sound", 3), ("talks", 3)]
+
+
+def test_quiet_leaves_the_result_and_json_is_for_programs(planted_bench, small_file, tmp_path):
+    words = ["run", "--frameworks", "sound,raises", "--datasets", small_file, "--epochs", 1,
+             "--batch-size", 8, "--no-warm-start"]  # fmt: skip
+    quiet = planted_bench(*words, "--out", tmp_path / "a", "--quiet", "--json")
+    assert (quiet.returncode, quiet.stderr) == (1, "")
+    sound, raises = json.loads(quiet.stdout)
+    assert (sound["status"], sound["error"]) == ("ok", None)
+    assert 0.3 < sound["accuracy"] < 0.4
+    assert (raises["status"], raises["accuracy"]) == ("failed", None)
+    loud = planted_bench(*words, "--out", tmp_path / "b", "--verbose")
+    assert "sound-lenet5-small-s0: epoch 1/1, loss" in loud.stderr
+
+
+def test_a_log_is_never_silent_for_long(planted, small_file, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "QUIET_S", 0.5)
+    cell = Cell(framework="sound", model="lenet5", dataset="small", seed=0)
+    lines = progress.LogLines(cells=1, epochs=3)
+    with lines.display():
+        lines.phase_started(cell, "compiling")
+        time.sleep(2.5)
+    told = capsys.readouterr().err.splitlines()
+    assert 2 <= len(told) <= 4
+    assert all("sound-lenet5-small-s0: compiling" in line for line in told)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
@@ -276,7 +324,7 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_completes_it(
 
     done = planted_bench(*words, "--resume", PLANTED_FILE=str(tmp_path / "absent"))
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if "; remaining: " in line]
     assert [("kept from before" in line) for line in lines[:4]] == [True, True, False, False]
     assert first.read_bytes() == kept
     assert len(RunFolder.open(out).results()) == 4
@@ -345,9 +393,9 @@ def test_a_signal_in_an_extra_loses_no_training(
     assert process.returncode == 128 + number, stderr
     what = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     report = out / "report.md"
-    assert stderr == (
+    assert stderr.splitlines()[-1] == (
         f"error: {what}; finished cells are kept and reported in {report}: "
-        f"add --resume --out {out} to resume\n"
+        f"add --resume --out {out} to resume"
     )
     assert "**Without inference**" in report.read_text(encoding="utf-8")
     assert not psutil.wait_procs(children, timeout=20)[1], "nothing is left running"
