@@ -39,7 +39,7 @@ Kind = Literal[
 Severity = Literal["invalid", "caution", "note"]
 INVALID = {
     "not identical", "test labels differ", "counts disagree", "aurocs disagree", "loss is nan",
-    "other computation", "failed",
+    "other computation",
 }  # fmt: skip
 """Kinds after which numbers must not be compared."""
 NOTES = {"skipped", "extra missing", "arrays missing", "uncommitted"}

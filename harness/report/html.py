@@ -124,9 +124,10 @@ def _image(alt: str, content: str | bytes) -> str:
 
 
 def _downloads(csv: str, rows: list[dict[str, Any]]) -> str:
+    known = [{name: value for name, value in row.items() if value == value} for row in rows]
     files = {
         "results.csv": ("text/csv", csv),
-        "results.json": ("application/json", _json(rows)),
+        "results.json": ("application/json", _json(known)),
     }
     return " ".join(
         f'<a download="{name}" href="data:{kind};base64,'

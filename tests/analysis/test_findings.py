@@ -44,7 +44,7 @@ def test_failed_missing_and_skipped(make_run):
     )
     kinds = [each.kind for each in every]
     assert kinds == ["failed", "failed", "failed", "not run", "skipped"]
-    assert every[0].severity == "invalid"
+    assert every[0].severity == "caution"
     assert (every[3].outcome.framework, every[3].seeds) == ("torch-compile", (1,))
     assert every[-1].values == {"framework": "jax-s2d", "reason": "not installed: jax"}
 
@@ -53,6 +53,7 @@ def test_what_is_not_identical(make_run):
     kinds = found(make_run(identity={("jax", 1): {"initial_weights": "f" * 64}}))
     assert kinds["not identical"].values == {"item": "initial_weights"}
     assert kinds["not identical"].seeds == (1,)
+    assert kinds["not identical"].severity == "invalid"
 
 
 def test_losses_that_start_apart(make_run):
