@@ -23,6 +23,7 @@ from harness.parity.deviations import Comparison, evaluate
 from harness.parity.trace import Plan, Trace, Workers, make_plan, trace, trace_reference
 from harness.plugins import find_backend
 from harness.protocol.positives import balancing_weights
+from harness.protocol.weights import Weights
 from harness.reference.training import Reference
 
 THREADS = 1
@@ -107,11 +108,21 @@ class Laboratory:
             batch_size=case.batch_size, steps=case.steps, threads=THREADS,
             positive_weights=weights,
         )  # fmt: skip
+        # Whole splits are predicted; so many of their images, the last among them, are compared.
+        plan = replace(plan, examples={n: rows[-100:] for n, rows in plan.examples.items()})
         # What is done from epoch to epoch is the same for all networks, and these take long.
         return replace(plan, epochs=()) if case.model in DEEP else plan
 
     def reference(self, case: Case) -> Trace:
         return trace_reference(self.plan(case))
+
+    def trained(self, case: Case) -> Weights:
+        """The reference's weights after all steps."""
+        plan = self.plan(case)
+        reference = Reference(plan.task("float64"))
+        reference.load_weights(plan.weights)
+        reference.train_epoch(plan.batches, plan.rates)
+        return reference.save_weights()
 
     def reference_maps(self, case: Case) -> np.ndarray:
         plan = self.plan(case)
