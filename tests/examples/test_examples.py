@@ -80,7 +80,8 @@ def test_a_run_with_both_ends_in_a_report(python: Run, cifar: Path, tmp_path: Pa
     assert "Keras (JAX)" in report
     assert "All-convolutional net (four convolutions)" in report
     assert "has no network for the model allconv" in report  # what Keras was not asked to train
-    assert "class KerasBackend(Backend)" in report  # its code stands beside the others'
+    # Its code stands beside the others'.
+    assert "class KerasBackend(Backend)" in (out / "code.md").read_text("utf-8")
 
 
 def test_the_backend_has_a_parity_certificate(python: Run) -> None:
