@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -117,3 +119,16 @@ def test_baselines_from_before_metrics_are_read(make_run, tmp_path):
     path.write_text(json.dumps(rows))
     (stored,) = read_baselines(path)
     assert stored.metrics == {}
+
+
+def test_the_metric_of_the_documentation_works():
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text("utf-8")
+    found = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    names: dict[str, object] = {}
+    exec(found[1], names)
+    metric = names["TOP3"]
+    assert isinstance(metric, Metric)
+    estimate = metric.compute(np.eye(4), np.array([0, 1, 2, 0]), None)
+    assert estimate is not None
+    assert estimate.value == 0.75
