@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.jax.data import normalize
 from harness.backends.jax.train import JaxBackend, SpaceToDepthJaxBackend
 from harness.config import Optimizer
@@ -37,7 +37,7 @@ def ours(
     return lambda: backend.train_epoch(order, rates)
 
 
-def from_disk(task: Task) -> JaxBackend:
+def from_disk(task: TrainingJob) -> JaxBackend:
     """A backend that has no memory for the images."""
     backend = JaxBackend(task)
     backend.data = open_dataset(task.dataset, memory_budget=0)
@@ -162,7 +162,7 @@ def public(backend: JaxBackend, model: str, batch_size: int) -> Callable[[], obj
 
 def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, kind: str) -> None:
     card = find_model(model)
-    task = Task(
+    task = TrainingJob(
         model=model,
         dataset=Path(dataset),
         optimizer=Optimizer(learning_rate=0.01),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.julia.installation import environment, find_julia, missing_knet
 from harness.backends.julia.packages import REFERENCE, folder
 from harness.backends.julia.train import JuliaBackend, KnetBackend
@@ -81,7 +81,7 @@ def bare(backend: JuliaBackend, module: str) -> Callable[[], object]:
 
 def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, kind: str) -> None:
     card = find_model(model)
-    task = Task(
+    task = TrainingJob(
         model=model,
         dataset=Path(dataset),
         optimizer=Optimizer(learning_rate=0.01),

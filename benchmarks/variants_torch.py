@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision_style import DenseNet121
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.torch.data import normalize
 from harness.backends.torch.train import CompiledTorchBackend, TorchBackend
 from harness.config import Optimizer
@@ -36,7 +36,7 @@ def ours(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callabl
     return lambda: backend.train_epoch(order, rates)
 
 
-def from_disk(task: Task) -> TorchBackend:
+def from_disk(task: TrainingJob) -> TorchBackend:
     """A backend that has no memory for the images."""
     backend = TorchBackend(task)
     backend.data = open_dataset(task.dataset, memory_budget=0)
@@ -61,7 +61,7 @@ def bare(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callabl
     return epoch
 
 
-def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], object]:
+def public(task: TrainingJob, backend: TorchBackend, batch_size: int) -> Callable[[], object]:
     """A DataLoader over tensors and an eager loop, in the style of pytorch/examples' MNIST.
 
     The network is laid out as PyTorch's tutorials or torchvision do it.
@@ -102,7 +102,7 @@ def public(task: Task, backend: TorchBackend, batch_size: int) -> Callable[[], o
 
 def main(dataset: str, model: str, batch_size: int, threads: int, rounds: int, kind: str) -> None:
     card = find_model(model)
-    task = Task(
+    task = TrainingJob(
         model=model,
         dataset=Path(dataset),
         optimizer=Optimizer(learning_rate=0.01),

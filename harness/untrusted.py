@@ -31,7 +31,7 @@ _PASSED_ON = 100
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Examination:
     """What the other process found."""
 
     opens: bool
@@ -59,7 +59,7 @@ class _Child:
         self.crashed = False
         self.has_seen_faults = False
 
-    def examine(self, path: Path) -> Verdict:
+    def examine(self, path: Path) -> Examination:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
@@ -69,15 +69,17 @@ class _Child:
                 self._fresh = False
                 if line is None:
                     self.usable = False
-                    return Verdict(True, f"reading it does not end (stopped after {WALL_S:g} s)")
+                    return Examination(
+                        True, f"reading it does not end (stopped after {WALL_S:g} s)"
+                    )
                 answer = json.loads(line)
                 if answer != "alive":
                     opens, fault = answer
                     self.has_seen_faults |= fault is not None
-                    return Verdict(opens, None if fault is None else " ".join(fault.split()))
+                    return Examination(opens, None if fault is None else " ".join(fault.split()))
         except (EOFError, BrokenPipeError, ValueError):
             self.usable = False
-            return Verdict(True, self._death())
+            return Examination(True, self._death())
 
     def _line(self, timeout: float) -> bytes | None:
         """The next line of the answer, or None when it did not come in time."""
@@ -117,7 +119,7 @@ _child: _Child | None = None
 _trusted: set[str] = set()
 
 
-def examine(path: Path) -> Verdict:
+def examine(path: Path) -> Examination:
     """Whether this process may open the HDF5 file at ``path``, a regular file.
 
     Raises:
@@ -128,7 +130,7 @@ def examine(path: Path) -> Verdict:
     with _lock:
         state = _state(path)
         if state in _trusted or state in os.environ.get(_EXAMINED, "").split():
-            return Verdict(True, None)
+            return Examination(True, None)
         child = _child or _Child()
         _child = None  # until it has answered: an interrupted one must not answer the next question
         try:

@@ -182,7 +182,7 @@ def test_compressed_files_are_read(path):
                 values = split[name][()]
                 del split[name]
                 split.create_dataset(name, data=values, compression="gzip", shuffle=True)
-    assert untrusted.examine(path) == untrusted.Verdict(True, None)
+    assert untrusted.examine(path) == untrusted.Examination(True, None)
     with open_dataset(path) as data:
         assert data.split("train").all_images().shape == (40, 1, 12, 12)
 

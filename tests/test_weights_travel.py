@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.cli import main
 from harness.config import Training, parse_experiment
 from harness.data.locate import resolve
@@ -79,7 +79,7 @@ def _train_on_bits(worker, path):
         parameters = find_model("xraynet").parameters(data.image_shape, data.outputs)
         weights = initial_weights(parameters, seed=0)
         inputs = TrainingInputs.make(weights, training, data.sizes["train"], seed=0)
-    task = Task(
+    task = TrainingJob(
         model="xraynet", dataset=path, optimizer=training.optimizer, precision="float32",
         threads=1,
     )  # fmt: skip

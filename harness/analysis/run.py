@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from harness.results.records import (
 )
 from harness.stats import metrics, statistics
 from harness.stats.statistics import Estimate, Ranking
+from harness.stats.tasks import Task
 
 STEADY_RATIO = 1.5
 """Upper over lower quartile of a training's rounds: above this, something disturbed the machine."""
@@ -97,9 +97,7 @@ class Trained:
         """Predictions, shaped as the labels are; see :func:`metrics.predictions`."""
         if self.arrays is None:
             return None
-        task: Literal["multiclass", "multilabel"] = (
-            "multiclass" if self.arrays.test_labels.ndim == 1 else "multilabel"
-        )
+        task: Task = "multiclass" if self.arrays.test_labels.ndim == 1 else "multilabel"
         return metrics.predictions(task, self.arrays.test_logits)
 
     @property

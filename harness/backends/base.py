@@ -34,7 +34,7 @@ def evaluation_shapes(examples: int) -> list[NDArray[np.int64]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class TrainingJob:
     """What a backend is to train, all plain data, so that it can cross to a worker process."""
 
     model: str
@@ -51,9 +51,9 @@ class Task:
     """Multi-label tasks: what the positives of each label count; none means 1."""
 
 
-def load_network(task: Task) -> Any:
-    """``NETWORK`` of the module that ``task`` names: the network in the form of its framework."""
-    return importlib.import_module(task.network).NETWORK
+def load_network(job: TrainingJob) -> Any:
+    """``NETWORK`` of the module that ``job`` names: the network in the form of its framework."""
+    return importlib.import_module(job.network).NETWORK
 
 
 class Backend(ABC):
@@ -82,15 +82,15 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def __init__(self, task: Task) -> None: ...
+    def __init__(self, job: TrainingJob) -> None: ...
 
     @abstractmethod
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take over ``weights``, cast to the task's precision, and forget all optimiser state."""
+        """Take over ``weights``, cast to the job's precision, and forget all optimiser state."""
 
     @abstractmethod
     def save_weights(self) -> Weights:
-        """The present weights, in the task's precision."""
+        """The present weights, in the job's precision."""
 
     @abstractmethod
     def train_epoch(
@@ -126,7 +126,7 @@ class Backend(ABC):
 
     @abstractmethod
     def predict(self, split: str) -> NDArray[np.floating]:
-        """Logits (N, classes) of a whole split, in its own order, in the task's precision."""
+        """Logits (N, classes) of a whole split, in its own order, in the job's precision."""
 
     def warm_up_prediction(self, split: str) -> None:
         """Run every batch shape of :meth:`predict` of this split once."""

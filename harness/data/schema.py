@@ -19,13 +19,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.console import printable
 from harness.data.summary import ImportSummary
+from harness.stats.tasks import Task as Task
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -36,7 +37,6 @@ CHUNK_BYTES = 1024**2
 """Aimed-at size of a chunk of images, and unit of what is read at once."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-Task = Literal["multiclass", "multilabel"]
 UInt8Array = npt.NDArray[np.uint8]
 IndexArray = npt.NDArray[np.integer[Any]]
 

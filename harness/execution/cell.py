@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.config import Training
 from harness.data.reader import SplitReader, open_dataset
@@ -230,7 +230,7 @@ class CellRun:
         Returns the seconds of the import and of building.
         """
         experiment = self.folder.manifest.experiment
-        task = Task(
+        job = TrainingJob(
             model=self.cell.model,
             dataset=Path(self.entry.path),
             optimizer=experiment.training.optimizer,
@@ -245,7 +245,7 @@ class CellRun:
         self._worker = self._resources.enter_context(
             Worker(
                 self.spec,
-                threads=task.threads,
+                threads=job.threads,
                 cpus=self.cpus,
                 log=self._resources.enter_context(self.folder.log_path(self.cell).open("ab")),
                 environment=self.spec.caches(self._caches),
@@ -254,7 +254,7 @@ class CellRun:
         )
         import_s = self.worker.import_framework()
         self.observer.phase_started(self.cell, "building")
-        build_s, echoed = self.worker.build(task, self.inputs.weights)
+        build_s, echoed = self.worker.build(job, self.inputs.weights)
         for name, sent in self.inputs.weights.items():
             if name not in echoed or not np.array_equal(echoed[name], sent):
                 raise WorkerError(f"{self.spec.name} did not take over the weights of {name}")

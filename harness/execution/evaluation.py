@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer, available_cpus, parse_experiment
 from harness.data.locate import resolve
@@ -38,6 +38,7 @@ from harness.protocol.weights import (
 )
 from harness.results.folder import RunFolder
 from harness.stats.metrics import Evaluation, evaluate
+from harness.stats.tasks import Task
 
 _SCHEMA = "logits/1"
 
@@ -49,11 +50,11 @@ class Request:
     specs: tuple[BackendSpec, ...]
     weights: Weights
     """In the order of the network, float32 or float64 as they were written."""
-    task: Task
+    task: TrainingJob
     dataset: str
     """Its name."""
     split: str
-    kind: Literal["multiclass", "multilabel"]
+    kind: Task
     classes: tuple[str, ...]
     labels: UInt8Array
     """(N,), or for multi-label data (N, outputs)"""
@@ -63,7 +64,7 @@ class Request:
     """What a reader of the figures should know."""
 
 
-class Score(NamedTuple):
+class FrameworkEvaluation(NamedTuple):
     """How one framework did."""
 
     framework: str
@@ -108,7 +109,7 @@ def prepare(
     path = resolve(dataset, data_dir)
     # A budget of nothing: the pixels stay on the disk, this process wants labels only.
     with open_dataset(path, memory_budget=0) as data:
-        task = Task(
+        task = TrainingJob(
             model=_model(file, model),
             dataset=path,
             optimizer=Optimizer(),  # never used: nothing is trained
@@ -145,7 +146,7 @@ def _model(file: WeightFile, asked: str | None) -> str:
         raise BenchError(f"{file.path}: {error}") from error
 
 
-def _fitting(file: WeightFile, task: Task, data: DatasetFile) -> Weights:
+def _fitting(file: WeightFile, task: TrainingJob, data: DatasetFile) -> Weights:
     """The weights, once the file fits the network, and its training the data set."""
     origin = file.origin
     if origin.image_shape not in (None, data.image_shape):
@@ -220,7 +221,7 @@ class Evaluator:
                 with suppress(OSError):
                     log.unlink()
 
-    def score(self, request: Request) -> Score:
+    def score(self, request: Request) -> FrameworkEvaluation:
         """Build the network with its weights and predict the split twice."""
         _, held = self.worker.build(request.task, request.weights)
         for name, array in request.weights.items():
@@ -233,10 +234,10 @@ class Evaluator:
         if logits.shape != wanted:
             raise WorkerError(f"it returned logits of shape {logits.shape}, not {wanted}")
         judged = evaluate(request.kind, logits, request.labels)
-        return Score(self.worker.spec.name, logits, judged, seconds)
+        return FrameworkEvaluation(self.worker.spec.name, logits, judged, seconds)
 
 
-def scores(request: Request) -> Iterator[Score]:
+def scores(request: Request) -> Iterator[FrameworkEvaluation]:
     """The score of every framework, one process after the other.
 
     Raises:
@@ -266,7 +267,7 @@ def check_out(path: Path, *, force: bool) -> None:
         raise BenchError(f"{path} exists already: pass --force to replace it, or name another file")
 
 
-def write_logits(path: Path, request: Request, found: Sequence[Score]) -> None:
+def write_logits(path: Path, request: Request, found: Sequence[FrameworkEvaluation]) -> None:
     """Write ``labels``, ``groups`` where there are some, and ``logits/FRAMEWORK`` of each.
 
     Raises:

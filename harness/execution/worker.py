@@ -28,7 +28,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Backend, Task
+from harness.backends.base import Backend, TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
@@ -120,13 +120,13 @@ class Worker:
         """
         self._call("check", device)
 
-    def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
+    def build(self, job: TrainingJob, weights: Weights) -> tuple[float, Weights]:
         """Open the data, build the model, load ``weights``.
 
         Returns the seconds it took and the weights as read back from the framework.
         """
-        network = self.spec.find_network(find_model(task.model)) or ""
-        seconds, echoed = self._call("build", replace(task, network=network), weights)
+        network = self.spec.find_network(find_model(job.model)) or ""
+        seconds, echoed = self._call("build", replace(job, network=network), weights)
         return seconds, echoed
 
     def load_weights(self, weights: Weights) -> None:
@@ -324,10 +324,10 @@ class _Server:
     def check(self, device: str) -> None:
         self.backend_class.check(device)
 
-    def build(self, task: Task, weights: Weights) -> tuple[float, Weights]:
+    def build(self, job: TrainingJob, weights: Weights) -> tuple[float, Weights]:
         start = time.perf_counter()
-        self.dataset = task.dataset
-        self.backend = self.backend_class(task)
+        self.dataset = job.dataset
+        self.backend = self.backend_class(job)
         self.load_weights(weights)
         return time.perf_counter() - start, self.backend.save_weights()
 

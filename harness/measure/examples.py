@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from harness.stats.metrics import binary
+from harness.stats.tasks import Task
 
 EACH = 2
 """Of positives scored highest, of negatives scored highest, of positives scored lowest."""
@@ -28,7 +29,7 @@ class Examples(NamedTuple):
 
 
 def choose(
-    task: Literal["multiclass", "multilabel"],
+    task: Task,
     logits: NDArray[np.floating],
     labels: NDArray[Any],
     groups: NDArray[np.int64] | None = None,
@@ -53,7 +54,7 @@ def choose(
 
 
 def _kinds(
-    task: Literal["multiclass", "multilabel"],
+    task: Task,
     scores: NDArray[np.float64],
     labels: NDArray[Any],
     usable: NDArray[np.bool_],

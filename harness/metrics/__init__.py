@@ -14,8 +14,8 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from harness.stats.statistics import Estimate
+from harness.stats.tasks import Task as Task
 
-Task = Literal["multiclass", "multilabel"]
 Logits = NDArray[Any]
 """float (N, outputs)."""
 Labels = NDArray[Any]

@@ -17,7 +17,7 @@ from harness.data.reader import open_dataset
 from harness.data.schema import ImageDataset, Split, Task
 from harness.data.writer import write_dataset
 from harness.errors import BenchError
-from harness.parity.trace import Plan, make_plan
+from harness.parity.trace import ProofPlan, make_plan
 from harness.plugins import find_model
 from harness.protocol.positives import balancing_weights
 from harness.protocol.random import stream
@@ -65,7 +65,7 @@ CASES = (
 )
 
 
-def standard_plans(model: str, *, folder: Path, steps: int, threads: int) -> list[Plan]:
+def standard_plans(model: str, *, folder: Path, steps: int, threads: int) -> list[ProofPlan]:
     """A plan for every case, with data sets that are written into ``folder``.
 
     Positives of the labels of a multi-label case have class weights.
@@ -76,7 +76,7 @@ def standard_plans(model: str, *, folder: Path, steps: int, threads: int) -> lis
     return list(_plans(model, folder, steps, threads))
 
 
-def _plans(model: str, folder: Path, steps: int, threads: int) -> Iterator[Plan]:
+def _plans(model: str, folder: Path, steps: int, threads: int) -> Iterator[ProofPlan]:
     for case in CASES:
         height, width = sides_for(model, case.channels)
         path = folder / f"{case.name}-{height}x{width}.h5"

@@ -19,7 +19,7 @@ from harness.execution.inputs import first_weights
 from harness.execution.worker import Worker
 from harness.parity.deviations import Deviation, compare, tolerances
 from harness.parity.proof import Proof, Status, prove
-from harness.parity.trace import Plan, Workers, make_plan
+from harness.parity.trace import ProofPlan, Workers, make_plan
 from harness.plugins import FrameworkName, backends, canonical, find_backend, find_model
 from harness.protocol.positives import balancing_weights
 from harness.results.folder import DatasetEntry, RunFolder, write_atomically
@@ -152,7 +152,7 @@ def read_certificate(run: Path) -> Certificate | None:
         ) from error
 
 
-def _plan(folder: RunFolder, model: str, entry: DatasetEntry, steps: int) -> Plan:
+def _plan(folder: RunFolder, model: str, entry: DatasetEntry, steps: int) -> ProofPlan:
     experiment = folder.manifest.experiment
     training, seed = experiment.training, experiment.seeds[0]
     path = Path(entry.path)
@@ -236,9 +236,9 @@ def _comparison(
     )
 
 
-def _losses(worker: Worker, plan: Plan, precision: str) -> tuple[float, ...]:
+def _losses(worker: Worker, plan: ProofPlan, precision: str) -> tuple[float, ...]:
     """Of a short training in the run's own precision."""
-    worker.build(plan.task(precision), plan.weights)
+    worker.build(plan.job(precision), plan.weights)
     return tuple(np.asarray(worker.train_epoch(plan.batches, plan.rates)[1]).tolist())
 
 

@@ -41,7 +41,7 @@ class Deviation(NamedTuple):
     """How far one array of a framework deviates from the reference's."""
 
     stage: str
-    """As :class:`harness.parity.trace.Plan` calls them, or ``repeated``."""
+    """As :class:`harness.parity.trace.ProofPlan` calls them, or ``repeated``."""
     name: str
     """Of the parameter, empty for logits and losses."""
     value: float

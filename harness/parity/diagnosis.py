@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.parity.deviations import Comparison, by_name
-from harness.parity.trace import EARLY, FORWARD, Plan, Stages, Trace, compute
+from harness.parity.trace import EARLY, FORWARD, ProofPlan, Stages, Trace, compute
 from harness.protocol.weights import Weights
 from harness.reference.faults.catalogue import FITTED, KINDS, SITED, Fault, describe
 from harness.reference.faults.training import FaultyReference
@@ -80,9 +80,9 @@ class Diagnosis:
 class Suspects:
     """The reference with one fault after the other."""
 
-    def __init__(self, plan: Plan, seconds: float = SECONDS) -> None:
+    def __init__(self, plan: ProofPlan, seconds: float = SECONDS) -> None:
         self.plan = plan
-        self.reference = FaultyReference(plan.task("float64"))
+        self.reference = FaultyReference(plan.job("float64"))
         self.tried = 0
         self.latest = time.monotonic() + seconds
 
@@ -128,7 +128,7 @@ class Suspects:
 
 
 def diagnose(
-    comparison: Comparison, found: Trace, reference: Trace, plan: Plan
+    comparison: Comparison, found: Trace, reference: Trace, plan: ProofPlan
 ) -> Diagnosis | None:
     """The name of what is wrong, or where it shows first; None where nothing is."""
     if not comparison.beyond:
@@ -166,7 +166,7 @@ def diagnose(
 
 
 def _groups(
-    suspects: Suspects, first: str, found: Stages, reference: Stages, plan: Plan
+    suspects: Suspects, first: str, found: Stages, reference: Stages, plan: ProofPlan
 ) -> Iterator[Iterator[Fault]]:
     """The faults to be tried, the likeliest first."""
     operations = _first_operations(first)
@@ -280,7 +280,7 @@ class _Fit:
         if self.first not in FORWARD:
             return False
         plan = self.suspects.plan
-        single = compute(Reference(plan.task("float32")), plan, self.first)
+        single = compute(Reference(plan.job("float32")), plan, self.first)
         usual = _apart(single[self.first], self.reference[self.first])
         return usual / 50 < _apart(self.found[self.first], self.reference[self.first]) < 50 * usual
 
@@ -295,7 +295,7 @@ def _with_zeros(gradients: Weights, reference: Weights) -> Weights:
     return {name: np.zeros_like(array) for name, array in reference.items()} | gradients
 
 
-def _fitted(first: str, found: Stages, reference: Stages, plan: Plan) -> Iterator[Fault]:
+def _fitted(first: str, found: Stages, reference: Stages, plan: ProofPlan) -> Iterator[Fault]:
     """Faults with a number in them, or with places, that can be read off the arrays."""
     if first == "loss":
         factor = float(found["loss"][""]) / float(reference["loss"][""])
@@ -308,9 +308,9 @@ def _fitted(first: str, found: Stages, reference: Stages, plan: Plan) -> Iterato
         yield from _fitted_updates(found[first], reference[first], plan)
 
 
-def _fitted_smoothing(found: Weights, reference: Weights, plan: Plan) -> Iterator[Fault]:
+def _fitted_smoothing(found: Weights, reference: Weights, plan: ProofPlan) -> Iterator[Fault]:
     """The loss is linear in the amount."""
-    smoothed = FaultyReference(plan.task("float64"))
+    smoothed = FaultyReference(plan.job("float64"))
     smoothed.plant(Fault("label smoothing fitted", amount=1.0))
     most = compute(smoothed, plan, "loss")["loss"][""] - reference[""]
     if most:
@@ -324,7 +324,7 @@ def _fitted_gradients(found: Weights, reference: Weights) -> Iterator[Fault]:
     yield Fault("gradients cut off", amount=max(float(np.abs(g).max()) for g in found.values()))
 
 
-def _fitted_updates(found: Weights, reference: Weights, plan: Plan) -> Iterator[Fault]:
+def _fitted_updates(found: Weights, reference: Weights, plan: ProofPlan) -> Iterator[Fault]:
     running = {name for name in reference if "running" in name.rpartition(".")[2]}
     factors = {
         name: _factor(found[name] - plan.weights[name], reference[name] - plan.weights[name])
@@ -379,7 +379,7 @@ def _norm(arrays: Weights) -> float:
     return float(np.sqrt(sum(float((array * array).sum()) for array in arrays.values())))
 
 
-def evidence(comparison: Comparison, plan: Plan) -> str:
+def evidence(comparison: Comparison, plan: ProofPlan) -> str:
     """Where the first deviation is nearest to its cause."""
     first = comparison.beyond[0].stage
     bound = comparison.tolerances[first]

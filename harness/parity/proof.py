@@ -12,7 +12,7 @@ from harness.backends.spec import BackendSpec
 from harness.errors import WorkerError
 from harness.parity.deviations import Comparison, evaluate
 from harness.parity.diagnosis import Diagnosis, diagnose
-from harness.parity.trace import Plan, Trace, Workers, trace, trace_reference
+from harness.parity.trace import ProofPlan, Trace, Workers, trace, trace_reference
 
 Status = Callable[[str], AbstractContextManager[object]]
 """Shows a person what is being computed, while the context lasts."""
@@ -22,7 +22,7 @@ Status = Callable[[str], AbstractContextManager[object]]
 class Proof:
     """What was found from one plan, in the order of the frameworks."""
 
-    plan: Plan
+    plan: ProofPlan
     precision: str
     reference: Trace
     traces: dict[str, Trace] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Proof:
 
 
 def prove(
-    specs: Sequence[BackendSpec], plan: Plan, precision: str, workers: Workers, status: Status
+    specs: Sequence[BackendSpec], plan: ProofPlan, precision: str, workers: Workers, status: Status
 ) -> Proof:
     """``specs`` compared with the NumPy reference in float64, and a name for what deviates.
 

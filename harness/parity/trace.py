@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer, available_cpus
 from harness.data.locate import resolve
@@ -105,7 +105,7 @@ class Remote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epoch:
+class ProofEpoch:
     """One call of ``train_epoch``."""
 
     order: NDArray[np.int64]
@@ -117,7 +117,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ProofPlan:
     """What all are to compute."""
 
     model: str
@@ -132,7 +132,7 @@ class Plan:
     rule as the protocol's, and a rate that comes a step late cannot be seen."""
     augmentation: NDArray[np.int64]
     """(1, B, 3): of the images of the first batch, as in ``harness.protocol.augmentation``."""
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[ProofEpoch, ...]
     """The trajectory: trained one after the other from the weights."""
     examples: Mapping[str, NDArray[np.int64]]
     """By split, the images whose predictions are compared, in ascending order."""
@@ -165,8 +165,8 @@ class Plan:
         )
         return (*single, *trajectory)
 
-    def task(self, precision: str) -> Task:
-        return Task(
+    def job(self, precision: str) -> TrainingJob:
+        return TrainingJob(
             model=self.model,
             dataset=self.dataset,
             optimizer=self.optimizer,
@@ -205,7 +205,7 @@ def make_plan(
     seed: int = 0,
     weights: Weights | None = None,
     positive_weights: tuple[float, ...] = (),
-) -> Plan:
+) -> ProofPlan:
     """The weights and batches of seed ``seed``; the batches run on over epochs.
 
     Of a large network there are fewer steps, and batches of their first images: see
@@ -241,7 +241,7 @@ def make_plan(
     orders = [epoch_order(examples, batch_size, seed, epoch) for epoch in range(epochs)]
     augmentation = epoch_augmentation(1, images, seed, 0, flip=True, shift=reach)
     assert augmentation is not None
-    return Plan(
+    return ProofPlan(
         model=model,
         dataset=path,
         optimizer=optimizer,
@@ -279,7 +279,7 @@ def _epoch(
     seed: int,
     reach: int,
     optimizer: Optimizer,
-) -> Epoch:
+) -> ProofEpoch:
     """Another order than any epoch before, lower learning rates, and augmentation from the second
     on."""
     each = steps_per_epoch(examples, batch_size)
@@ -288,7 +288,7 @@ def _epoch(
         for part in range(-(-steps // each))
     ]
     augmentation = epoch_augmentation(steps, batch_size, seed, number, flip=True, shift=reach)
-    return Epoch(
+    return ProofEpoch(
         order=np.concatenate(orders)[:steps],
         rates=optimizer.learning_rate * np.linspace(1, 0.5, steps) / number,
         augmentation=augmentation if number > 1 else None,
@@ -374,18 +374,18 @@ class Workers:
         return worker
 
 
-def trace(worker: Worker, plan: Plan, precision: str) -> Trace:
+def trace(worker: Worker, plan: ProofPlan, precision: str) -> Trace:
     """What the framework of ``worker`` computes.
 
     Raises:
         WorkerError: the framework failed.
         BenchError: something a person must fix.
     """
-    worker.build(plan.task(precision), plan.weights)
+    worker.build(plan.job(precision), plan.weights)
     return follow(Remote(worker), plan)
 
 
-def follow(subject: Subject, plan: Plan) -> Trace:
+def follow(subject: Subject, plan: ProofPlan) -> Trace:
     """All stages of ``plan`` as ``subject`` computes them."""
     found: dict[str, Weights] = {}
     losses: NDArray[np.float64] = np.empty(0)
@@ -403,7 +403,7 @@ def follow(subject: Subject, plan: Plan) -> Trace:
     )
 
 
-def trace_reference(plan: Plan, precision: str = "float64") -> Trace:
+def trace_reference(plan: ProofPlan, precision: str = "float64") -> Trace:
     """What the NumPy reference computes in float64, in this process.
 
     Its ``drift`` is how far it deviates from itself when the weights are perturbed by the rounding
@@ -416,12 +416,12 @@ def trace_reference(plan: Plan, precision: str = "float64") -> Trace:
     return Trace(stages=stages, repeated=0.0, losses=losses, drift=drift)
 
 
-def _reference_stages(plan: Plan) -> tuple[Stages, NDArray[np.float64]]:
+def _reference_stages(plan: ProofPlan) -> tuple[Stages, NDArray[np.float64]]:
     """All stages, and the losses of all steps.
 
     The reference is deterministic and its state is known, so that every step is trained once only.
     """
-    reference = Reference(plan.task("float64"))
+    reference = Reference(plan.job("float64"))
     found = dict(compute(reference, plan, "logits"))
     reference.load_weights(plan.weights)
     losses = []
@@ -447,7 +447,7 @@ def _rounded(weights: Weights, precision: str) -> Weights:
     }
 
 
-def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
+def compute(subject: Subject, plan: ProofPlan, stage: str) -> dict[str, Weights]:
     """``stage``, from the weights of the plan, with those others that come along with it."""
     subject.load_weights(plan.weights)
     if stage in FORWARD:
@@ -471,7 +471,7 @@ def compute(subject: Subject, plan: Plan, stage: str) -> dict[str, Weights]:
     }
 
 
-def _trajectory(subject: Subject, plan: Plan, last: str) -> dict[str, Weights]:
+def _trajectory(subject: Subject, plan: ProofPlan, last: str) -> dict[str, Weights]:
     """The epochs of ``plan`` up to the stage ``last``, with all stages before it."""
     found: dict[str, Weights] = {}
     for number, epoch in enumerate(plan.epochs, start=1):
@@ -490,11 +490,11 @@ def _trajectory(subject: Subject, plan: Plan, last: str) -> dict[str, Weights]:
     return found
 
 
-def _predictions(subject: Subject, plan: Plan) -> Weights:
+def _predictions(subject: Subject, plan: ProofPlan) -> Weights:
     return {split: subject.predict_examples(split, rows) for split, rows in plan.examples.items()}
 
 
-def _inference(subject: Subject, plan: Plan) -> Weights:
+def _inference(subject: Subject, plan: ProofPlan) -> Weights:
     calls = enumerate(plan.inference, start=1)
     return {f"call {n}": subject.infer_examples("test", rows) for n, rows in calls}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Backend, Task, evaluation_batches
+from harness.backends.base import Backend, TrainingJob, evaluation_batches
 from harness.data.reader import DatasetFile, SplitReader, open_dataset
 from harness.plugins import find_model
 from harness.protocol.weights import Weights
@@ -20,21 +20,21 @@ from harness.reference.tape import Array, Variable, backward
 
 
 class Reference(Backend):
-    """A network in NumPy, in the task's precision: the reference that frameworks are compared with.
+    """A network in NumPy, in the job's precision: the reference that frameworks are compared with.
 
     Args:
-        task: as for every backend; ``threads`` is ignored, NumPy uses those that it has.
-        data: the task's data set, where it is open already.
+        job: as for every backend; ``threads`` is ignored, NumPy uses those that it has.
+        data: the job's data set, where it is open already.
     """
 
-    def __init__(self, task: Task, data: DatasetFile | None = None) -> None:
-        self.task = task
-        self.dtype = np.dtype(task.precision)
-        self.data = data or open_dataset(task.dataset)
+    def __init__(self, job: TrainingJob, data: DatasetFile | None = None) -> None:
+        self.job = job
+        self.dtype = np.dtype(job.precision)
+        self.data = data or open_dataset(job.dataset)
         self.splits: dict[str, SplitReader] = {}
         self.mean = np.asarray(self.data.mean, self.dtype)
         self.std = np.asarray(self.data.std, self.dtype)
-        self.card = find_model(task.model)
+        self.card = find_model(job.model)
         self.network = find_network(self.card)
         parameters = self.card.parameters(self.data.image_shape, self.data.outputs)
         self.trained = [parameter.name for parameter in parameters if parameter.trainable]
@@ -42,7 +42,7 @@ class Reference(Backend):
         self.rule = self.make_rule()
 
     def make_rule(self) -> UpdateRule:
-        return UpdateRule(self.task.optimizer)
+        return UpdateRule(self.job.optimizer)
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
         self.weights = {name: np.array(array, self.dtype) for name, array in weights.items()}
@@ -157,7 +157,7 @@ class Reference(Backend):
 
     @property
     def positive_weights(self) -> Array | None:
-        weights = self.task.positive_weights
+        weights = self.job.positive_weights
         return np.array(weights, self.dtype) if weights else None
 
     def normalise(self, images: NDArray[np.uint8]) -> Array:

@@ -22,6 +22,7 @@ from harness.files import write_atomically as write_atomically
 from harness.measure.environment import differences
 from harness.plan import Cell
 from harness.results.records import AtLeastOne, CellResult, MachinePeak, Record
+from harness.stats.tasks import Task
 from harness.untrusted import examine
 
 _MAX_JSON_BYTES = 2**28
@@ -39,7 +40,7 @@ class DatasetEntry(Record):
     test: AtLeastOne
     image_shape: tuple[AtLeastOne, AtLeastOne, AtLeastOne]
     classes: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
-    task: Literal["multiclass", "multilabel"]
+    task: Task
     source: str
     """The file's own ``source`` attribute (JSON)."""
     split: str

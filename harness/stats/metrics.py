@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+
+from harness.stats.tasks import Task
 
 
 class Evaluation(NamedTuple):
@@ -35,9 +37,7 @@ def mean_auroc(areas: tuple[float | None, ...]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def evaluate(
-    task: Literal["multiclass", "multilabel"], logits: NDArray[np.floating], labels: NDArray[Any]
-) -> Evaluation:
+def evaluate(task: Task, logits: NDArray[np.floating], labels: NDArray[Any]) -> Evaluation:
     """Score ``logits`` (N, outputs) against ``labels``, (N,) or for multi-label tasks (N, outputs).
 
     In float64. A NaN among the logits of an image makes it wrong.
@@ -53,9 +53,7 @@ def evaluate(
     )
 
 
-def mean_loss(
-    task: Literal["multiclass", "multilabel"], logits: NDArray[np.floating], labels: NDArray[Any]
-) -> float:
+def mean_loss(task: Task, logits: NDArray[np.floating], labels: NDArray[Any]) -> float:
     """Softmax cross-entropy, for multi-label tasks binary cross-entropy, in float64.
 
     NaN where a logit is.
@@ -68,9 +66,7 @@ def mean_loss(
     return float((logsumexp(scores, axis=1) - scores[np.arange(len(labels)), labels]).mean())
 
 
-def predictions(
-    task: Literal["multiclass", "multilabel"], logits: NDArray[np.floating]
-) -> NDArray[np.int64]:
+def predictions(task: Task, logits: NDArray[np.floating]) -> NDArray[np.int64]:
     """Class of every image (N,), of equals the first; or its labels 0 and 1 (N, outputs), where a
     label is predicted when its logit is above 0. -1 where a NaN allows no prediction."""
     if task == "multilabel":

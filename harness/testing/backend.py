@@ -15,7 +15,7 @@ from harness.backends.spec import BackendSpec
 from harness.config import Optimizer
 from harness.execution.worker import Worker
 from harness.measure.warmup import InferenceBudget
-from harness.parity.trace import Plan, started
+from harness.parity.trace import ProofPlan, started
 from harness.plugins import find_backend, find_model
 from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.received import Received
@@ -82,11 +82,11 @@ class BackendConformance:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def plan(cls, model: str) -> Plan:
+    def plan(cls, model: str) -> ProofPlan:
         return plan_for(model, SGD)
 
     @pytest.fixture
-    def worker(self, subject: Subject, plan: Plan) -> Worker:
+    def worker(self, subject: Subject, plan: ProofPlan) -> Worker:
         """The process of ``subject``, ready to train in the first precision that it supports."""
         return subject.build(plan, subject.spec.precisions[0])
 
@@ -118,7 +118,7 @@ class BackendConformance:
     # --- weights and parity -----------------------------------------------------------------------
 
     @pytest.mark.parametrize("precision", ["float64", "float32"])
-    def test_weights_round_trip(self, subject: Subject, plan: Plan, precision: str) -> None:
+    def test_weights_round_trip(self, subject: Subject, plan: ProofPlan, precision: str) -> None:
         supports(subject.spec, precision)
         echoed = subject.build_anew(plan, precision)
         assert echoed.keys() == plan.weights.keys()
@@ -154,7 +154,7 @@ class BackendConformance:
         check_maps(subject, model, SGD)
 
     def test_gradients_leave_the_weights_as_they_are(
-        self, worker: Worker, plan: Plan, model: str
+        self, worker: Worker, plan: ProofPlan, model: str
     ) -> None:
         before = worker.save_weights()
         logits, loss, gradients = worker.loss_and_gradients(plan.batches[0])
@@ -167,13 +167,13 @@ class BackendConformance:
 
     # --- training ---------------------------------------------------------------------------------
 
-    def test_returns_the_loss_of_every_step(self, worker: Worker, plan: Plan) -> None:
+    def test_returns_the_loss_of_every_step(self, worker: Worker, plan: ProofPlan) -> None:
         _, losses = worker.train_epoch(plan.batches, plan.rates)
         assert losses.shape == (len(plan.batches),)
         assert losses.dtype == np.float64
         assert np.isfinite(losses).all()
 
-    def test_receives_what_it_was_sent(self, worker: Worker, plan: Plan) -> None:
+    def test_receives_what_it_was_sent(self, worker: Worker, plan: ProofPlan) -> None:
         """The arrays arrive whole, and training does not write into them."""
         sent = Received()
         for augmentation in (None, draw_augmentation(plan)):
@@ -181,18 +181,20 @@ class BackendConformance:
             sent.add(plan.batches, plan.rates, augmentation)
         assert worker.received() == sent.digests()
 
-    def test_is_deterministic_on_one_thread(self, subject: Subject, plan: Plan) -> None:
+    def test_is_deterministic_on_one_thread(self, subject: Subject, plan: ProofPlan) -> None:
         """Two networks, built one after the other, are trained to the last bit alike."""
         first, again = (self.trained_anew(subject, plan) for _ in range(2))
         np.testing.assert_array_equal(first[0], again[0])
         assert_same(first[1], again[1])
 
-    def trained_anew(self, subject: Subject, plan: Plan) -> tuple[NDArray[np.float64], Weights]:
+    def trained_anew(
+        self, subject: Subject, plan: ProofPlan
+    ) -> tuple[NDArray[np.float64], Weights]:
         subject.build_anew(plan, subject.spec.precisions[0])
         return trained(subject.worker, plan)
 
     def test_loading_weights_forgets_the_state_of_the_optimizer(
-        self, worker: Worker, plan: Plan
+        self, worker: Worker, plan: ProofPlan
     ) -> None:
         fresh = trained(worker, plan)
         worker.load_weights(plan.weights)
@@ -200,7 +202,9 @@ class BackendConformance:
 
     # --- timing -----------------------------------------------------------------------------------
 
-    def test_a_training_has_ended_when_its_call_returns(self, worker: Worker, plan: Plan) -> None:
+    def test_a_training_has_ended_when_its_call_returns(
+        self, worker: Worker, plan: ProofPlan
+    ) -> None:
         """Otherwise whoever asks for the weights next waits for the rest."""
         batches = np.resize(plan.batches, (20 * len(plan.batches), *plan.batches.shape[1:]))
         rates = np.full(len(batches), plan.rates[0] / 100)
@@ -212,9 +216,11 @@ class BackendConformance:
             waits.append((busy - idle) / seconds)
         assert min(waits) < UNFINISHED, f"it went on for {min(waits):.0%} of its time afterwards"
 
-    def test_nothing_is_compiled_while_it_is_timed(self, spec: BackendSpec, plan: Plan) -> None:
+    def test_nothing_is_compiled_while_it_is_timed(
+        self, spec: BackendSpec, plan: ProofPlan
+    ) -> None:
         with started(spec, threads=1) as worker:
-            worker.build(plan.task(spec.precisions[0]), plan.weights)
+            worker.build(plan.job(spec.precisions[0]), plan.weights)
             warm_up(worker, plan, None)
             # From here on, a compilation in a timed region is an error.
             worker.forbid_compilation()
@@ -225,7 +231,7 @@ class BackendConformance:
                 worker.predict("test")
             assert len(worker.infer("test", 3, BUDGET)) == 1 + BUDGET.most
 
-    def test_a_warm_up_leaves_no_trace(self, worker: Worker, plan: Plan) -> None:
+    def test_a_warm_up_leaves_no_trace(self, worker: Worker, plan: ProofPlan) -> None:
         fresh = trained(worker, plan)
         warm_up(worker, plan, draw_augmentation(plan))
         worker.load_weights(plan.weights)
@@ -268,19 +274,19 @@ def follows_the_protocol(spec: BackendSpec) -> None:
         pytest.skip(f"{spec.name} follows a protocol of its own: {spec.deviation}")
 
 
-def draw_augmentation(plan: Plan) -> NDArray[np.int64] | None:
+def draw_augmentation(plan: ProofPlan) -> NDArray[np.int64] | None:
     """Augmentation of the batches of the plan."""
     steps, batch_size = plan.batches.shape
     return epoch_augmentation(steps, batch_size, seed=0, epoch=0, flip=True, shift=2)
 
 
-def trained(worker: Worker, plan: Plan) -> tuple[NDArray[np.float64], Weights]:
+def trained(worker: Worker, plan: ProofPlan) -> tuple[NDArray[np.float64], Weights]:
     """Losses and weights after the steps of the plan."""
     _, losses = worker.train_epoch(plan.batches, plan.rates)
     return losses, worker.save_weights()
 
 
-def warm_up(worker: Worker, plan: Plan, augmentation: NDArray[np.int64] | None) -> None:
+def warm_up(worker: Worker, plan: ProofPlan, augmentation: NDArray[np.int64] | None) -> None:
     """What a run does before it reads a clock."""
     steps = worker.prepare_training(plan.batches, augmentation)
     assert 1 <= steps <= len(plan.batches)

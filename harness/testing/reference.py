@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.config import Optimizer
 from harness.data.reader import open_dataset
 from harness.data.schema import Task
-from harness.parity.trace import Plan, Trace, make_plan, trace_reference
+from harness.parity.trace import ProofPlan, Trace, make_plan, trace_reference
 from harness.plugins import find_model
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Weights
@@ -28,13 +28,13 @@ MAPS = 6
 class Expected:
     """What a backend has to compute."""
 
-    plan: Plan
+    plan: ProofPlan
     trace: Trace
     """In float64."""
 
 
 @cache
-def plan_for(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Plan:
+def plan_for(model: str, optimizer: Optimizer, task: Task = "multiclass") -> ProofPlan:
     """Ten steps on a small random data set; positives of rare labels weigh more."""
     dataset = random_dataset(shape_for(find_model(model)), task)
     positive_weights: tuple[float, ...] = ()
@@ -64,7 +64,7 @@ def expected(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Exp
 def expected_weights(model: str, optimizer: Optimizer) -> Weights:
     """Weights after all steps of :func:`plan_for` of the same arguments, in float64."""
     plan = plan_for(model, optimizer)
-    reference = Reference(plan.task("float64"))
+    reference = Reference(plan.job("float64"))
     reference.load_weights(plan.weights)
     reference.train_epoch(plan.batches, plan.rates)
     return reference.save_weights()
@@ -74,12 +74,12 @@ def expected_weights(model: str, optimizer: Optimizer) -> Weights:
 def expected_maps(model: str, optimizer: Optimizer) -> NDArray[np.floating]:
     """Activation maps (MAPS, h, w) of test images, from the weights of the plan, in float64."""
     plan = plan_for(model, optimizer)
-    reference = Reference(plan.task("float64"))
+    reference = Reference(plan.job("float64"))
     reference.load_weights(plan.weights)
     return reference.activation_maps("test", *mapped(plan))
 
 
-def mapped(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def mapped(plan: ProofPlan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Images and outputs of the activation maps that are compared."""
     rows = np.arange(MAPS)
     with open_dataset(plan.dataset) as data:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer
 from harness.execution.worker import Worker
 from harness.parity.deviations import TOLERANCE, by_name, deviation, evaluate
-from harness.parity.trace import Plan, Remote, follow
+from harness.parity.trace import ProofPlan, Remote, follow
 from harness.plugins import models
 from harness.protocol.weights import Weights
 from harness.testing.reference import (
@@ -30,25 +30,25 @@ logits are sums of many products."""
 
 
 class Subject:
-    """A backend in its process, which builds a network only where the task is another one."""
+    """A backend in its process, which builds a network only where the job is another one."""
 
     def __init__(self, spec: BackendSpec, worker: Worker) -> None:
         self.spec = spec
         self.worker = worker
-        self._task: Task | None = None
+        self._job: TrainingJob | None = None
 
-    def build(self, plan: Plan, precision: str) -> Worker:
+    def build(self, plan: ProofPlan, precision: str) -> Worker:
         """The process, ready to train the network of ``plan`` from its weights."""
-        if plan.task(precision) == self._task:
+        if plan.job(precision) == self._job:
             self.worker.load_weights(plan.weights)
         else:
             self.build_anew(plan, precision)
         return self.worker
 
-    def build_anew(self, plan: Plan, precision: str) -> Weights:
+    def build_anew(self, plan: ProofPlan, precision: str) -> Weights:
         """Build the network of ``plan``; returns its weights as read back."""
-        self._task = plan.task(precision)
-        _, echoed = self.worker.build(self._task, plan.weights)
+        self._job = plan.job(precision)
+        _, echoed = self.worker.build(self._job, plan.weights)
         return echoed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer, available_cpus
 from harness.data.reader import open_dataset
 from harness.data.schema import ImageDataset
@@ -32,7 +32,7 @@ def test_a_real_profile(
     if name in ("knet", "julia-reference") and not Path("/proc/self/task").is_dir():
         pytest.skip("the profile needs Linux")
     path = write_dataset(tmp_path / "small.h5", small_dataset(shape=(1, 28, 28)))
-    task = Task(
+    task = TrainingJob(
         model="lenet5",
         dataset=path,
         optimizer=Optimizer(learning_rate=0.01),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer
 from harness.errors import BenchError
 from harness.plugins import backends
@@ -19,7 +19,7 @@ def test_float64_is_refused_in_one_sentence(name: str, small_file: Path) -> None
     if (reason := spec.missing()) is not None:
         pytest.skip(f"{name} {reason}")
     module, _, attribute = spec.factory.partition(":")
-    task = Task(
+    task = TrainingJob(
         model="lenet5",
         dataset=small_file,
         optimizer=Optimizer(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer, available_cpus
 from harness.data.writer import write_dataset
 from harness.errors import WorkerError
@@ -32,7 +32,7 @@ def dataset(small_dataset, tmp_path_factory):
 )
 def test_what_is_timed_was_compiled_before(name, moved, dataset, ready):
     ready(name)
-    task = Task(
+    task = TrainingJob(
         model="lenet5", dataset=dataset, optimizer=Optimizer(), precision="float32", threads=1
     )
     weights = initial_weights(find_model("lenet5").parameters((1, 12, 12), 3), seed=0)

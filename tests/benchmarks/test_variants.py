@@ -12,10 +12,10 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 import variants_torch
 from pathlib import Path
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.torch.train import TorchBackend
 from harness.config import Optimizer
-backend = TorchBackend(Task(
+backend = TorchBackend(TrainingJob(
     model="lenet5", dataset=Path(sys.argv[2]), optimizer=Optimizer(), precision="float32",
     threads=1, network="harness.models.lenet5.torch",
 ))

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.cli import main
 from harness.config import Optimizer, available_cpus
 from harness.data.reader import open_dataset
@@ -221,7 +221,7 @@ def test_every_layout_is_trained_on(imported, framework, ready):
                     card.parameters(file.image_shape, len(file.classes)), seed=0
                 )
                 steps = file.sizes["train"] // BATCH
-            task = Task(
+            task = TrainingJob(
                 model=card.name, dataset=imported(heading), optimizer=Optimizer(),
                 precision="float32", threads=1,
             )  # fmt: skip

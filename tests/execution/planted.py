@@ -26,9 +26,9 @@ CPUS_AT_IMPORT = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffini
 class Sound(Backend):
     """Holds the weights it was given; its losses fall and its logits are the same each time."""
 
-    def __init__(self, task):
-        self.task = task
-        self.data = open_dataset(task.dataset)
+    def __init__(self, job):
+        self.job = job
+        self.data = open_dataset(job.dataset)
         self.weights = {}
         self.kept = []
 
@@ -344,7 +344,7 @@ class CompilesInTest(Sound):
 class CannotBeMade(Sound):
     """Fails as soon as it is made."""
 
-    def __init__(self, task):
+    def __init__(self, job):
         raise TypeError("cannot be made")
 
 

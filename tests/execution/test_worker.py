@@ -12,7 +12,7 @@ import pytest
 
 import harness.execution.worker
 from harness import variables
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer, available_cpus
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.execution.worker import Worker
@@ -44,7 +44,7 @@ def start(planted, small_file, log):
         workers.append(Worker(planted[name], **options))
         workers[-1].import_framework()
         if build:
-            task = Task(
+            task = TrainingJob(
                 model="lenet5",
                 dataset=small_file,
                 optimizer=Optimizer(),
@@ -263,7 +263,7 @@ import sys, threading, time
 from pathlib import Path
 import numpy as np
 from planted import SPECS
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer, available_cpus
 from harness.execution.worker import Worker
 
@@ -273,7 +273,7 @@ def start():
     global worker
     worker = Worker(SPECS[name], threads=1, cpus=available_cpus())
     worker.import_framework()
-    task = Task(model="lenet5", dataset=Path(dataset), optimizer=Optimizer(),
+    task = TrainingJob(model="lenet5", dataset=Path(dataset), optimizer=Optimizer(),
                 precision="float32", threads=1)
     worker.build(task, {})
     worker.load_weights({})  # what follows is no warm-up

@@ -1,4 +1,4 @@
-"""JAX's backend with faults planted in it; one worker makes them all, chosen by ``task.fault``."""
+"""JAX's backend with faults planted in it; one worker makes them all, chosen by ``job.fault``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from harness.models.xraynet.jax import XrayNet
 
 
 class Planted:
-    """Makes the backend that ``task.fault`` names."""
+    """Makes the backend that ``job.fault`` names."""
 
     start = JaxBackend.start
 
-    def __new__(cls, task):
-        return globals()[task.fault](task)
+    def __new__(cls, job):
+        return globals()[job.fault](job)
 
 
 class Sound(JaxBackend):
@@ -100,11 +100,11 @@ class FlaxXrayNet(XrayNet):
 class OtherNetwork(JaxBackend):
     """Trains ``network`` in place of its own."""
 
-    def __init__(self, task):
+    def __init__(self, job):
         module = ModuleType(f"planted_{self.network.__name__}")
         module.NETWORK = self.network
         sys.modules[module.__name__] = module
-        super().__init__(replace(task, network=module.__name__))
+        super().__init__(replace(job, network=module.__name__))
 
 
 class KernelsMirrored(OtherNetwork):
@@ -164,9 +164,9 @@ class RateInVelocity(JaxBackend):
 
 
 class OtherRule(JaxBackend):
-    def __init__(self, task):
-        super().__init__(task)
-        self.transformation = self.rule(task.optimizer)
+    def __init__(self, job):
+        super().__init__(job)
+        self.transformation = self.rule(job.optimizer)
 
 
 class EpsilonInsideTheRoot(OtherRule):

@@ -81,20 +81,20 @@ CHANGES = {
 
 
 class Planted(JuliaBackend):
-    """Julia with the fault ``task.fault``; what the one before changed is put right."""
+    """Julia with the fault ``job.fault``; what the one before changed is put right."""
 
     changed: ClassVar[list[Change]] = []
 
-    def __init__(self, task):
+    def __init__(self, job):
         for change in self.changed:
             self.run(change.module, paragraph(change))
         wrong = {}
-        for change in CHANGES[task.fault]:
+        for change in CHANGES[job.fault]:
             found = paragraph(change)
             wrong[found] = wrong.get(found, found).replace(change.right, change.wrong)
             self.run(change.module, wrong[found])
-        type(self).changed = CHANGES[task.fault]
-        super().__init__(task)
+        type(self).changed = CHANGES[job.fault]
+        super().__init__(job)
 
     def run(self, module, code):
         literal = '"' + code.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'

@@ -12,12 +12,12 @@ from harness.backends.torch.train import TorchBackend
 
 
 class Planted:
-    """Makes the backend that ``task.fault`` names."""
+    """Makes the backend that ``job.fault`` names."""
 
     start = TorchBackend.start
 
-    def __new__(cls, task):
-        return globals()[task.fault](task)
+    def __new__(cls, job):
+        return globals()[job.fault](job)
 
 
 class Sound(TorchBackend):
@@ -25,8 +25,8 @@ class Sound(TorchBackend):
 
 
 class FlippedSecondKernel(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         conv = self.model.conv2
         conv.forward = lambda x: F.conv2d(x, torch.rot90(conv.weight, 2, (2, 3)), conv.bias)
 
@@ -34,8 +34,8 @@ class FlippedSecondKernel(TorchBackend):
 class SamePadding(TorchBackend):
     """Strided convolutions padded as TensorFlow pads them: of an odd sum the end gets more."""
 
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         strided = [
             m for m in self.model.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1
         ]
@@ -46,22 +46,22 @@ class SamePadding(TorchBackend):
 
 
 class DeviationForgotten(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         self.std = torch.ones_like(self.std)
 
 
 class MaxPooling(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         self.model.pool = nn.MaxPool2d(2)
 
 
 class ChannelsLast(TorchBackend):
     """Flattens as NHWC frameworks do, with the weights of an NCHW one."""
 
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         classify = self.model.classify
         self.model.classify = lambda x: classify(
             torch.stack([image.movedim(0, -1).reshape(x.shape[1:]) for image in x])
@@ -69,8 +69,8 @@ class ChannelsLast(TorchBackend):
 
 
 class DropoutLeftIn(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         self.model.dense2 = nn.Sequential(self.model.dense2, nn.Dropout(0.1))
 
     def state(self):
@@ -92,8 +92,8 @@ class SmoothedLabels(TorchBackend):
 
 
 class FrozenBias(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         self.model.conv1.bias.requires_grad_(False)
 
 
@@ -128,16 +128,16 @@ class ShiftedTheOtherWay(TorchBackend):
 class LargeEpsilon(TorchBackend):
     """Keras's epsilon."""
 
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 1e-3
 
 
 class MomentumSwapped(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 0.9
@@ -156,8 +156,8 @@ class BiasedNorm(nn.BatchNorm2d):
 
 
 class BiasedVariance(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.__class__ = BiasedNorm
@@ -173,8 +173,8 @@ class SummedOverLabels(TorchBackend):
 class NeverInTraining(TorchBackend):
     """Switches the network to training, and batch normalisation back."""
 
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.train = lambda mode=True, module=module: module
@@ -341,8 +341,8 @@ class CachedAnswer(TorchBackend):
 
 
 class HalfPrecisionGradients(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         for parameter in self.model.parameters():
             parameter.register_hook(lambda gradient: gradient.half().to(gradient.dtype))
 
@@ -360,8 +360,8 @@ class SlightlySmoothedLabels(TorchBackend):
 class WidthFirst(TorchBackend):
     """Not seen where images are as wide as high and kernels are symmetric in what they learn."""
 
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         classify = self.model.classify
         self.model.classify = lambda x: classify(x.mT.reshape(x.shape))
 
@@ -371,7 +371,7 @@ class DecayNotInSecondMoment(TorchBackend):
 
     def load_weights(self, weights):
         super().load_weights(weights)
-        rule = self.task.optimizer
+        rule = self.job.optimizer
 
         class Rule(torch.optim.Optimizer):
             def __init__(self, parameters):
@@ -403,8 +403,8 @@ class Unheard(TorchBackend):
 
 
 class UnheardGradient(TorchBackend):
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         for layer in (self.model.conv2, self.model.dense2):
             layer.weight.register_hook(lambda gradient: gradient + gradient.mean())
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer
 from harness.data.schema import ImageDataset, Split
 from harness.data.writer import write_dataset
 from harness.parity.deviations import evaluate
 from harness.parity.diagnosis import Diagnosis, diagnose
 from harness.parity.trace import (
-    Plan,
+    ProofPlan,
     Remote,
     Trace,
     follow,
@@ -61,7 +61,7 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaultyTask(Task):
+class FaultyJob(TrainingJob):
     """Crosses to a worker with the name of the fault to plant."""
 
     fault: str
@@ -198,10 +198,10 @@ class Bench:
         comparison = evaluate(str(fault), fault.model, "float64", wrong, reference)
         return diagnose(comparison, wrong, reference, plan)
 
-    def trace(self, fault: Fault, plan: Plan) -> Trace:
+    def trace(self, fault: Fault, plan: ProofPlan) -> Trace:
         worker = self.worker(fault.framework)
-        task = FaultyTask(**vars(plan.task("float64")), fault=fault.name)
-        worker.build(task, plan.weights)
+        job = FaultyJob(**vars(plan.job("float64")), fault=fault.name)
+        worker.build(job, plan.weights)
         return follow(Remote(worker), plan)
 
     def ready(self) -> list[str]:
@@ -212,7 +212,7 @@ class Bench:
         spec = replace(find_backend(framework), factory=f"planted_{framework}:Planted")
         return self.stack.enter_context(started(spec, 1))
 
-    def _plan(self, model: str, optimizer: Optimizer, steps: int = 3) -> Plan:
+    def _plan(self, model: str, optimizer: Optimizer, steps: int = 3) -> ProofPlan:
         return make_plan(
             model, str(self.dataset(model)), data_dir=self.folder, optimizer=optimizer,
             batch_size=4 if model == "resnet18" else 8, steps=1 if model == "resnet18" else steps,
@@ -259,7 +259,7 @@ def test_without_a_fault_nothing_deviates(found: Callable, model: str) -> None:
     bench = found.__wrapped__.__self__
     plan, reference = bench.plan(model, SGD), bench.reference(model, SGD)
     for same in (
-        follow(FaultyReference(plan.task("float64")), plan),
+        follow(FaultyReference(plan.job("float64")), plan),
         *(bench.trace(Fault(framework, "Sound", ""), plan) for framework in bench.ready()),
     ):
         assert not evaluate("same", model, "float64", same, reference).beyond

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer
 from harness.data.locate import resolve
 from harness.data.reader import open_dataset
@@ -37,7 +37,7 @@ def start(digits):
         with open_dataset(digits) as data:
             parameters = find_model("lenet5").parameters(data.image_shape, len(data.classes))
         weights = initial_weights(parameters, 0)
-        task = Task(
+        task = TrainingJob(
             model="lenet5", dataset=digits, optimizer=Optimizer(**optimizer),
             precision="float32", threads=1,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.julia import installation
 from harness.backends.julia.train import JuliaBackend
 from harness.config import Optimizer
@@ -26,7 +26,7 @@ import sys
 from functools import partial
 from pathlib import Path
 import numpy as np
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.julia import train
 from harness.config import Optimizer
 from harness.plugins import find_model
@@ -34,7 +34,7 @@ from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order
 from harness.protocol.received import Received
 from harness.protocol.weights import initial_weights
-task = Task(
+task = TrainingJob(
     model="xraynet",
     dataset=Path(sys.argv[1]),
     optimizer=Optimizer(learning_rate=0.01),
@@ -99,7 +99,7 @@ OUTSIDE = """
 import sys
 from pathlib import Path
 import numpy as np
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.backends.julia import train
 from harness.backends.julia.plugin import find_network
 from harness.config import Optimizer
@@ -125,7 +125,7 @@ train.find_model = lambda name: card
 train.JuliaBackend.start()
 optimizer = Optimizer(learning_rate=0.05)
 dataset = Path(sys.argv[1])
-task = Task(
+task = TrainingJob(
     model="small", network=network, dataset=dataset, optimizer=optimizer, precision="float64",
     threads=1,
 )
@@ -178,7 +178,7 @@ def test_a_model_that_lies_outside_of_the_harness(
 
 
 def test_a_gpu_is_refused_in_one_sentence(small_file: Path) -> None:
-    task = Task(
+    task = TrainingJob(
         model="lenet5",
         dataset=small_file,
         optimizer=Optimizer(),

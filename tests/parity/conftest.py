@@ -20,7 +20,7 @@ from harness.data.schema import SPLITS, ImageDataset, Split
 from harness.data.writer import write_dataset
 from harness.execution.worker import Worker
 from harness.parity.deviations import Comparison, evaluate
-from harness.parity.trace import Plan, Trace, Workers, make_plan, trace, trace_reference
+from harness.parity.trace import ProofPlan, Trace, Workers, make_plan, trace, trace_reference
 from harness.plugins import find_backend
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Weights
@@ -99,7 +99,7 @@ class Laboratory:
         phantoms = resolve("xray-phantom", self.folder)
         return write_small_xrays(phantoms, self.folder / f"{name}.h5", *XRAYS[name])
 
-    def plan(self, case: Case) -> Plan:
+    def plan(self, case: Case) -> ProofPlan:
         path = self.dataset(case.dataset)
         with open_dataset(path) as data:
             weights = balancing_weights(data.split("train").labels) if case.dataset in XRAYS else ()
@@ -119,14 +119,14 @@ class Laboratory:
     def trained(self, case: Case) -> Weights:
         """The reference's weights after all steps."""
         plan = self.plan(case)
-        reference = Reference(plan.task("float64"))
+        reference = Reference(plan.job("float64"))
         reference.load_weights(plan.weights)
         reference.train_epoch(plan.batches, plan.rates)
         return reference.save_weights()
 
     def reference_maps(self, case: Case) -> np.ndarray:
         plan = self.plan(case)
-        reference = Reference(plan.task("float64"))
+        reference = Reference(plan.job("float64"))
         reference.load_weights(plan.weights)
         return maps(reference, self.reference(case))
 
@@ -140,7 +140,7 @@ class Laboratory:
     def losses(self, framework: str, case: Case) -> np.ndarray:
         """Of every step in float32."""
         worker, plan = self.worker(framework, case.model), self.plan(case)
-        worker.build(plan.task("float32"), plan.weights)
+        worker.build(plan.job("float32"), plan.weights)
         return worker.train_epoch(plan.batches, plan.rates)[1]
 
 

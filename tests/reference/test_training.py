@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.backends.base import Task
+from harness.backends.base import TrainingJob
 from harness.config import Optimizer
 from harness.data.schema import ImageDataset, Split
 from harness.data.writer import write_dataset
@@ -99,7 +99,7 @@ def test_it_computes_what_pytorch_computes(write: Callable[[Case], Path], case: 
         threads=1,
         positive_weights=(3.0, 1.0, 0.5) if case.multilabel else (),
     )
-    task = plan.task("float64")
+    task = plan.job("float64")
     network = find_backend("torch").find_network(find_model(case.model))
     threads = torch.get_num_threads()
     theirs, ours = TorchBackend(replace(task, network=network)), Reference(task)
@@ -126,7 +126,7 @@ def test_it_computes_what_pytorch_computes(write: Callable[[Case], Path], case: 
 
 def test_looking_changes_nothing(write: Callable[[Case], Path]) -> None:
     case = CASES[3]
-    task = Task(
+    task = TrainingJob(
         model=case.model, dataset=write(case), optimizer=SGD, precision="float32", threads=1
     )
     reference = Reference(task)

@@ -17,8 +17,8 @@ class WrongRate(TorchBackend):
 class FlippedKernel(TorchBackend):
     """Convolves where it should correlate."""
 
-    def __init__(self, task):
-        super().__init__(task)
+    def __init__(self, job):
+        super().__init__(job)
         conv = self.model.conv2
         conv._conv_forward = lambda x, weight, bias: type(conv)._conv_forward(
             conv, x, weight.flip(2, 3), bias

@@ -15,7 +15,7 @@ from flax import nnx
 from jax import Array, lax
 from numpy.typing import ArrayLike, NDArray
 
-from harness.backends.base import EVALUATION_BATCH, Backend, Task, load_network
+from harness.backends.base import EVALUATION_BATCH, Backend, TrainingJob, load_network
 from harness.backends.jax.data import normalize, read_batch, stream
 from harness.backends.jax.profiler import seconds_by_operation
 from harness.config import Optimizer
@@ -51,36 +51,36 @@ class JaxBackend(Backend):
     """One call of a jitted step per batch."""
 
     network_precision: str | None = None
-    """What the network computes in, if not in the task's precision."""
+    """What the network computes in, if not in the job's precision."""
 
     @classmethod
     def check(cls, device: str) -> None:
         find_device(device)
 
-    def __init__(self, task: Task) -> None:
-        jax.config.update("jax_enable_x64", task.precision == "float64")
-        self.device = find_device(task.device)
-        self.dtype = jnp.dtype(task.precision)
-        self.positive_weights = np.array(task.positive_weights, self.dtype)
-        self.data = open_dataset(task.dataset)
+    def __init__(self, job: TrainingJob) -> None:
+        jax.config.update("jax_enable_x64", job.precision == "float64")
+        self.device = find_device(job.device)
+        self.dtype = jnp.dtype(job.precision)
+        self.positive_weights = np.array(job.positive_weights, self.dtype)
+        self.data = open_dataset(job.dataset)
         self.splits: dict[str, SplitReader] = {}
-        card = find_model(task.model)
+        card = find_model(job.model)
         # Shapes only: the values come from the protocol, so Flax need not draw any. They have the
-        # task's precision too; ``dtype`` is the one that layers compute in.
+        # job's precision too; ``dtype`` is the one that layers compute in.
         self.model = nnx.eval_shape(
             partial(
-                load_network(task),
+                load_network(job),
                 card,
                 self.data.image_shape,
                 len(self.data.classes),
-                dtype=jnp.dtype(self.network_precision or task.precision),
+                dtype=jnp.dtype(self.network_precision or job.precision),
             )
         )
         self.model.eval()
         self.evaluation = nnx.graphdef(self.model)
         self.model.train()
         self.training = nnx.graphdef(self.model)
-        self.transformation = make_optimizer(task.optimizer)
+        self.transformation = make_optimizer(job.optimizer)
         self.state: TrainState
         self.jitted_step = jax.jit(self.train_step, donate_argnums=0)
         self.jitted_forward = jax.jit(self.forward)
@@ -242,8 +242,8 @@ class ScanJaxBackend(JaxBackend):
     beforehand.
     """
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, job: TrainingJob) -> None:
+        super().__init__(job)
         self.jitted_steps = jax.jit(self.train_steps, donate_argnums=0)
         self.programs: dict[tuple[tuple[int, ...], ...], jax.stages.Compiled] = {}
         """By the shapes of images and rows."""
@@ -334,13 +334,13 @@ class Bfloat16JaxBackend(JaxBackend):
 
     network_precision = "bfloat16"
 
-    def __init__(self, task: Task) -> None:
-        if task.precision != "float32":
+    def __init__(self, job: TrainingJob) -> None:
+        if job.precision != "float32":
             raise BenchError(
-                f"jax-bf16 computes in bfloat16 and cannot in {task.precision}: leave it out, "
+                f"jax-bf16 computes in bfloat16 and cannot in {job.precision}: leave it out, "
                 "or ask for --precision float32"
             )
-        super().__init__(task)
+        super().__init__(job)
 
     def facts(self) -> dict[str, str]:
         return super().facts() | {"network": "bfloat16"}

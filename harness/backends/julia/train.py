@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Backend, Task, evaluation_batches, evaluation_shapes
+from harness.backends.base import Backend, TrainingJob, evaluation_batches, evaluation_shapes
 from harness.backends.julia import profiler
 from harness.backends.julia.bridge import Argument, Bridge, JuliaCallBridge, LibjuliaBridge
 from harness.backends.julia.installation import find_julia
@@ -45,23 +45,23 @@ class JuliaBackend(Backend):
         cls.bridge.evaluate(f"import {package}; 0")
         cls.bridge.call(f"{cls.engine}.can_read_files")
 
-    def __init__(self, task: Task) -> None:
-        if task.device != "cpu":
+    def __init__(self, job: TrainingJob) -> None:
+        if job.device != "cpu":
             raise BenchError("the Julia variants run on the CPU only: leave --device gpu out")
-        self.dtype = np.dtype(task.precision)
-        self.path = task.dataset
+        self.dtype = np.dtype(job.precision)
+        self.path = job.dataset
         self.data = open_dataset(self.path)
         self.splits: dict[str, SplitReader] = {}
         # Where Julia has HDF5.jl it reads the file by itself; Python then loads no pixels.
         self.julia_reads = self.data.fits_in_memory and self.call("can_read_files") == 1
         if self.julia_reads:
             self.data = open_dataset(self.path, memory_budget=0)
-        card = find_model(task.model)
+        card = find_model(job.model)
         channels, height, width = self.data.image_shape
         self.parameters = card.parameters(self.data.image_shape, len(self.data.classes))
-        if task.network:  # without a file it is one of those that come with the engine
-            self.call("include_model", task.network)
-        rule = task.optimizer
+        if job.network:  # without a file it is one of those that come with the engine
+            self.call("include_model", job.network)
+        rule = job.optimizer
         self.call(
             "build",
             card.architecture,
@@ -71,10 +71,10 @@ class JuliaBackend(Backend):
             height,
             channels,
             len(self.data.classes),
-            task.precision,
+            job.precision,
             np.array(self.data.mean, np.float64),
             np.array(self.data.std, np.float64),
-            np.array(task.positive_weights, np.float64),
+            np.array(job.positive_weights, np.float64),
             rule.name,
             rule.momentum,
             rule.beta1,
@@ -249,10 +249,10 @@ class KnetIdiomBackend(KnetBackend):
 
     engine = "knet-idiom"
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, job: TrainingJob) -> None:
+        super().__init__(job)
         if not (self.julia_reads or self.data.fits_in_memory):
             raise BenchError(
-                f"knet-idiom: {task.dataset} does not fit in memory, and Knet's minibatch needs "
+                f"knet-idiom: {job.dataset} does not fit in memory, and Knet's minibatch needs "
                 "it there: leave knet-idiom out"
             )

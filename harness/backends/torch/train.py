@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harness.backends.base import (
     Backend,
-    Task,
+    TrainingJob,
     evaluation_batches,
     evaluation_shapes,
     load_network,
@@ -34,24 +34,22 @@ class TorchBackend(Backend):
     def check(cls, device: str) -> None:
         find_device(device)
 
-    def __init__(self, task: Task) -> None:
-        torch.set_num_threads(task.threads)
-        self.task = task
-        self.device = find_device(task.device)
-        self.dtype = getattr(torch, task.precision)
-        self.data = open_dataset(task.dataset)
+    def __init__(self, job: TrainingJob) -> None:
+        torch.set_num_threads(job.threads)
+        self.job = job
+        self.device = find_device(job.device)
+        self.dtype = getattr(torch, job.precision)
+        self.data = open_dataset(job.dataset)
         self.datasets: dict[str, H5Dataset] = {}
         self.mean = self.tensor(self.data.mean).reshape(-1, 1, 1)
         self.std = self.tensor(self.data.std).reshape(-1, 1, 1)
-        self.positive_weights = (
-            self.tensor(task.positive_weights) if task.positive_weights else None
-        )
-        card = find_model(task.model)
-        network = load_network(task)
+        self.positive_weights = self.tensor(job.positive_weights) if job.positive_weights else None
+        card = find_model(job.model)
+        network = load_network(job)
         model = network(card, self.data.image_shape, len(self.data.classes))
         self.model = model.to(self.device, self.dtype)
         self.model.to(memory_format=model.memory_format)
-        self.optimizer = make_optimizer(self.model, task.optimizer)
+        self.optimizer = make_optimizer(self.model, job.optimizer)
         self.compute_logits: Callable[[Tensor], Tensor] = self.forward
         self.compute_loss: Callable[[Tensor, Tensor], Tensor] = self.loss
 
@@ -59,7 +57,7 @@ class TorchBackend(Backend):
         with torch.no_grad():
             for name, held in self.state().items():
                 held.copy_(torch.tensor(weights[name]))
-        self.optimizer = make_optimizer(self.model, self.task.optimizer)
+        self.optimizer = make_optimizer(self.model, self.job.optimizer)
 
     def save_weights(self) -> Weights:
         return {name: to_numpy(held) for name, held in self.state().items()}
@@ -190,8 +188,8 @@ class CompiledTorchBackend(TorchBackend):
     Weights and feature maps are channels-last, the layout that PyTorch recommends on the CPU.
     """
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, job: TrainingJob) -> None:
+        super().__init__(job)
         self.model.to(memory_format=torch.channels_last)
         # Each batch size of inference is compiled by itself; beyond the usual 8 it would run eager.
         torch._dynamo.config.recompile_limit = 64
@@ -227,8 +225,8 @@ class CompiledTorchBackend(TorchBackend):
 class ChannelsLastTorchBackend(TorchBackend):
     """Eager, with weights channels-last; the feature maps follow them."""
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, job: TrainingJob) -> None:
+        super().__init__(job)
         self.model.to(memory_format=torch.channels_last)
 
     def facts(self) -> dict[str, str]:
@@ -244,13 +242,13 @@ class Bfloat16TorchBackend(CompiledTorchBackend):
         BenchError: another precision is asked for.
     """
 
-    def __init__(self, task: Task) -> None:
-        if task.precision != "float32":
+    def __init__(self, job: TrainingJob) -> None:
+        if job.precision != "float32":
             raise BenchError(
-                f"torch-bf16 computes in bfloat16 and cannot in {task.precision}: leave it out, "
+                f"torch-bf16 computes in bfloat16 and cannot in {job.precision}: leave it out, "
                 "or ask for --precision float32"
             )
-        super().__init__(task)
+        super().__init__(job)
 
     def forward(self, images: Tensor) -> Tensor:
         with self.autocast():

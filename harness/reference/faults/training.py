@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import EVALUATION_BATCH, Task, evaluation_batches
+from harness.backends.base import EVALUATION_BATCH, TrainingJob, evaluation_batches
 from harness.data.reader import DatasetFile
 from harness.protocol.weights import Weights
 from harness.reference.faults.catalogue import KINDS, SITED, Fault
@@ -38,7 +38,7 @@ INFERRED_IN_TRAINING = ("inference in training", "predicted and inferred in trai
 class FaultyReference(Reference):
     """The reference with the fault that :meth:`plant` puts in; without one, what it is itself."""
 
-    def __init__(self, task: Task, data: DatasetFile | None = None) -> None:
+    def __init__(self, job: TrainingJob, data: DatasetFile | None = None) -> None:
         self.fault = NONE
         self.operation = ""
         self.logits_alone = False
@@ -48,7 +48,7 @@ class FaultyReference(Reference):
         self.predicted = False
         self.answers: dict[int, NDArray[np.floating]] = {}
         self.own_mean: Array | None = None
-        super().__init__(task, data)
+        super().__init__(job, data)
 
     def plant(self, fault: Fault | None, *, logits_alone: bool = False) -> None:
         """Put ``fault`` in the place of the one before; the state of the update rule is reset.
@@ -68,7 +68,7 @@ class FaultyReference(Reference):
 
     def make_rule(self) -> UpdateRule:
         if self.operation == "update":
-            return FaultyRule(self.task.optimizer, self.fault)
+            return FaultyRule(self.job.optimizer, self.fault)
         return super().make_rule()
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
@@ -117,7 +117,7 @@ class FaultyReference(Reference):
             labels = LABELS[self.fault.kind](labels, self.data.outputs)
         loss, gradients = super().differentiate(images, labels)
         if self.fault.kind == "decay in the loss":
-            decay = self.task.optimizer.weight_decay
+            decay = self.job.optimizer.weight_decay
             loss += decay / 2 * sum(float((self.weights[n] ** 2).sum()) for n in gradients)
             return loss, {n: g + decay * self.weights[n] for n, g in gradients.items()}
         return loss, self.spoiled(gradients) if self.operation == "gradients" else gradients
@@ -155,7 +155,7 @@ class FaultyReference(Reference):
                 # By way of single precision, as frameworks round.
                 single = {n: g.astype(np.float32) for n, g in gradients.items()}
                 return {n: g.astype(precision).astype(self.dtype) for n, g in single.items()}
-        decay = self.task.optimizer.weight_decay  # of "decay in the gradient"
+        decay = self.job.optimizer.weight_decay  # of "decay in the gradient"
         return {n: g + decay * self.weights[n] for n, g in gradients.items()}
 
     def loss_and_gradients(
@@ -187,7 +187,7 @@ class FaultyReference(Reference):
         if kind == "rate scaled":
             rates = self.fault.amount * rates
         elif self.operation == "rates":
-            rates = RATES[kind](rates, self.task.optimizer.learning_rate)
+            rates = RATES[kind](rates, self.job.optimizer.learning_rate)
         steps = len(order) - (kind == "last batch left out")
         losses = super().train_epoch(order[:steps], rates, augmentation)
         self.inside = None

@@ -19,7 +19,7 @@ from bench_keras.data import read_batch, stream
 from bench_keras.optimizers import make_optimizer
 from harness.backends.base import (
     Backend,
-    Task,
+    TrainingJob,
     evaluation_batches,
     evaluation_shapes,
     load_network,
@@ -59,18 +59,18 @@ class KerasBackend(Backend):
                 "unset KERAS_BACKEND"
             )
 
-    def __init__(self, task: Task) -> None:
-        jax.config.update("jax_enable_x64", task.precision == "float64")
-        keras.config.set_floatx(task.precision)
-        keras.config.set_dtype_policy(task.precision)  # does not follow floatx once it was used
-        self.task = task
-        self.data = open_dataset(task.dataset)
+    def __init__(self, job: TrainingJob) -> None:
+        jax.config.update("jax_enable_x64", job.precision == "float64")
+        keras.config.set_floatx(job.precision)
+        keras.config.set_dtype_policy(job.precision)  # does not follow floatx once it was used
+        self.job = job
+        self.data = open_dataset(job.dataset)
         self.mean, self.std = (
-            np.asarray(v, task.precision) for v in (self.data.mean, self.data.std)
+            np.asarray(v, job.precision) for v in (self.data.mean, self.data.std)
         )
-        card, network = find_model(task.model), load_network(task)
+        card, network = find_model(job.model), load_network(job)
         self.model = network(card, self.data.image_shape, self.data.outputs)
-        self.optimizer = make_optimizer(task.optimizer)
+        self.optimizer = make_optimizer(job.optimizer)
         self.optimizer.build(self.model.trainable_variables)
         names = [variable.name for variable in self.optimizer.variables]
         self.rate_index = names.index("learning_rate")
@@ -82,7 +82,7 @@ class KerasBackend(Backend):
 
     def normalize(self, images: jax.Array) -> jax.Array:
         """uint8 (B, C, H, W) to (x / 255 - mean) / std as (B, H, W, C)."""
-        pixels = ops.cast(ops.transpose(images, (0, 2, 3, 1)), self.task.precision)
+        pixels = ops.cast(ops.transpose(images, (0, 2, 3, 1)), self.job.precision)
         return (pixels / 255 - self.mean) / self.std
 
     def forward(self, trainable: list[jax.Array], images: jax.Array) -> jax.Array:
@@ -97,7 +97,7 @@ class KerasBackend(Backend):
             losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             return jnp.mean(losses)
         labels = ops.cast(labels, logits.dtype)
-        positive_weights = np.asarray(self.task.positive_weights or (1.0,), self.task.precision)
+        positive_weights = np.asarray(self.job.positive_weights or (1.0,), self.job.precision)
         positives = positive_weights * labels * ops.log_sigmoid(logits)
         return -jnp.mean(positives + (1 - labels) * ops.log_sigmoid(-logits))
 
@@ -118,7 +118,7 @@ class KerasBackend(Backend):
     ) -> NDArray[np.float64]:
         losses = []
         batches = stream(self.data.split("train"), order, augmentation)
-        for (images, labels), rate in zip(batches, rates.astype(self.task.precision), strict=True):
+        for (images, labels), rate in zip(batches, rates.astype(self.job.precision), strict=True):
             self.state, loss = self.jitted_step(self.state, images, labels, rate)
             losses.append(loss)
         jax.block_until_ready(self.state)  # the clock may be read only when the work is done
@@ -170,7 +170,7 @@ class KerasBackend(Backend):
 
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
         trainable = [
-            np.array(from_canonical(weights[name]), self.task.precision) for name in self.names()
+            np.array(from_canonical(weights[name]), self.job.precision) for name in self.names()
         ]
         # The values that the variables were built with: no step has ever assigned to them.
         optimizer = [np.array(variable) for variable in self.optimizer.variables]
