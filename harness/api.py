@@ -18,7 +18,7 @@ from harness.data.importing import import_path
 from harness.data.split import Fractions
 from harness.errors import BenchError, unknown
 from harness.execution import evaluation, runner
-from harness.execution.evaluation import Score
+from harness.execution.evaluation import Evaluated
 from harness.execution.observer import Observer
 from harness.results.folder import RunFolder
 from harness.settings import nested, options
@@ -132,7 +132,7 @@ def evaluate(
     threads: int | None = None,
     precision: str = "float32",
     data_dir: str | Path | None = None,
-) -> list[Score]:
+) -> list[Evaluated]:
     """Predict a split with trained weights in every one of ``frameworks``, and score it.
 
     Args:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from harness.execution.evaluation import Request, Score
+    from harness.execution.evaluation import Evaluated, Request
 
 HEADINGS = ["framework", "model", "loss", "correct", "examples", "accuracy", "auroc",
             "auroc by class", "seconds", "logits off by"]  # fmt: skip
@@ -83,7 +83,7 @@ def evaluate(
         terminal.note(f"logits: {out}")
 
 
-def _row(request: Request, score: Score, first: Score) -> dict[str, Any]:
+def _row(request: Request, score: Evaluated, first: Evaluated) -> dict[str, Any]:
     from harness.execution.evaluation import largest_difference
 
     found = score.evaluation
@@ -101,7 +101,7 @@ def _row(request: Request, score: Score, first: Score) -> dict[str, Any]:
     }
 
 
-def _tables(request: Request, found: list[Score]) -> Iterator[Table]:
+def _tables(request: Request, found: list[Evaluated]) -> Iterator[Table]:
     """One row a framework; then the AUROC of each label, where there are several."""
     from rich.markup import escape
 

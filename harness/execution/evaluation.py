@@ -63,7 +63,7 @@ class Request:
     """What a reader of the figures should know."""
 
 
-class Score(NamedTuple):
+class Evaluated(NamedTuple):
     """How one framework did."""
 
     framework: str
@@ -220,7 +220,7 @@ class Evaluator:
                 with suppress(OSError):
                     log.unlink()
 
-    def score(self, request: Request) -> Score:
+    def score(self, request: Request) -> Evaluated:
         """Build the network with its weights and predict the split twice."""
         _, held = self.worker.build(request.task, request.weights)
         for name, array in request.weights.items():
@@ -233,10 +233,10 @@ class Evaluator:
         if logits.shape != wanted:
             raise WorkerError(f"it returned logits of shape {logits.shape}, not {wanted}")
         judged = evaluate(request.kind, logits, request.labels)
-        return Score(self.worker.spec.name, logits, judged, seconds)
+        return Evaluated(self.worker.spec.name, logits, judged, seconds)
 
 
-def scores(request: Request) -> Iterator[Score]:
+def scores(request: Request) -> Iterator[Evaluated]:
     """The score of every framework, one process after the other.
 
     Raises:
@@ -266,7 +266,7 @@ def check_out(path: Path, *, force: bool) -> None:
         raise BenchError(f"{path} exists already: pass --force to replace it, or name another file")
 
 
-def write_logits(path: Path, request: Request, found: Sequence[Score]) -> None:
+def write_logits(path: Path, request: Request, found: Sequence[Evaluated]) -> None:
     """Write ``labels``, ``groups`` where there are some, and ``logits/FRAMEWORK`` of each.
 
     Raises:
