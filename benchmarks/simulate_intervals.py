@@ -21,7 +21,7 @@ from harness.analysis.gate import MAX_SLOWDOWN, MOST_UNCERTAIN, check_metrics
 from harness.analysis.speed import Speed, ratio, ratio_to_runs
 from harness.config import Training
 from harness.plan import Cell
-from harness.results.records import CellResult, Score
+from harness.results.records import CellResult, FinalScore
 from harness.stats.statistics import (
     Estimate,
     Ranking,
@@ -248,7 +248,7 @@ def accuracy_gate_alarms(random: Random, trials: int, seeds: int) -> float:
 
     def happens() -> bool:
         counts = random.binomial(1000, 0.97 + 0.004 * random.standard_normal(seeds + 1))
-        score = Score(
+        score = FinalScore(
             examples=1000, correct=counts[-1], accuracy=counts[-1] / 1000, loss=0, seconds=1
         )
         stored = Baseline(

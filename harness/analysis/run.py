@@ -22,11 +22,11 @@ from harness.results.load import MIB, auroc_labels
 from harness.results.records import (
     CellResult,
     Epoch,
+    FinalScore,
     Identity,
     MachinePeak,
     Phases,
     Round,
-    Score,
     counted_rounds,
 )
 from harness.stats import metrics, statistics
@@ -55,7 +55,7 @@ class Trained:
 
     result: CellResult
     phases: Phases
-    test: Score
+    test: FinalScore
     identity: Identity
     arrays: CellArrays | None
     session: str

@@ -17,7 +17,7 @@ from harness.console import terminal
 from harness.execution.observer import Observer, SilentObserver
 from harness.execution.runner import Comparison, run
 from harness.plan import Cell
-from harness.results.records import CellResult, Epoch, Score
+from harness.results.records import CellResult, Epoch, FinalScore
 from harness.stats.metrics import mean_auroc
 
 QUIET_S = 15.0
@@ -41,7 +41,7 @@ def summary(result: CellResult) -> str:
     )
 
 
-def _score(test: Score) -> str:
+def _score(test: FinalScore) -> str:
     """AUROC where there is one; of several labels its mean, and what accuracy then counts."""
     if not test.auroc:
         return f"test accuracy {test.accuracy:.4f}"

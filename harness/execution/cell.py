@@ -32,10 +32,10 @@ from harness.results.records import (
     CellResult,
     Epoch,
     Extra,
+    FinalScore,
     Identity,
     Phases,
     Round,
-    Score,
     WarmStart,
 )
 from harness.stats.metrics import evaluate
@@ -444,7 +444,7 @@ class CellRun:
                 classes=self.entry.classes,
             ),
         )
-        score = Score(
+        score = FinalScore(
             examples=found.examples,
             correct=found.correct,
             accuracy=found.accuracy,

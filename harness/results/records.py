@@ -129,7 +129,7 @@ class Epoch(Record):
     disturbed: bool = False
 
 
-class Score(Record):
+class FinalScore(Record):
     """Evaluation on the test split after the last epoch."""
 
     examples: AtLeastOne
@@ -203,7 +203,7 @@ class CellResult(Record):
     warm_up: WarmUp | None = None
     """Between the cold start and the first epoch; None in results from before it was recorded."""
     epochs: tuple[Epoch, ...] = ()
-    test: Score | None = None
+    test: FinalScore | None = None
     identity: Identity | None = None
     parameters: Count = 0
     """Trainable ones."""

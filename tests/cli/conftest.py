@@ -15,7 +15,7 @@ from harness.cli import main
 from harness.config import parse_experiment
 from harness.plan import Cell, plan
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder
-from harness.results.records import CellResult, Conditions, Epoch, Identity, Phases, Score
+from harness.results.records import CellResult, Conditions, Epoch, FinalScore, Identity, Phases
 from harness.stats.metrics import evaluate
 
 IMAGES = 512
@@ -101,7 +101,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
                         )
                         for each in rates
                     ),
-                    test=Score(
+                    test=FinalScore(
                         examples=judged.examples, correct=judged.correct,
                         accuracy=judged.accuracy, loss=judged.loss, auroc=judged.auroc, seconds=1,
                     ),

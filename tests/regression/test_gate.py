@@ -21,7 +21,7 @@ from harness.config import Training
 from harness.errors import BenchError
 from harness.plan import Cell
 from harness.report.gates import line
-from harness.results.records import CellResult, Score
+from harness.results.records import CellResult, FinalScore
 
 
 def baseline(*correct: int, examples: int = 1000) -> Baseline:
@@ -39,7 +39,7 @@ def result(correct: int, examples: int = 1000) -> CellResult:
     return CellResult(
         cell=Cell(framework="torch", model="lenet5", dataset="digits", seed=0),
         started="2026-01-01T00:00:00+00:00",
-        test=Score(
+        test=FinalScore(
             examples=examples, correct=correct, accuracy=correct / examples, loss=0.1, seconds=0.1
         ),
     )

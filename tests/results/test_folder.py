@@ -13,7 +13,7 @@ from harness.errors import BenchError
 from harness.plan import Cell
 from harness.results import folder as folder_module
 from harness.results.folder import CellArrays, DatasetEntry, Manifest, RunFolder, write_atomically
-from harness.results.records import CellResult, Epoch, Score
+from harness.results.records import CellResult, Epoch, FinalScore
 
 CELL = Cell(framework="a", model="m", dataset="d", seed=0)
 OTHER = Cell(framework="b", model="m", dataset="d", seed=0)
@@ -279,7 +279,9 @@ def changed(record, *keys, value):
 
 
 SCORED = RESULT.model_copy(
-    update={"test": Score(examples=2, correct=1, accuracy=0.5, loss=1, auroc=(0.5,), seconds=1)}
+    update={
+        "test": FinalScore(examples=2, correct=1, accuracy=0.5, loss=1, auroc=(0.5,), seconds=1)
+    }
 )
 
 

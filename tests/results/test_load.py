@@ -11,7 +11,7 @@ from harness.config import parse_experiment
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
 from harness.results.load import auroc_labels, cell_rows, epochs_frame, to_csv
-from harness.results.records import CellResult, Epoch, Score
+from harness.results.records import CellResult, Epoch, FinalScore
 
 
 def entry(task: str, *classes: str) -> DatasetEntry:
@@ -42,7 +42,7 @@ def test_mean_auroc_is_a_number_or_empty(tmp_path: Path, auroc, expected: str) -
     epoch = Epoch(
         seconds=1, images=1, loss=1, val_loss=1, val_accuracy=1, val_auroc=0.6, evaluate_s=1
     )
-    score = Score(examples=1, correct=1, accuracy=1, loss=1, auroc=auroc, seconds=1)
+    score = FinalScore(examples=1, correct=1, accuracy=1, loss=1, auroc=auroc, seconds=1)
     folder.write_result(CellResult(cell=cell, started="", epochs=(epoch,), test=score))
     header, row = to_csv(cell_rows(folder)).splitlines()
     assert header.endswith(",error,test_auroc")
