@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
 from harness.backends.spec import KnownProblem
 
 
@@ -46,6 +48,22 @@ def test_a_misspelt_verb_or_option_is_guessed(verb):
     assert "No such command 'rnu'. Did you mean 'run'?" in verb("rnu").output
     assert "Did you mean" in verb("run", "--epoch", 3).output
     assert "Did you mean 'list'?" in verb("data", "lst").output
+
+
+@pytest.mark.parametrize(
+    ("words", "position", "completed"),
+    [
+        ("bench ru", 1, "run"),
+        ("bench run --batch", 2, "--batch-size"),
+        ("bench list mo", 2, "models"),
+    ],
+)
+def test_the_shell_completes(python, words, position, completed):
+    code = "from harness.cli import main; main(prog_name='bench')"
+    done = python(
+        "-c", code, _BENCH_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(position)
+    )
+    assert f"plain,{completed}\n" in done.stdout, done.stderr
 
 
 def test_doctor_names_known_problems(verb, planted, monkeypatch):
