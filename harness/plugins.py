@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
 from harness.backends.spec import BackendSpec, Family, Role
 from harness.errors import BenchError, unknown
-from harness.metrics import Metric
 from harness.models.card import ModelCard
+
+if TYPE_CHECKING:
+    from harness.metrics import Metric  # NumPy and SciPy come with it
 
 BROKEN: dict[str, str] = {}
 """Plug-ins that do not load: name of the entry point -> one line that says why."""

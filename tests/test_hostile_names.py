@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import h5py
@@ -131,9 +132,8 @@ def test_a_class_in_a_file_of_somebody_else(name, small_dataset, tmp_path):
 
 
 def test_a_spreadsheet_reads_no_formula(name):
-    frame = pd.DataFrame({"dataset": [name], "error": [name], "seed": [-1]})
-    lines = to_csv(frame)
-    back = pd.read_csv(pd.io.common.StringIO(lines), keep_default_na=False)
+    lines = to_csv([{"dataset": name, "error": name, "seed": -1}])
+    back = pd.read_csv(io.StringIO(lines), keep_default_na=False)
     for column in ("dataset", "error"):
         assert not back[column][0].startswith(("=", "+", "-", "@", "\t", "\r"))
         assert back[column][0].lstrip("'") == printable(name).lstrip("'")
