@@ -1,4 +1,4 @@
-"""The harness from Python: import pictures, compare frameworks on them, judge the weights.
+"""The harness from Python: import pictures, compare frameworks on them, evaluate the weights.
 
 python examples/api.py FOLDER
 
