@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Mapping
 from html import escape
@@ -137,9 +138,17 @@ def _downloads(csv: str, rows: list[dict[str, Any]]) -> str:
 
 
 def _json(value: Any) -> str:
-    """That may stand within a script element."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=str)
+    """That may stand within a script element; what was not reached (NaN) is null."""
+    text = json.dumps(_known(value), separators=(",", ":"), allow_nan=False, default=str)
     return text.replace("<", "\\u003c")
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _known(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _pygments() -> str:
