@@ -246,6 +246,7 @@ IMPORTS: list[tuple[Prepare, tuple[str, ...], str]] = [
     (both(images("a/1.png b/1.png"), text("x/a/2.png")), (), "are broken"),
     (table("file,label\na.png,x\nb.png\n"), (), "line 3 has 1 values"),
     (table("file,label\n"), (), "no rows"),
+    (table("file,label\na.png,\nb.png,\n"), ("--allow-missing",), "no label in any of 2 rows"),
     (table("file,label\na.png,x\na.png,y\n"), (), "stands in two rows"),
     (table("file,label\na.png,x\nz.png,y\n"), (), "are not under"),
     (table("label\nx\n"), (), "column"),

@@ -8,6 +8,7 @@ from PIL import Image
 
 from harness.data import importers
 from harness.data.importers import folder
+from harness.data.importers.naming import natural
 from harness.data.importers.options import ImportOptions
 from harness.data.importing import import_path
 from harness.data.reader import open_dataset
@@ -283,3 +284,8 @@ def test_names_that_are_no_text(pets, tmp_path):
 def test_one_folder_around_all_is_named(pets):
     with pytest.raises(BenchError, match=r"give .*pets, which looks like one \(folder\)"):
         importers.recognise(pets.parent)
+
+
+def test_natural_order_of_a_name_that_begins_another():
+    names = ["x10", "x", "x2", "x1y", "2", "10", "x1"]
+    assert sorted(names, key=natural) == ["2", "10", "x", "x1", "x1y", "x2", "x10"]

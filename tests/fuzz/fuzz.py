@@ -68,7 +68,9 @@ def main(runs: int, names: list[str]) -> int:
         print(f"{name}: {found}, {runs // len(names):,} inputs, {seconds:.0f} s", flush=True)
         if done.returncode != 0:
             failed.append(name)
-            print(done.stderr[-4000:])
+            print(
+                f"exit code {done.returncode}", done.stdout[-2000:], done.stderr[-4000:], sep="\n"
+            )
     return 1 if failed else 0
 
 

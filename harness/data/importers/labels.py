@@ -90,6 +90,8 @@ def of_cells(texts: Sequence[str], column: str, options: ImportOptions, account:
     if task == "multiclass":
         _check_classes([cell[0] for cell in cells if cell], what, options, account)
     cells, classes = _ordered(cells, what, options, account)
+    if not classes:
+        raise BenchError(f"{account.where}: {what} holds no label in any of {len(cells)} rows")
     rank = {name: position for position, name in enumerate(classes)}
     matrix = np.zeros((len(cells), len(classes)), dtype=np.uint8)
     for row, cell in enumerate(cells):

@@ -79,7 +79,7 @@ def natural(name: str) -> tuple[object, ...]:
     if is_number(name):
         return (0, float(name), name)
     parts = re.split(r"(\d+)", name)
-    return (1, *((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p), name)
+    return (1, tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p), name)
 
 
 def is_number(text: str) -> bool:
