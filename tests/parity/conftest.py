@@ -23,8 +23,6 @@ from harness.parity.deviations import Comparison, evaluate
 from harness.parity.trace import ProofPlan, Trace, Workers, make_plan, trace, trace_reference
 from harness.plugins import find_backend
 from harness.protocol.positives import balancing_weights
-from harness.protocol.weights import Weights
-from harness.reference.training import Reference
 
 THREADS = 1
 """Of each framework: nothing is timed, and several tests may run at once."""
@@ -51,8 +49,6 @@ XRAYS = {
     "high-xrays": (20, slice(None), slice(16, 48)),
 }
 """Data set -> images a split, rows and columns of the 64x64 pixels."""
-IMAGES = 6
-"""For activation maps."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +57,6 @@ class Found:
 
     trace: Trace
     comparison: Comparison
-    maps: np.ndarray
-    """Class activation maps of the first test images."""
 
 
 class Laboratory:
@@ -75,7 +69,7 @@ class Laboratory:
         self.unoptimised = stack.enter_context(Workers(THREADS, UNOPTIMISED | inductor))
         # What torch-bf16 has beyond torch-compile, whose compilation is tested, is autocast.
         self.uncompiled = stack.enter_context(Workers(THREADS, {"TORCH_COMPILE_DISABLE": "1"}))
-        for method in ("dataset", "plan", "reference", "reference_maps", "found", "losses"):
+        for method in ("dataset", "plan", "reference", "found", "losses"):
             setattr(self, method, cache(getattr(self, method)))
 
     def worker(self, framework: str, model: str) -> Worker:
@@ -94,8 +88,6 @@ class Laboratory:
         digits = resolve("digits", self.folder)
         if name == "digits":
             return digits
-        if name == "digit-bits":
-            return write_bits(digits, self.folder / "digit-bits.h5")
         phantoms = resolve("xray-phantom", self.folder)
         return write_small_xrays(phantoms, self.folder / f"{name}.h5", *XRAYS[name])
 
@@ -116,37 +108,18 @@ class Laboratory:
     def reference(self, case: Case) -> Trace:
         return trace_reference(self.plan(case))
 
-    def trained(self, case: Case) -> Weights:
-        """The reference's weights after all steps."""
-        plan = self.plan(case)
-        reference = Reference(plan.job("float64"))
-        reference.load_weights(plan.weights)
-        reference.train_epoch(plan.batches, plan.rates)
-        return reference.save_weights()
-
-    def reference_maps(self, case: Case) -> np.ndarray:
-        plan = self.plan(case)
-        reference = Reference(plan.job("float64"))
-        reference.load_weights(plan.weights)
-        return maps(reference, self.reference(case))
-
     def found(self, framework: str, case: Case) -> Found:
         worker = self.worker(framework, case.model)
         reference = self.reference(case)
         found = trace(worker, self.plan(case), "float64")
         comparison = evaluate(framework, case.model, "float64", found, reference)
-        return Found(found, comparison, maps(worker, reference))  # of the plan's weights
+        return Found(found, comparison)
 
     def losses(self, framework: str, case: Case) -> np.ndarray:
         """Of every step in float32."""
         worker, plan = self.worker(framework, case.model), self.plan(case)
         worker.build(plan.job("float32"), plan.weights)
         return worker.train_epoch(plan.batches, plan.rates)[1]
-
-
-def maps(subject: Reference | Worker, reference: Trace) -> np.ndarray:
-    rows = np.arange(IMAGES)
-    return subject.activation_maps("test", rows, rows % reference.stages["logits"][""].shape[1])
 
 
 @pytest.fixture(scope="session")
@@ -159,25 +132,6 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]
 def found(laboratory: Laboratory) -> Callable[[str, Case], Found]:
     """``found(framework, case)``"""
     return laboratory.found
-
-
-def write_bits(digits: Path, path: Path) -> Path:
-    """The same images, with the bits of their digit as labels; two rows less, and two channels,
-    the second of which is the first mirrored."""
-    splits = {}
-    with open_dataset(digits) as data:
-        for name in SPLITS:
-            split = data.split(name)
-            bits = split.labels[:, None] >> np.arange(4, dtype=np.uint8) & 1
-            images = split.all_images()[:, :, 2:]
-            both = np.concatenate([images, images[:, :, :, ::-1]], axis=1)
-            splits[name] = Split(both, bits)
-    return write_dataset(
-        path,
-        ImageDataset(
-            name="digit-bits", task="multilabel", classes=("1", "2", "4", "8"), splits=splits
-        ),
-    )
 
 
 def write_small_xrays(phantoms: Path, path: Path, images: int, rows: slice, columns: slice) -> Path:

@@ -1,4 +1,8 @@
-"""From the same weights and batches, every framework computes what the NumPy reference computes."""
+"""From the same weights and batches, every framework computes what the NumPy reference computes.
+
+Every network in every framework, and float32 over 100 steps. Update rules, several labels,
+activation maps and the tuned variants are the conformance kit's (tests/testing).
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,18 @@ import numpy as np
 import pytest
 
 from harness.config import Optimizer
-from harness.parity.deviations import TOLERANCE
 from harness.plugins import backends, find_model
 
 LOWER_PRECISION = [name for name, spec in backends().items() if spec.lower_precision]
-# What computes the network of another row in another order.
-VARIANTS = ["torch-channels-last", "jax-scan"]
 EXACT = [
     name
     for name, spec in backends().items()
     if spec.certified and not spec.lower_precision and "float64" in spec.precisions
 ]
-# A cold compilation takes long: torch-compile has the networks that are its own.
-EAGER = [name for name in EXACT if name not in ("torch-compile", *VARIANTS)]
+# A cold compilation takes long; these compute the networks of others in another order.
+EAGER = [name for name in EXACT if name not in ("torch-compile", "torch-channels-last", "jax-scan")]
 SGD = Optimizer(learning_rate=0.05)
 GENTLE = Optimizer(learning_rate=0.002)
-ADAM = Optimizer(name="adam", learning_rate=2e-3, weight_decay=1e-2)
-ADAMW = Optimizer(name="adamw", learning_rate=2e-3, weight_decay=0.5)
-SGD_WITH_DECAY = Optimizer(learning_rate=0.05, momentum=0.9, weight_decay=1e-2)
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,12 @@ class Case:
 
 LENET5, LENET5_RELU = Case("lenet5"), Case("lenet5-relu")
 LONG = Case("lenet5", batch_size=64, steps=100)
-BITS = Case("lenet5", "digit-bits", batch_size=31, steps=3)
 XRAYS = Case("xraynet", "small-xrays", GENTLE, batch_size=8)
 RESNET = Case("resnet18", "few-xrays", GENTLE, batch_size=4, steps=2)
 DENSENET = Case("densenet121", "high-xrays", GENTLE, batch_size=6, steps=2)
 PAIRS = [
-    *((name, case) for name in EAGER for case in (LENET5, LENET5_RELU, BITS, XRAYS)),
-    *((name, case) for name in VARIANTS for case in (LENET5, XRAYS)),
-    *(("torch-compile", case) for case in (LENET5_RELU, XRAYS)),
+    *((name, case) for name in EAGER for case in (LENET5, LENET5_RELU, XRAYS)),
+    ("torch-compile", XRAYS),
     *((name, case) for name in EAGER if name != "jax-s2d" for case in (RESNET, DENSENET)),
 ]
 
@@ -74,33 +70,6 @@ def test_it_agrees_in_float64(found: Callable, framework: str, case: Case) -> No
     assert not one.comparison.beyond
     assert {*one.comparison.stages} >= {"logits", "gradients", "step 1", "step 2", "augmentation"}
     assert not any("running" in name for name in one.trace.stages["gradients"])
-
-
-@pytest.mark.parametrize(
-    ("framework", "case"),
-    [(name, case) for name in EAGER for case in (LENET5, XRAYS)],
-    ids=name_of,
-)
-def test_class_activation_maps_agree(laboratory, framework: str, case: Case) -> None:
-    reference, found = laboratory.reference_maps(case), laboratory.found(framework, case).maps
-    assert reference.shape[0] == 6
-    assert reference.max() > 0
-    assert found.shape == reference.shape
-    assert np.abs(found - reference).max() < 1e-8 * reference.max()
-
-
-@pytest.mark.parametrize("optimizer", [ADAM, ADAMW, SGD_WITH_DECAY], ids=["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("framework", ["torch", "jax", "knet", "julia-reference"])
-def test_update_rules_agree_with_weight_decay(
-    laboratory, framework: str, optimizer: Optimizer
-) -> None:
-    case = Case("lenet5", optimizer=optimizer)
-    assert not laboratory.found(framework, case).comparison.beyond
-    # The decay is large enough to be seen: the comparison is not of a term that is zero.
-    without = Case("lenet5", optimizer=optimizer.model_copy(update={"weight_decay": 0.0}))
-    with_decay, plain = laboratory.trained(case), laboratory.trained(without)
-    changes = [np.abs(with_decay[n] - plain[n]).max() / np.abs(plain[n]).max() for n in plain]
-    assert max(changes) > 1e3 * TOLERANCE["float64"]["step 10"]
 
 
 @pytest.mark.parametrize("framework", EAGER)
