@@ -102,7 +102,8 @@ def _preview(experiment: Experiment, data_dir: Path, shard: Shard | None, *, as_
     ]
     show(rows, list(rows[0]), as_json=as_json)
     terminal.note(
-        f"{len(manifest.own_cells)} trainings, about {in_words(sum(each.seconds for each in found))} "
+        f"{len(manifest.own_cells)} trainings, "
+        f"about {in_words(sum(each.seconds for each in found))} "
         "(by the operations of the networks, not by a measurement); memory is what pixels, "
         "parameters and a batch take, without the framework itself"
     )
