@@ -138,7 +138,7 @@ def compare_cells(original: RunFolder, again: RunFolder) -> Reproduction:
         for name, entry in original.manifest.datasets.items()
     }
     found = []
-    for cell in original.manifest.cells:
+    for cell in original.manifest.own_cells:
         key = Key(cell.framework, cell.model, cell.dataset)
         workload = workload_of(before, key)
         found.append(

@@ -410,7 +410,7 @@ class Run:
 
     @property
     def planned(self) -> int:
-        return len(self.manifest.cells)
+        return len(self.manifest.own_cells)
 
     @property
     def with_result(self) -> int:
@@ -443,12 +443,13 @@ class Run:
             BenchError: a file is damaged, or there is no result at all.
         """
         manifest = folder.manifest
-        keys = dict.fromkeys((cell.dataset, cell.model) for cell in manifest.cells)
+        planned = manifest.own_cells
+        keys = dict.fromkeys((cell.dataset, cell.model) for cell in planned)
         workloads = []
         for dataset, model in keys:
             if dataset not in manifest.datasets:
                 raise BenchError(f"{folder.path}: the run does not describe its data set {dataset}")
-            cells = [c for c in manifest.cells if (c.dataset, c.model) == (dataset, model)]
+            cells = [c for c in planned if (c.dataset, c.model) == (dataset, model)]
             results = {cell: folder.read_result(cell) for cell in cells}
             sessions = _sessions([result for result in results.values() if result is not None])
             # The plan rotates the frameworks with the seed; a report keeps the run's own order.

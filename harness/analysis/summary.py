@@ -13,6 +13,7 @@ from harness.analysis.examples import Examples, examples_of
 from harness.analysis.findings import Finding, findings
 from harness.analysis.identity import Check, ItemIdentity, by_item, checks
 from harness.analysis.labels import Label, labels_of
+from harness.analysis.machines import Machine, machines
 from harness.analysis.paired import PairedTests, RelativeSpeed, relative_speed
 from harness.analysis.predictions import VariantPredictions, predictions_of
 from harness.analysis.published import Study
@@ -58,6 +59,11 @@ class WorkloadSummary:
     def speeds(self) -> dict[str, RelativeSpeed]:
         """By framework, of every variant that trained."""
         return {o.framework: relative_speed(self.workload, o) for o in self.workload.finished}
+
+    @cached_property
+    def machines(self) -> tuple[Machine, ...]:
+        """Where the run's trainings ran."""
+        return machines(self.run)
 
     @cached_property
     def predictions(self) -> list[VariantPredictions]:

@@ -23,6 +23,7 @@ from harness.errors import BenchError, WorkerError
 _VERBS = {
     "run": "Train and compare, then write the report.",
     "report": "Render the report of a finished run again.",
+    "merge": "Merge runs of one experiment, as of its shards, into one.",
     "compare": "Compare two runs or more: speed and accuracy.",
     "reproduce": "Repeat a run and report what came out equal.",
     "check": "Check a run against stored baselines; for CI.",

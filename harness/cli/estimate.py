@@ -104,7 +104,7 @@ def costs(manifest: Manifest) -> list[Cost]:
     experiment = manifest.experiment
     training = experiment.training
     passes = max(training.epochs, experiment.rounds) + RESTART_ROUNDS * (experiment.sessions - 1)
-    counts = Counter((cell.framework, cell.model, cell.dataset) for cell in manifest.cells)
+    counts = Counter((cell.framework, cell.model, cell.dataset) for cell in manifest.own_cells)
     found = []
     for (framework, model, dataset), count in counts.items():
         card, entry = find_model(model), manifest.datasets[dataset]

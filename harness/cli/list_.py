@@ -97,9 +97,11 @@ def _run(path: Path) -> dict[str, Any] | None:
         return {"run": path, "created": "", "state": f"damaged: {error}", **unknown}
     manifest = folder.manifest
     ok = sum(result.status == "ok" for result in results)
-    state = f"{ok} of {len(manifest.cells)} trained"
+    state = f"{ok} of {len(manifest.own_cells)} trained"
     if ok < len(results):
         state += f", {len(results) - ok} failed"
+    if manifest.shard is not None:
+        state += f", shard {manifest.shard}"
     return {
         "run": path,
         "created": manifest.created,

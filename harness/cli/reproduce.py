@@ -53,7 +53,9 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
 
     original, data = RunFolder.open(directory), paths.data_dir(data_dir)
     experiment = experiment_of(original, data)
-    comparison = prepare(experiment, out=folder, data_dir=data, resume=resume)
+    comparison = prepare(
+        experiment, out=folder, data_dir=data, resume=resume, shard=original.manifest.shard
+    )
     watched(comparison)
     render(folder)
     found = compare_cells(original, comparison.folder)

@@ -14,6 +14,7 @@ from harness.errors import BenchError
 from harness.settings import nested
 
 if TYPE_CHECKING:
+    from harness.plan import Shard
     from harness.results.records import CellResult
 
 HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auroc", "loss",
@@ -42,6 +43,11 @@ HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auro
     "--resume", is_flag=True, help="Continue the run in --out: train and measure what is missing."
 )
 @click.option(
+    "--shard",
+    metavar="I/N",
+    help="Run part I of N of the experiment, whole groups of frameworks; see bench merge.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Check everything and say what would be trained; train nothing."
 )
 @JSON
@@ -50,6 +56,7 @@ def run(
     out: Path | None,
     data_dir: Path | None,
     resume: bool,
+    shard: str | None,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -57,25 +64,27 @@ def run(
     """Train the same networks, from the same numbers, in several frameworks; write a report."""
     from harness import paths
     from harness.cli.stopping import reporting_early
+    from harness.plan import Shard
 
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
+    part = None if shard is None else Shard.parse(shard)
     experiment = load_experiment(config_path, nested(Experiment, options))
     if dry_run:
-        _preview(experiment, paths.data_dir(data_dir), as_json=as_json)
+        _preview(experiment, paths.data_dir(data_dir), part, as_json=as_json)
         return
     out = out or paths.new_run_folder()
     with reporting_early(out):
-        _run(experiment, out, data_dir, resume, as_json)
+        _run(experiment, out, data_dir, resume, part, as_json)
 
 
-def _preview(experiment: Experiment, data_dir: Path, *, as_json: bool) -> None:
+def _preview(experiment: Experiment, data_dir: Path, shard: Shard | None, *, as_json: bool) -> None:
     """What would be trained, and what it would take."""
     from harness.cli.estimate import costs, in_words
     from harness.console import terminal
     from harness.execution.runner import check
 
-    manifest = check(experiment, data_dir).manifest
+    manifest = check(experiment, data_dir, shard).manifest
     for name, reason in manifest.skipped.items():
         terminal.warn(f"without '{name}': {reason}")
     found = costs(manifest)
@@ -93,7 +102,8 @@ def _preview(experiment: Experiment, data_dir: Path, *, as_json: bool) -> None:
     ]
     show(rows, list(rows[0]), as_json=as_json)
     terminal.note(
-        f"{len(manifest.cells)} trainings, about {in_words(sum(each.seconds for each in found))} "
+        f"{len(manifest.own_cells)} trainings, "
+        f"about {in_words(sum(each.seconds for each in found))} "
         "(by the operations of the networks, not by a measurement); memory is what pixels, "
         "parameters and a batch take, without the framework itself"
     )
@@ -101,7 +111,12 @@ def _preview(experiment: Experiment, data_dir: Path, *, as_json: bool) -> None:
 
 
 def _run(
-    experiment: Experiment, out: Path, data_dir: Path | None, resume: bool, as_json: bool
+    experiment: Experiment,
+    out: Path,
+    data_dir: Path | None,
+    resume: bool,
+    shard: Shard | None,
+    as_json: bool,
 ) -> None:
     from harness import paths
     from harness.analysis.summary import summarise
@@ -112,7 +127,9 @@ def _run(
     from harness.report.markdown import write
     from harness.report.terminal import overview
 
-    comparison = prepare(experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume)
+    comparison = prepare(
+        experiment, out=out, data_dir=paths.data_dir(data_dir), resume=resume, shard=shard
+    )
     for name, reason in comparison.folder.manifest.skipped.items():
         terminal.warn(f"going on without '{name}': {reason}")
     if resume and (changes := comparison.folder.changes_since_start()):

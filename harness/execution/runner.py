@@ -29,7 +29,7 @@ from harness.files import file_sha256
 from harness.measure.environment import collect
 from harness.models.card import ModelCard
 from harness.paths import data_dir as usual_data_dir
-from harness.plan import Cell, Group, plan
+from harness.plan import Cell, Group, Shard, plan
 from harness.plugins import choose_backends, find_model
 from harness.results.folder import DatasetEntry, Manifest, RunFolder
 from harness.results.records import CellResult
@@ -92,8 +92,10 @@ class Checked:
     manifest: Manifest
 
 
-def check(experiment: Experiment, data_dir: Path) -> Checked:
+def check(experiment: Experiment, data_dir: Path, shard: Shard | None = None) -> Checked:
     """Check everything that can be checked before any work is done.
+
+    ``shard``: only its groups are to be run; the manifest is of the whole experiment all the same.
 
     Raises:
         BenchError: anything that a person must fix first.
@@ -143,9 +145,15 @@ def check(experiment: Experiment, data_dir: Path) -> Checked:
         seeds=experiment.seeds,
     )
     groups = tuple(
-        tuple(cell for cell in group if (cell.framework, cell.model) not in unsupported)
+        kept
         for group in planned
+        if (kept := tuple(c for c in group if (c.framework, c.model) not in unsupported))
     )
+    if shard is not None and shard.count > len(groups):
+        raise BenchError(
+            f"--shard {shard}: the experiment has only {len(groups)} groups (a model, a data set "
+            f"and a seed): choose at most {len(groups)} shards"
+        )
     cells = tuple(cell for group in groups for cell in group)
     if len({cell.id for cell in cells}) < len(cells):
         raise BenchError(
@@ -155,15 +163,17 @@ def check(experiment: Experiment, data_dir: Path) -> Checked:
     manifest = Manifest(
         harness_version=__version__,
         created=now(),
-        command=command_line(experiment, data_dir),
+        command=command_line(experiment, data_dir, shard),
         experiment=experiment,
         skipped=skipped,
         datasets=entries,
         data_warnings=data_warnings,
         initial_weights_sha256=_sha256(experiment.training.initial_weights),
         cells=cells,
+        shard=shard,
     )
-    return Checked(specs=tuple(specs), groups=groups, manifest=manifest)
+    own = groups if shard is None else shard.of(groups)
+    return Checked(specs=tuple(specs), groups=own, manifest=manifest)
 
 
 def prepare(
@@ -172,16 +182,17 @@ def prepare(
     out: Path,
     data_dir: Path,
     resume: bool = False,
+    shard: Shard | None = None,
     observer: Observer | None = None,
 ) -> Comparison:
-    """Check ``experiment`` and open the run's folder.
+    """Check ``experiment`` and open the run's folder; ``shard``: for its groups only.
 
     Raises:
         BenchError: anything that a person must fix first; nothing has been written then.
     """
     if not resume:
         RunFolder.check_free(out)
-    checked = check(experiment, data_dir)
+    checked = check(experiment, data_dir, shard)
     specs, manifest = checked.specs, checked.manifest
     versions = {name: found for spec in specs for name, found in spec.versions().items()}
     environment = collect(versions, variables.recorded(os.environ))
@@ -190,7 +201,7 @@ def prepare(
     else:
         folder = RunFolder.create(out, manifest, environment)
     folder.lock()
-    folder.begin(f"{now()}-{secrets.token_hex(2)}", environment)
+    folder.begin(f"{now()}-{secrets.token_hex(8)}", environment)
     return Comparison(
         folder=folder,
         backends={spec.name: spec for spec in specs},
@@ -220,11 +231,13 @@ def _refusal(
     return None
 
 
-def command_line(experiment: Experiment, data_dir: Path) -> str:
+def command_line(experiment: Experiment, data_dir: Path, shard: Shard | None = None) -> str:
     """The command that makes exactly this experiment, its settings spelled out."""
     words = ["bench", "run", *command_words(experiment)]
     if data_dir != usual_data_dir():
         words += ["--data-dir", str(data_dir)]
+    if shard is not None:
+        words += ["--shard", str(shard)]
     return shlex.join(words)
 
 

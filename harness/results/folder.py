@@ -20,7 +20,7 @@ from harness.errors import BenchError
 from harness.files import first_line, new_hdf5, read_bytes
 from harness.files import write_atomically as write_atomically
 from harness.measure.environment import differences
-from harness.plan import Cell
+from harness.plan import Cell, Shard, groups_of
 from harness.results.records import AtLeastOne, CellResult, MachinePeak, Record
 from harness.stats.tasks import Task
 from harness.untrusted import examine
@@ -73,7 +73,16 @@ class Manifest(Record):
     initial_weights_sha256: str | None = None
     """Of the weight file that training starts from, where there is one."""
     cells: tuple[Cell, ...]
-    """In the order in which they were planned."""
+    """In the order in which they were planned: of the whole experiment, whatever ``shard`` is."""
+    shard: Shard | None = None
+    """The part of ``cells`` that this run trains; None: all of them."""
+
+    @property
+    def own_cells(self) -> tuple[Cell, ...]:
+        """The cells that this run trains."""
+        if self.shard is None:
+            return self.cells
+        return tuple(cell for group in self.shard.of(groups_of(self.cells)) for cell in group)
 
     @pydantic.model_validator(mode="after")
     def _cells_have_files_of_their_own(self) -> Self:
@@ -290,6 +299,7 @@ class RunFolder:
             "datasets": "dataset",
             "initial_weights_sha256": "file of initial weights",
             "cells": "cell",
+            "shard": "shard",
         }
         for part, what in parts.items():
             there, here = (_compared(getattr(each, part)) for each in (folder.manifest, manifest))
@@ -393,6 +403,18 @@ class RunFolder:
     def log_path(self, cell: Cell) -> Path:
         """Where what the cell's worker printed is kept."""
         return self.path / "logs" / f"{cell.id}.log"
+
+    def cell_files(self, cell: Cell) -> dict[str, Path]:
+        """What there is of ``cell`` by the name that it has in a run of this version.
+
+        Relative to the run, the result last: what has one has the rest.
+        """
+        named = {
+            f"cells/{cell.id}{suffix}": self._file(cell, suffix)
+            for suffix in (".h5", ".weights.h5", ".json")
+        }
+        found = {f"logs/{cell.id}.log": self.log_path(cell)} | named
+        return {name: path for name, path in found.items() if path.is_file()}
 
     def _file(self, cell: Cell, suffix: str) -> Path:
         folder = self.path / "cells"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.machines import on_machine
 from harness.analysis.metrics import over_seeds, title
-from harness.analysis.paired import RelativeSpeed
+from harness.analysis.paired import RelativeSpeed, relative_speed
 from harness.analysis.run import STEADY_RATIO, Outcome, Run, Workload, title_of
 from harness.analysis.speed import BUSY, MINIMUM_ROUNDS
 from harness.analysis.summary import RunSummary, WorkloadSummary
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 def brief(each: WorkloadSummary) -> str:
     pictures = [figure.markdown for figure in figures(each)]
-    return paragraphs(headline(each), shared(each), coverage(each), *pictures)
+    return paragraphs(headline(each), shared(each), by_machine(each), coverage(each), *pictures)
 
 
 def headline(each: WorkloadSummary) -> str:
@@ -59,7 +60,9 @@ def headline(each: WorkloadSummary) -> str:
     for outcome in workload.by_role:
         row = [_name(outcome), outcome.role]
         if outcome.trained:
-            row += [*(metric_cell(workload, outcome, m) for m in columns), pace(outcome)]
+            # Speeds of different machines are never pooled, their ratios are.
+            shown = pace(outcome) if len(each.machines) < 2 else "by machine, below"
+            row += [*(metric_cell(workload, outcome, m) for m in columns), shown]
             row += [ratio_cell(each.speeds[outcome.framework], workload), *_costs(run, outcome)]
         else:
             row += [*[NOTHING] * len(columns), _state(outcome), *[NOTHING] * 4]
@@ -90,6 +93,27 @@ def shared(each: WorkloadSummary) -> str:
     count = len(each.workload.finished)
     which = "both" if count == 2 else f"all {count}"
     return f"The same in {which} variants: {'; '.join(said)}." if said else ""
+
+
+def by_machine(each: WorkloadSummary) -> str:
+    """Speeds of a run made on several machines, for each by itself."""
+    if len(each.machines) < 2:
+        return ""
+    header = ["Machine", "Variant", "Seeds", f"Training, images/s ({interval_name()})",
+              f"Speed ratio ({interval_name()})"]  # fmt: skip
+    rows = []
+    for machine in each.machines:
+        there = on_machine(each.workload, machine)
+        for outcome in there.by_role:
+            if outcome.trained:
+                row = [escape(machine.name), escape(outcome.title), str(len(outcome.trained))]
+                relative = relative_speed(there, outcome)
+                rows.append([*row, pace(outcome), ratio_cell(relative, there)])
+    return paragraphs(
+        "The run was made on several machines (by processor, caches and cores). Speeds are of one "
+        "machine; ratios pair rounds that were interleaved on one, and the table above pools them.",
+        table(header, rows, align="llrrr"),
+    )
 
 
 def metric_cell(workload: Workload, outcome: Outcome, metric: Metric) -> str:
@@ -159,6 +183,7 @@ def coverage(each: WorkloadSummary) -> str:
     starts = sorted({len(outcome.starts) for outcome in workload.finished})
     if not starts:
         return ""
+    where = "this machine" if len(each.machines) < 2 else "these machines"
     if starts == [1]:
         lead = (
             "The intervals of speeds cover the rounds of this one start; other starts, and other "
@@ -166,10 +191,11 @@ def coverage(each: WorkloadSummary) -> str:
         )
     else:
         lead = (
-            "The intervals of speeds cover further starts on this machine: each variant was "
+            f"The intervals of speeds cover further starts on {where}: each variant was "
             f"started anew {join(list(map(str, starts)))} times. Other machines may differ by more."
         )
-    return f"{lead} {_disturbed(workload)} {processor(each.run)}"
+    cpu = processor(each.run) if len(each.machines) < 2 else ""
+    return f"{lead} {_disturbed(workload)} {cpu}".rstrip()
 
 
 def _disturbed(workload: Workload) -> str:

@@ -207,8 +207,8 @@ def _variables(f: Finding) -> str:
 def _mixed(f: Finding) -> str:
     changes = escape("; ".join(f.values["changes"]))
     return (
-        f"**Mixed sessions**: the run was resumed elsewhere ({changes}). Speeds of different "
-        "sessions are not compared with each other."
+        f"**Mixed sessions**: parts of the run were made elsewhere ({changes}). Speeds of "
+        "different sessions are not compared with each other."
     )
 
 
