@@ -30,7 +30,7 @@ from harness.protocol.weights import initial_weights
 
 
 def ours(backend: TorchBackend, order: np.ndarray, rates: np.ndarray) -> Callable[[], object]:
-    card = find_model(backend.task.model)
+    card = find_model(backend.job.model)
     parameters = card.parameters(backend.data.image_shape, len(backend.data.classes))
     backend.load_weights(initial_weights(parameters, seed=0))
     return lambda: backend.train_epoch(order, rates)

@@ -104,6 +104,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, BackendSpec]]
     known.clear()
     known.update(SPECS)
     yield known
+    monkeypatch.undo()  # what a test has put in, before what was there comes back
     known.clear()
     known.update(before)
 

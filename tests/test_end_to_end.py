@@ -44,11 +44,11 @@ def ran(bench, frameworks, tmp_path_factory):
 
 def test_what_a_log_file_gets(ran, frameworks):
     done, folder = ran
-    export, *cells, report = done.stderr.splitlines()
+    export, *lines, report = done.stderr.splitlines()
     assert export.startswith("digits: exporting to ")
-    assert [line.split(":")[0] for line in cells] == [cell.id for cell in folder.manifest.cells]
-    assert len(cells) == len(frameworks.split(","))
-    assert all("test accuracy" in line for line in cells)
+    for cell in folder.manifest.cells:
+        assert any(cell.id in line for line in lines), cell
+    assert sum("test accuracy" in line for line in lines) == len(frameworks.split(","))
     assert report.startswith("report: ")
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stdout + done.stderr)
     assert "accuracy" in done.stdout

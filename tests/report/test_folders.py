@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 
-def test_nothing_is_left_in_the_home_folder_outside_of_the_cache(python, tmp_path) -> None:
+def test_nothing_is_left_in_the_home_folder_outside_of_the_cache(
+    python, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)  # set where the report was imported
     home, cache = tmp_path / "home", tmp_path / "home" / ".cache"
     cache.mkdir(parents=True)
     done = python(

@@ -13,7 +13,9 @@ from harness.errors import BenchError
 from harness.plugins import backends
 
 
-@pytest.mark.parametrize("name", [name for name, spec in backends().items() if spec.reduced])
+@pytest.mark.parametrize(
+    "name", [name for name, spec in backends().items() if spec.lower_precision]
+)
 def test_float64_is_refused_in_one_sentence(name: str, small_file: Path) -> None:
     spec = backends()[name]
     if (reason := spec.missing()) is not None:
