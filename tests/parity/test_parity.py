@@ -46,7 +46,9 @@ DENSENET = Case("densenet121", "high-xrays", GENTLE, batch_size=6, steps=2)
 PAIRS = [
     *((name, case) for name in EAGER for case in (LENET5, LENET5_RELU, XRAYS)),
     ("torch-compile", XRAYS),
-    *((name, case) for name in EAGER if name != "jax-s2d" for case in (RESNET, DENSENET)),
+    # XLA compiles ResNet-18 anew for each of the proof's batch sizes: 25 minutes.
+    *((name, RESNET) for name in EAGER if name not in ("jax", "jax-s2d")),
+    *((name, DENSENET) for name in EAGER if name != "jax-s2d"),
 ]
 
 
