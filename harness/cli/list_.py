@@ -53,8 +53,8 @@ def models(as_json: bool) -> None:
             {
                 "name": card.name,
                 "title": card.title,
-                "parameters (64x64)": card.trainable_size((1, 64, 64), 10),
-                "MFLOP an image (64x64)": round(card.forward_flops((1, 64, 64), 10) / 1e6, 1),
+                "parameters": card.trainable_size((1, 64, 64), 10),
+                "MFLOP an image": round(card.forward_flops((1, 64, 64), 10) / 1e6, 1),
                 "frameworks": having,
             }
         )
