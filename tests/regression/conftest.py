@@ -42,6 +42,7 @@ def train(
                 models=(model,),
                 datasets=(dataset,),
                 seeds=seeds,
+                warm_start=False,  # accuracy is what is checked
                 training=training,
             ),
             out=folder / "out",
