@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from harness.cli.tables import JSON, show
+
+if TYPE_CHECKING:
+    from harness.analysis.gate import VariantCheck
+
+HEADINGS = ["framework", "model", "dataset", "status", "metrics", "speed ratio", "message"]
+"""Keys of ``--json``."""
 
 
 def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
@@ -32,12 +41,14 @@ def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float
     help="Factor that passes [default: 1.02].",
 )
 @click.option("--strict", is_flag=True, help="Fail as well where something could not be checked.")
+@JSON
 def check(
     directory: Path,
     baseline_path: Path,
     only: str | None,
     max_slowdown: float | None,
     strict: bool,
+    as_json: bool,
 ) -> None:
     """Check that the run in RUN is as accurate and as fast as its baselines.
 
@@ -60,9 +71,26 @@ def check(
         speed=only != "accuracy",
         max_slowdown=max_slowdown or gate.MAX_SLOWDOWN,
     )
-    for each in found:
-        terminal.print(Text(line(each, strict=strict)))
+    if as_json:
+        show([_row(each, line(each, strict=strict)) for each in found], HEADINGS, as_json=True)
+    else:
+        for each in found:
+            terminal.print(Text(line(each, strict=strict)))
     bad = sum(each.status == "failed" or (strict and each.incomplete) for each in found)
     if bad:
         terminal.error(f"{bad} of {len(found)} variants failed")
         raise click.exceptions.Exit(1)
+
+
+def _row(check: VariantCheck, message: str) -> dict[str, Any]:
+    framework, model, dataset = check.key
+    ratio = check.speed.ratio if check.speed else None
+    return {
+        "framework": framework,
+        "model": model,
+        "dataset": dataset,
+        "status": check.status,
+        "metrics": {each.metric: each.value for each in check.metrics},
+        "speed ratio": None if ratio is None else [ratio.value, ratio.low, ratio.high],
+        "message": message,
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 
@@ -30,6 +32,22 @@ def test_a_run_like_the_others_passes(check):
     assert lines["swift"].startswith("ok: swift/lenet5/digits: accuracy 0.")
     assert "times the baseline's (1 start against 3 in 3 runs)" in lines["swift"]
     assert got.stderr == ""
+
+
+def test_as_json(made_up, verb, tmp_path):
+    path = tmp_path / "baselines.json"
+    run = made_up("one")
+    assert verb("baseline", "update", run, "--baseline", path).exit_code == 0
+    got = verb("check", run, "--baseline", path, "--json")
+    assert got.exit_code == 0, got.output
+    rows = json.loads(got.stdout)
+    keys = ["framework", "model", "dataset", "status", "metrics", "speed_ratio", "message"]
+    assert [list(row) for row in rows] == [keys] * 2
+    assert [(row["framework"], row["model"], row["dataset"]) for row in rows] == [
+        ("swift", "lenet5", "digits"), ("tidy", "lenet5", "digits"),
+    ]  # fmt: skip
+    assert {row["status"] for row in rows} == {"passed"}
+    assert all("accuracy" in row["metrics"] and row["message"] for row in rows)
 
 
 def test_a_slower_framework_fails_and_a_slower_machine_does_not(check):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -19,32 +15,7 @@ from harness.report.markdown import contents, render
 from harness.results.records import MachinePeak
 
 PEAK = MachinePeak(threads=1, gemm_gflops={"float32": 100.0, "float64": 50.0}, bandwidth_gb_s=20.0)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
-# Reports what a reader would run into, when the page is ready.
-PROBE = """
-<script>addEventListener("load", () => setTimeout(() => {
-  document.querySelectorAll(".chart").forEach(draw);
-  const table = document.querySelector("main table");
-  const order = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
-  const headings = [...table.tHead.rows[0].cells];
-  headings.find((each) => each.textContent.includes("images/s")).querySelector("button").click();
-  const sorted = order();
-  const field = document.querySelector(".filter input");
-  field.value = "no such row";
-  field.dispatchEvent(new Event("input"));
-  const rows = [...field.closest("label").nextElementSibling.querySelectorAll("tbody tr")];
-  const found = { errors, sorted, filtered: rows.every((row) => row.hidden),
-    wide: document.documentElement.scrollWidth > innerWidth,
-    drawn: [...document.querySelectorAll(".chart")].every((c) => c.querySelector("svg")) };
-  const result = document.createElement("pre");
-  result.id = "probe";
-  result.textContent = JSON.stringify(found);
-  document.body.append(result);
-}, 300));</script></body>"""
-ERRORS = """<head><script>const errors = [];
-addEventListener("error", (event) => errors.push(event.message));
-console.error = (...words) => errors.push(words.join(" "));</script>"""
 
 
 class Document(HTMLParser):
@@ -135,26 +106,3 @@ def test_labels_have_curves(make_run) -> None:
     text = page(folder)
     assert "ROC curves of each variant" in text
     assert registry.SECTIONS
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-@pytest.mark.parametrize("options", [("1280,900", "1"), ("500,900", "0")], ids=["light", "dark"])
-def test_in_a_browser(folder, tmp_path: Path, options) -> None:
-    size, scheme = options
-    text = page(folder).replace("<head>", ERRORS, 1)
-    head, _, tail = text.rpartition("</body>")
-    (tmp_path / "probed.html").write_text(head + PROBE + tail, "utf-8")
-    done = subprocess.run(
-        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}",
-         f"--blink-settings=preferredColorScheme={scheme}", f"--user-data-dir={tmp_path / 'user'}",
-         "--virtual-time-budget=20000", "--dump-dom", f"file://{tmp_path / 'probed.html'}"],
-        capture_output=True, text=True, timeout=170, check=False,
-    )  # fmt: skip
-    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.S)
-    assert found is not None, done.stderr[-500:]
-    result = json.loads(html.unescape(found[1]))
-    assert result["errors"] == []
-    assert result["sorted"] == [
-        "Julia (Knet.jl)", "PyTorch", "JAX (Flax NNX)", "PyTorch (torch.compile)",
-    ]  # fmt: skip
-    assert (result["filtered"], result["drawn"], result["wide"]) == (True, True, False)

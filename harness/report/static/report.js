@@ -2,6 +2,7 @@
 // Tables: a click on a heading sorts, a field filters.
 const FILTER_FROM = 8;  // rows
 const NARROW = 600;  // pixels of a figure
+const PAPER = 680;  // pixels of a figure in print: within the margins of A4 and US Letter
 const number = (text) => {
   const found = text.replace(/,/g, "").match(/^-?\d+(\.\d+)?(e[+-]?\d+)?/);
   return found ? parseFloat(found[0]) : NaN;
@@ -51,6 +52,7 @@ document.querySelectorAll("table").forEach((table) => {
 });
 // Figures, in the colours of the page; drawn when they come into view.
 const charts = JSON.parse(document.getElementById("charts").textContent);
+let printing = false;
 const draw = (place) => {
   const style = getComputedStyle(document.documentElement);
   const [text, line] = ["--text", "--line"].map((name) => style.getPropertyValue(name).trim());
@@ -60,8 +62,9 @@ const draw = (place) => {
     margin: { t: 20, r: 10, b: 50, l: 60 }, legend: { orientation: "h", y: -0.25 },
     autosize: true, ...structuredClone(chart.layout),
   };
+  if (printing) Object.assign(layout, { autosize: false, width: PAPER });
   const grid = layout.grid;
-  if (grid && place.clientWidth < NARROW) {  // one panel below another
+  if (grid && !printing && place.clientWidth < NARROW) {  // one panel below another
     [grid.rows, grid.columns] = [grid.rows * grid.columns, 1];
     layout.height = 260 * grid.rows;
     layout.legend = { orientation: "h", y: -0.1 };
@@ -82,5 +85,10 @@ else {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => places.forEach(draw));
 addEventListener("beforeprint", () => {
   document.querySelectorAll("main details").forEach((each) => { each.open = true; });
+  printing = true;
+  places.forEach(draw);
+});
+addEventListener("afterprint", () => {
+  printing = false;
   places.forEach(draw);
 });
