@@ -84,7 +84,10 @@ def _circumstances(run: Run) -> Iterator[Finding]:
     """What makes the machine or the code less than trustworthy."""
     recorded = run.folder.environment
     cores, load = recorded.get("cores_logical"), recorded.get("load_average")
-    if isinstance(cores, int) and isinstance(load, list) and load and load[0] > BUSY * cores:
+    # The average looks back a minute before the run: it counts where nothing was measured since.
+    measured = any(o.other_load is not None for w in run.workloads for o in w.finished)
+    busy = isinstance(cores, int) and isinstance(load, list) and load and load[0] > BUSY * cores
+    if busy and not measured:
         yield Finding("machine busy", values={"load": load[0], "cores": cores})
     if named := decisive(recorded.get("variables") or {}):
         yield Finding("variables", values=named)

@@ -172,3 +172,10 @@ def test_clock_and_machine(make_run):
     kinds = found(make_run(seeds=(0,), conditions=conditions))
     assert set(kinds) == {"clock", "machine varied"}
     assert set(kinds["clock"].values["clocks"].values()) == {(2000.0, 2700.0)}
+
+
+def test_the_load_average_counts_where_no_load_was_measured(make_run):
+    busy = {"seeds": (0,), "load_average": (1.5, 1.0, 0.5)}
+    assert "machine busy" in found(make_run(**busy))
+    quiet = Conditions(gemm_gflops=100.0, other_load=0.01)
+    assert "machine busy" not in found(make_run("measured", **busy, conditions=lambda c, n: quiet))
