@@ -64,7 +64,13 @@ def run(folder):
     if len(NAMES) < 2:
         pytest.skip("one framework has nowhere to travel to")
     experiment = parse_experiment(
-        {"frameworks": NAMES, "datasets": ["digits"], "threads": 1, "training": {"epochs": 2}},
+        {
+            "frameworks": NAMES,
+            "datasets": ["digits"],
+            "threads": 1,
+            "warm_start": False,
+            "training": {"epochs": 2},
+        },
         where="test",
     )
     comparison = prepare_run(experiment, out=folder / "run", data_dir=folder)

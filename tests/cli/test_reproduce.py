@@ -142,7 +142,7 @@ def trained(planted, small_dataset, tmp_path):
         data = write_dataset(tmp_path / "data" / "small.h5", small_dataset())
         settings = {
             "frameworks": frameworks, "datasets": [str(data)], "threads": 1,
-            "training": {"epochs": 2, "batch_size": 8},
+            "warm_start": False, "training": {"epochs": 2, "batch_size": 8},
         }  # fmt: skip
         comparison = prepare(
             parse_experiment(settings, where="test"), out=tmp_path / "run", data_dir=tmp_path
@@ -214,7 +214,8 @@ def test_the_same_data_from_another_source_are_accepted(trained, verb, small_dat
 
 def test_pytorch_on_one_thread_repeats_every_bit(ready, bench, tmp_path):
     ready("torch")
-    words = ("--frameworks", "torch", "--datasets", "digits", "--epochs", 1, "--threads", 1)
+    words = ("--frameworks", "torch", "--datasets", "digits", "--epochs", 1, "--threads", 1,
+             "--no-warm-start")  # fmt: skip
     run = tmp_path / "run"
     got = bench("run", *words, "--data-dir", tmp_path, "--out", run)
     assert got.returncode == 0, got.stderr
