@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.table import Table
@@ -82,6 +84,13 @@ class Terminal:
         """Print a remark that is not part of the result, to stderr, without markup."""
         if not self.quiet:
             self._remark(message)
+
+    def status(self, message: str) -> AbstractContextManager[object]:
+        """Show what is being done while the context lasts; to a log file, one line."""
+        if self.is_interactive and not self.quiet:
+            return self.err.status(message)
+        self.note(message)
+        return contextlib.nullcontext()
 
     def warn(self, message: str) -> None:
         self._remark(f"warning: {message}", style="yellow")

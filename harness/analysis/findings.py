@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.analysis.agreement import TOLERANCE, LossAgreement, loss_agreements
+from harness.analysis.agreement import TOLERANCE, LossAgreement, loss_agreements, loss_drift
 from harness.analysis.identity import checks
 from harness.analysis.run import Outcome, Run, Trained, Workload, interleaved
 from harness.analysis.speed import BUSY
@@ -132,11 +132,12 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _losses(run: Run, workload: Workload) -> Iterator[Finding]:
-    """Losses of the first steps against the reference's."""
-    tolerance = TOLERANCE[run.manifest.experiment.training.precision]
+    """Losses against the reference's."""
+    precision = run.manifest.experiment.training.precision
+    tolerance = TOLERANCE[precision]
     drifted: dict[str, list[LossAgreement]] = {}
     outcomes = {outcome.framework: outcome for outcome in workload.finished}
-    for each in loss_agreements(workload):
+    for each in loss_agreements(run, workload):
         spec = backends().get(each.framework)
         if spec is not None and spec.lower_precision:
             continue  # another arithmetic, which the note on that variant says
@@ -146,20 +147,22 @@ def _losses(run: Run, workload: Workload) -> Iterator[Finding]:
         elif each.first_difference > tolerance:
             values = {"difference": each.first_difference, "tolerance": tolerance}
             yield Finding("other computation", *about, values)
-        elif each.largest_difference > tolerance:
+        elif each.apart is not None:
             drifted.setdefault(each.framework, []).append(each)
+    measured = loss_drift(run, workload)
     for framework, found in drifted.items():
-        worst = max(found, key=lambda each: each.largest_difference)
+        step, difference, expected = min(each.apart for each in found if each.apart)
         yield Finding(
             "losses drift apart",
             workload,
             outcomes[framework],
             tuple(each.seed for each in found),
             {
-                "steps": worst.steps,
-                "difference": worst.largest_difference,
-                "tolerance": tolerance,
-                "precision": run.manifest.experiment.training.precision,
+                "step": step,
+                "difference": difference,
+                "expected": expected,
+                "precision": precision,
+                "measured in": measured and measured.framework,
             },
         )
 

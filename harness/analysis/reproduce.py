@@ -227,7 +227,7 @@ def _cell(
     differs = found.significant if p is None else p < SIGNIFICANCE
     losses, first = ArrayAgreement(status="not kept"), None
     if then.arrays and now.arrays:
-        far = agreement(cell.framework, seed, now.arrays, then.arrays)
+        far = agreement(cell.framework, seed, now.arrays, then.arrays, tolerance)
         first = far.first_difference
         losses = array_agreement(
             then.arrays.step_losses,

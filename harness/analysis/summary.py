@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.analysis import labels, metrics
-from harness.analysis.agreement import LossAgreement, loss_agreements
+from harness.analysis.agreement import LossAgreement, loss_agreements, loss_drift
 from harness.analysis.code import Part, extras, parts
 from harness.analysis.examples import Examples, examples_of
 from harness.analysis.findings import Finding, findings
@@ -24,6 +24,7 @@ from harness.backends.spec import BackendSpec
 from harness.metrics import Metric
 from harness.models.card import ModelCard
 from harness.parity.certificate import Certificate, read_certificate
+from harness.parity.rounding import LossDrift
 from harness.plugins import backends
 from harness.results.folder import RunFolder
 
@@ -49,7 +50,11 @@ class WorkloadSummary:
 
     @cached_property
     def agreements(self) -> list[LossAgreement]:
-        return loss_agreements(self.workload)
+        return loss_agreements(self.run, self.workload)
+
+    @cached_property
+    def drift(self) -> LossDrift | None:
+        return loss_drift(self.run, self.workload)
 
     @cached_property
     def verdict(self) -> Verdict:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import LIST
+from harness.cli.tables import show_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +51,6 @@ def compare(
 
     Refuses where data, weights, batches, learning rates, settings or threads were not the same.
     """
-    import json
-
     from rich.text import Text
 
     from harness.analysis.compare import compare as compare_runs
@@ -66,7 +65,7 @@ def compare(
     for note in compared.notes:
         terminal.note(note)
     if form == "json":
-        terminal.print(Text(json.dumps(_plain(compared), indent=2)))
+        show_json(_plain(compared))
     elif form == "markdown":
         from harness.report.text import code, escape, table
 
@@ -169,13 +168,10 @@ def _plain(compared: Compared) -> dict[str, Any]:
     """As JSON data; what is not known is null."""
     from harness.analysis.compare import letter
 
-    def known(values: Sequence[float] | None) -> dict[str, float | None] | None:
-        import math
-
+    def known(values: Sequence[float] | None) -> dict[str, float] | None:
         if values is None:
             return None
-        names = ("value", "low", "high")
-        return {n: None if math.isnan(v) else v for n, v in zip(names, values, strict=True)}
+        return dict(zip(("value", "low", "high"), values, strict=True))
 
     return {
         "runs": [str(run.folder.path) for run in compared.runs],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from harness.data.cards import Card
     from harness.data.reader import DatasetFile
     from harness.data.validate import Problem
+
+FORMATS = ["name", "description", "options", "own options"]
+PROBLEMS = ["severity", "message"]
+INFO = ["name", "file", "sha256", "content sha256", "task", "classes", "image shape", "mean", "std",
+        "license", "split rule", "splits", "source", "faults"]  # fmt: skip
+"""Of ``--json``."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -174,8 +181,12 @@ def _state(name: str, card: Card | None, path: Path | None, data_dir: Path) -> t
 
 @data.command()
 @_own_data
-def formats() -> None:
+@JSON
+def formats(as_json: bool) -> None:
     """List the formats that can be imported, and the options of each."""
+    if as_json:
+        show([_format(name) for name in importers.importable()], FORMATS, as_json=True)
+        return
     for name in importers.importable():
         importer = importers.get(name)
         click.echo(f"{name}: {importer.DESCRIPTION}")
@@ -184,6 +195,16 @@ def formats() -> None:
         for key, option in importers.own_options(importer).items():
             choices = f" ({', '.join(option.choices)})" if option.choices else ""
             click.echo(f"  --option {key}={option.metavar}: {option.help}{choices}")
+
+
+def _format(name: str) -> dict[str, Any]:
+    importer = importers.get(name)
+    return {
+        "name": name,
+        "description": importer.DESCRIPTION,
+        "options": sorted(map(flag_of, importer.USES & declared().keys())),
+        "own options": {k: option.help for k, option in importers.own_options(importer).items()},
+    }
 
 
 @data.command()
@@ -322,27 +343,26 @@ def import_(
 @click.argument("file")
 @_data_dir
 @_own_data
-def validate(file: str, data_dir: Path) -> None:
+@JSON
+def validate(file: str, data_dir: Path, as_json: bool) -> None:
     """Check FILE (a path or a name) thoroughly; exit code 1 when it has errors.
 
     Derives again: the range of the labels, mean and standard deviation, classes without examples,
     images in two splits, groups (patients) in two splits.
     """
     from harness.data.locate import resolve
-
-    path = resolve(file, data_dir)
-    if _report(path):
-        raise click.exceptions.Exit(1)
-    click.echo(f"{path}: valid")
-
-
-def _report(path: Path) -> int:
-    """Print every problem of a file; return the number of errors."""
     from harness.data.validate import validate as examine
 
+    path = resolve(file, data_dir)
     problems = examine(path)
-    _tell(path, problems)
-    return sum(problem.severity == "error" for problem in problems)
+    if as_json:
+        show([asdict(problem) for problem in problems], PROBLEMS, as_json=True)
+    else:
+        _tell(path, problems)
+    if any(problem.severity == "error" for problem in problems):
+        raise click.exceptions.Exit(1)
+    if not as_json:
+        click.echo(f"{path}: valid")
 
 
 def _tell(path: Path, problems: Iterable[Problem]) -> None:
@@ -362,7 +382,8 @@ def _account(dataset: DatasetFile) -> list[tuple[str, str]]:
 @click.argument("file")
 @_data_dir
 @_own_data
-def info(file: str, data_dir: Path) -> None:
+@JSON
+def info(file: str, data_dir: Path, as_json: bool) -> None:
     """Describe FILE (a path or a name): shapes, classes, counts, source, split, licence.
 
     For several labels an image: the positives of each, as a number and as a share of the split.
@@ -371,14 +392,52 @@ def info(file: str, data_dir: Path) -> None:
     from harness.data.reader import open_dataset
 
     with open_dataset(resolve(file, data_dir), memory_budget=0) as dataset:
-        _describe(dataset)
+        if as_json:
+            show([_facts(dataset)], INFO, as_json=True)
+        else:
+            _describe(dataset)
+
+
+def _facts(dataset: DatasetFile) -> dict[str, Any]:
+    """What ``info`` says, as data."""
+    splits = {}
+    for name, size in dataset.sizes.items():
+        groups = dataset.split(name).group
+        counts = dataset.class_counts(name).tolist()
+        splits[name] = {
+            "images": size,
+            "counts": dict(zip(dataset.classes, counts, strict=True)),
+            "groups": None if groups is None else len(set(groups.tolist())),
+        }
+    return {
+        "name": dataset.name,
+        "file": str(dataset.path),
+        "sha256": dataset.sha256(),
+        "content sha256": dataset.content_sha256(),
+        "task": dataset.task,
+        "classes": list(dataset.classes),
+        "image shape": list(dataset.image_shape),
+        "mean": dataset.mean.tolist(),
+        "std": dataset.std.tolist(),
+        "license": dataset.license,
+        "split rule": dataset.split_rule,
+        "splits": splits,
+        "source": list(dataset.source),
+        "faults": _shared(dataset),
+    }
+
+
+def _shared(dataset: DatasetFile) -> list[str]:
+    """Groups (patients) that are in two splits."""
+    from harness.data.validate import shared_groups
+
+    groups = {name: dataset.split(name).group for name in dataset.sizes}
+    return list(shared_groups({k: v for k, v in groups.items() if v is not None}))
 
 
 def _describe(dataset: DatasetFile) -> None:
     from rich.markup import escape
     from rich.table import Table
-
-    from harness.data.validate import shared_groups
 
     channels, height, width = dataset.image_shape
     facts = {
@@ -404,8 +463,7 @@ def _describe(dataset: DatasetFile) -> None:
     terminal.print(about)
     terminal.print()
     terminal.print(_counts(dataset))
-    groups = {name: dataset.split(name).group for name in dataset.sizes}
-    for fault in shared_groups({k: v for k, v in groups.items() if v is not None}):
+    for fault in _shared(dataset):
         terminal.error(f"{dataset.path}: {fault}")
 
 

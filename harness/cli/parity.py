@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import LIST
+from harness.cli.tables import JSON, show
+from harness.parity import QUICK_STEPS, STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.table import Table
 
     from harness.parity.proof import Proof
 
-
+HEADINGS = ["framework", "model", "data", "stage", "deviation", "tolerance", "where", "agrees",
+            "message"]  # fmt: skip
+"""Of ``--json``: a row a stage (with ``--each`` an array), then one for each message."""
 _OF_A_RUN = {
     "models": "--models",
     "dataset": "--dataset",
@@ -31,7 +35,6 @@ _OF_A_RUN = {
 """Options that a run answers by itself."""
 _OF_A_DATASET = ("optimizer", "lr", "weight_decay", "batch_size", "data_dir")
 """Options that the standard cases answer by themselves."""
-STEPS, QUICK_STEPS = 110, 12
 
 
 @click.command()
@@ -68,6 +71,7 @@ STEPS, QUICK_STEPS = 110, 12
     help="Prove what the run in DIR trained, and put the certificate into its report.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
+@JSON
 @click.pass_context
 def parity(
     context: click.Context,
@@ -85,6 +89,7 @@ def parity(
     each: bool,
     run: Path | None,
     data_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare every framework with the NumPy reference, from the same weights and batches.
 
@@ -119,7 +124,7 @@ def parity(
     if steps < 1:
         raise BenchError(f"--steps is {steps}: at least one is needed")
     if run is not None:
-        _of_the_run(context, run, frameworks or [], steps, each)
+        _of_the_run(context, run, frameworks or [], steps, each, as_json)
         return
     for name in _OF_A_DATASET if dataset is None else ():
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
@@ -157,8 +162,8 @@ def parity(
                 )
                 for model in models or ["lenet5"]
             ]
-        proofs = [prove(specs, plan, precision, workers, terminal.err.status) for plan in plans]
-    _show(proofs, each)
+        proofs = [prove(specs, plan, precision, workers, terminal.status) for plan in plans]
+    _show(proofs, each, as_json)
 
 
 def _option(name: str) -> str:
@@ -166,7 +171,12 @@ def _option(name: str) -> str:
 
 
 def _of_the_run(
-    context: click.Context, run: Path, frameworks: list[str], steps: int, each: bool
+    context: click.Context,
+    run: Path,
+    frameworks: list[str],
+    steps: int,
+    each: bool,
+    as_json: bool,
 ) -> None:
     from harness.console import terminal
     from harness.errors import BenchError
@@ -180,30 +190,68 @@ def _of_the_run(
             raise BenchError(f"with --run that is the run's own: leave {option} out")
     folder = RunFolder.open(run)
     specs, _ = choose_backends(chosen(folder, frameworks), skip_unavailable=False)
-    certificate, proofs = certify(folder, specs, steps, terminal.err.status)
+    certificate, proofs = certify(folder, specs, steps, terminal.status)
     write_certificate(folder, certificate)
     terminal.note(f"report with its certificate: {render(run)}")
-    _show(proofs, each)
+    _show(proofs, each, as_json)
 
 
-def _show(proofs: Sequence[Proof], each: bool) -> None:
+def _show(proofs: Sequence[Proof], each: bool, as_json: bool) -> None:
     """The table, what failed, and what is wrong by its name."""
     from harness.console import terminal
 
-    if any(proof.comparisons for proof in proofs):
-        terminal.print_table(_table(proofs, each))
+    rows = list(_rows(proofs, each))
+    if as_json:
+        show([*rows, *_messages(proofs)], HEADINGS, as_json=True)
+    elif rows:
+        terminal.print_table(_table(rows))
+    complain(proofs)
+    if not all(proof.holds for proof in proofs):
+        raise click.exceptions.Exit(1)
+
+
+def complain(proofs: Sequence[Proof]) -> None:
+    """Say on stderr what failed, and what is wrong by its name."""
+    from harness.console import terminal
+
     for proof in proofs:
         for framework, failure in proof.failures.items():
             terminal.error(f"{framework}, {proof.plan.model} on {proof.dataset}: {failure}")
         for diagnosis in proof.diagnoses:
             where = f"{diagnosis.framework}, {diagnosis.model} on {proof.dataset}"
             terminal.error(f"{where}: {diagnosis}")
-    if not all(proof.holds for proof in proofs):
-        raise click.exceptions.Exit(1)
 
 
-def _table(proofs: Sequence[Proof], each: bool) -> Table:
-    """One row a stage, or with ``each`` one an array."""
+def _rows(proofs: Sequence[Proof], each: bool) -> Iterator[dict[str, Any]]:
+    """One a stage, or with ``each`` one an array."""
+    for proof in proofs:
+        for comparison in proof.comparisons:
+            maxima = [comparison.maximum(stage) for stage in comparison.stages]
+            for deviation in comparison.deviations if each else maxima:
+                bound = comparison.tolerances.get(deviation.stage)
+                yield {
+                    "framework": comparison.framework,
+                    "model": comparison.model,
+                    "data": proof.dataset,
+                    "stage": deviation.stage,
+                    "deviation": deviation.value,
+                    "tolerance": bound,
+                    "where": deviation.where,
+                    "agrees": None if bound is None else deviation.value <= bound,
+                    "message": None,
+                }
+
+
+def _messages(proofs: Sequence[Proof]) -> Iterator[dict[str, Any]]:
+    """What failed, and what is wrong by its name."""
+    for proof in proofs:
+        said = [*proof.failures.items(), *((d.framework, str(d)) for d in proof.diagnoses)]
+        for framework, message in said:
+            about = {"framework": framework, "model": proof.plan.model, "data": proof.dataset}
+            yield dict.fromkeys(HEADINGS) | about | {"agrees": False, "message": message}
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -211,20 +259,16 @@ def _table(proofs: Sequence[Proof], each: bool) -> Table:
     for heading in ("framework", "model", "data", "stage", "deviation", "tolerance", "where", ""):
         numeric = heading in ("deviation", "tolerance")
         table.add_column(heading, justify="right" if numeric else "left")
-    for proof in proofs:
-        for comparison in proof.comparisons:
-            maxima = [comparison.maximum(stage) for stage in comparison.stages]
-            for deviation in comparison.deviations if each else maxima:
-                bound = comparison.tolerances.get(deviation.stage)
-                agrees = deviation.value <= bound if bound is not None else None
-                table.add_row(
-                    comparison.framework,
-                    comparison.model,
-                    escape(proof.dataset),
-                    deviation.stage,
-                    f"{deviation.value:.1e}",
-                    "" if bound is None else f"{bound:.0e}",
-                    escape(deviation.where),
-                    "" if agrees is None else "agrees" if agrees else "DEVIATES",
-                )
+    for row in rows:
+        bound = row["tolerance"]
+        table.add_row(
+            row["framework"],
+            row["model"],
+            escape(row["data"]),
+            row["stage"],
+            f"{row['deviation']:.1e}",
+            "" if bound is None else f"{bound:.0e}",
+            escape(row["where"]),
+            {None: "", True: "agrees", False: "DEVIATES"}[row["agrees"]],
+        )
     return table

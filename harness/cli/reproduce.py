@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.tables import JSON, show
+
 if TYPE_CHECKING:
     from harness.analysis.reproduce import ArrayAgreement, CellReproduction
+
+HEADINGS = ["framework", "model", "dataset", "seed", "reproduced", "reasons", "losses", "logits",
+            "accuracy", "speed ratio"]  # fmt: skip
+"""Of ``--json``."""
 
 
 @click.command(
@@ -23,7 +29,10 @@ if TYPE_CHECKING:
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
 @click.option("--resume", is_flag=True, help="Resume the reproduction in --out.")
-def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: bool) -> None:
+@JSON
+def reproduce(
+    directory: Path, out: Path | None, data_dir: Path | None, resume: bool, as_json: bool
+) -> None:
     """Run the experiment of the run in RUN again, on the same data, and compare every cell.
 
     Exit code 1 when a cell came out differently: other inputs, another first loss, an accuracy or a
@@ -37,10 +46,12 @@ def reproduce(directory: Path, out: Path | None, data_dir: Path | None, resume: 
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
     folder = out or new_run_folder()
     with reporting_early(folder):
-        _reproduce(directory, folder, data_dir, resume)
+        _reproduce(directory, folder, data_dir, resume, as_json)
 
 
-def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: bool) -> None:
+def _reproduce(
+    directory: Path, folder: Path, data_dir: Path | None, resume: bool, as_json: bool
+) -> None:
     from rich.text import Text
 
     from harness import paths
@@ -60,7 +71,9 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
     render(folder)
     found = compare_cells(original, comparison.folder)
     path = write(comparison.folder, found)
-    for cell in found.cells:
+    if as_json:
+        show(list(map(_row, found.cells)), HEADINGS, as_json=True)
+    for cell in found.cells if not as_json else ():
         terminal.print(Text(_line(cell)))
     if found.threads > 1:
         terminal.note(
@@ -76,6 +89,19 @@ def _reproduce(directory: Path, folder: Path, data_dir: Path | None, resume: boo
             "not reproduced"
         )
         raise click.exceptions.Exit(1)
+
+
+def _row(found: CellReproduction) -> dict[str, Any]:
+    speed = found.speed
+    return {
+        **found.cell.model_dump(),
+        "reproduced": not found.reasons,
+        "reasons": list(found.reasons),
+        "losses": found.losses and found.losses.status,
+        "logits": found.logits and found.logits.status,
+        "accuracy": found.accuracy,
+        "speed ratio": speed and [speed.value, speed.low, speed.high],
+    }
 
 
 def _line(found: CellReproduction) -> str:

@@ -15,6 +15,7 @@ from harness.settings import nested
 
 if TYPE_CHECKING:
     from harness.plan import Shard
+    from harness.results.folder import RunFolder
     from harness.results.records import CellResult
 
 HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auroc", "loss",
@@ -24,6 +25,7 @@ HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auro
 
 @click.command(
     epilog="Settings come from the defaults, then from --config, then from the other options. "
+    "Exit code 1: a training failed, or the proof of parity does. "
     "Your own data: `bench data import --help`."
 )
 @experiment_options(Experiment)
@@ -48,6 +50,12 @@ HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auro
     help="Run part I of N of the experiment, whole groups of frameworks; see bench merge.",
 )
 @click.option(
+    "--parity/--no-parity",
+    default=True,
+    help="In the end, prove in float64 that all compute the same: bench parity --quick. A shard "
+    "is never proven, but what bench merge makes of it.  [default: parity]",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Check everything and say what would be trained; train nothing."
 )
 @JSON
@@ -57,6 +65,7 @@ def run(
     data_dir: Path | None,
     resume: bool,
     shard: str | None,
+    parity: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -75,7 +84,7 @@ def run(
         return
     out = out or paths.new_run_folder()
     with reporting_early(out):
-        _run(experiment, out, data_dir, resume, part, as_json)
+        _run(experiment, out, data_dir, resume, part, parity and part is None, as_json)
 
 
 def _preview(experiment: Experiment, data_dir: Path, shard: Shard | None, *, as_json: bool) -> None:
@@ -116,6 +125,7 @@ def _run(
     data_dir: Path | None,
     resume: bool,
     shard: Shard | None,
+    parity: bool,
     as_json: bool,
 ) -> None:
     from harness import paths
@@ -137,6 +147,7 @@ def _run(
     expected = sum(each.seconds for each in costs(comparison.folder.manifest))
     terminal.note(f"{len(comparison.cells)} trainings, about {in_words(expected)}")
     results = watched(comparison)
+    agree = not parity or _agree(comparison.folder)
     summary = summarise(out)
     report = write(summary)
     if as_json:
@@ -144,8 +155,37 @@ def _run(
     else:
         terminal.print(overview(summary))
     terminal.note(f"report: {report}")
-    if any(result.status != "ok" or result.unfinished for result in results):
+    if not agree or any(result.status != "ok" or result.unfinished for result in results):
         raise SystemExit(1)
+
+
+def _agree(folder: RunFolder) -> bool:
+    """Prove what the run trained, and keep the certificate; False where anything deviates.
+
+    There is nothing to prove where no variant that follows the protocol has trained, and nothing
+    new where a resumed run has its certificate.
+    """
+    from harness.cli.parity import complain
+    from harness.console import terminal
+    from harness.parity import QUICK_STEPS
+    from harness.parity.certificate import certify, chosen, read_certificate, write_certificate
+    from harness.plugins import find_backend
+
+    trained = {result.cell.framework for result in folder.results() if result.status == "ok"}
+    specs = [find_backend(name) for name in chosen(folder, ()) if name in trained]
+    if all(spec.lower_precision for spec in specs):
+        return True
+    try:
+        held = read_certificate(folder.path)
+        if held is not None and held.frameworks >= {spec.name for spec in specs}:
+            return held.holds
+        certificate, proofs = certify(folder, specs, QUICK_STEPS, terminal.status, brief=True)
+        write_certificate(folder, certificate)
+    except BenchError as error:
+        terminal.error(f"parity was not proven: {error}")
+        return False
+    complain(proofs)
+    return certificate.holds
 
 
 def _row(result: CellResult) -> dict[str, Any]:

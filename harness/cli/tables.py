@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,7 @@ def show(rows: Sequence[Mapping[str, Any]], headings: Sequence[str], *, as_json:
     table, with columns of numbers to the right and None as nothing.
     """
     if as_json:
-        found = [{head.replace(" ", "_"): row[head] for head in headings} for row in rows]
-        click.echo(json.dumps(found, indent=2, default=str))
+        show_json([{head.replace(" ", "_"): row[head] for head in headings} for row in rows])
         return
     from rich.table import Table
     from rich.text import Text
@@ -33,6 +33,19 @@ def show(rows: Sequence[Mapping[str, Any]], headings: Sequence[str], *, as_json:
     for row in rows:
         table.add_row(*(Text(_shown(row[head])) for head in headings))
     terminal.print_table(table)
+
+
+def show_json(data: object) -> None:
+    """Print ``data`` as strict JSON: a number that is not finite becomes null."""
+    click.echo(json.dumps(_finite(data), indent=2, default=str, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _shown(value: Any) -> str:

@@ -5,3 +5,6 @@ the protocol in NumPy and float64 (``trace``, ``deviations``). Where one deviate
 planted in the reference, one at a time, until it computes the same wrong numbers: that names what
 is wrong and in which layer (``diagnosis``). ``certificate`` keeps what was found beside a run.
 """
+
+STEPS, QUICK_STEPS = 110, 12
+"""Training steps of a proof, and of a quick one."""

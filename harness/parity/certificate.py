@@ -19,7 +19,9 @@ from harness.execution.inputs import first_weights
 from harness.execution.worker import Worker
 from harness.parity.deviations import Deviation, compare, tolerances
 from harness.parity.proof import Proof, Status, prove
+from harness.parity.rounding import LossDrift, drift_of
 from harness.parity.trace import ProofPlan, Workers, make_plan
+from harness.plan import Cell
 from harness.plugins import FrameworkName, backends, canonical, find_backend, find_model
 from harness.protocol.positives import balancing_weights
 from harness.results.folder import DatasetEntry, RunFolder, write_atomically
@@ -27,6 +29,8 @@ from harness.results.records import Record
 
 FILE = "parity.json"
 PRECISION = "float64"
+DRIFT_S, BRIEF_DRIFT_S = 600.0, 60.0
+"""Seconds of training at most, by which the drift of the run's losses is measured."""
 
 
 class MaximumDeviation(Record):
@@ -36,6 +40,10 @@ class MaximumDeviation(Record):
     where: str
     value: float
     tolerance: float | None
+
+    @property
+    def beyond(self) -> bool:
+        return self.tolerance is not None and not self.value <= self.tolerance
 
 
 class FrameworkComparison(Record):
@@ -60,6 +68,12 @@ class FrameworkComparison(Record):
     """Of its training in the run's own precision, step by step."""
     double_losses: tuple[float, ...] = ()
     """The same in float64."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it did not fail and nothing lies beyond its tolerance."""
+        beyond = any(stage.beyond for stage in self.stages)
+        return not (self.failure or self.diagnosis or beyond)
 
 
 class PairDeviation(Record):
@@ -86,6 +100,8 @@ class Section(Record):
         validation_alias=AliasChoices("comparisons", "held"), serialization_alias="held"
     )
     pairs: tuple[PairDeviation, ...]
+    drift: LossDrift | None = None
+    """Of the losses of the run, by rounding alone; None in certificates of earlier versions."""
 
 
 class Certificate(Record):
@@ -96,11 +112,29 @@ class Certificate(Record):
     created: str
     sections: tuple[Section, ...]
 
+    @property
+    def frameworks(self) -> set[str]:
+        """Those in every section."""
+        named = [{each.framework for each in section.comparisons} for section in self.sections]
+        return set.intersection(*named) if named else set()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing failed and nothing lies beyond its tolerance."""
+        return all(each.holds for section in self.sections for each in section.comparisons)
+
 
 def certify(
-    folder: RunFolder, specs: Sequence[BackendSpec], steps: int, status: Status
+    folder: RunFolder,
+    specs: Sequence[BackendSpec],
+    steps: int,
+    status: Status,
+    *,
+    brief: bool = False,
 ) -> tuple[Certificate, list[Proof]]:
     """Prove what the run in ``folder`` trained, from the weights and batches of its first seed.
+
+    ``brief`` leaves stages of deep networks out: see ``make_plan``.
 
     Raises:
         BenchError: a data set or weight file is gone, or no longer what the run trained on.
@@ -111,10 +145,12 @@ def certify(
     with Workers(experiment.threads) as workers:
         for model in experiment.models:
             for name, entry in folder.manifest.datasets.items():
-                plan = _plan(folder, model, entry, steps)
+                plan = _plan(folder, model, entry, steps, brief)
                 proof = prove(exact, plan, PRECISION, workers, status)
                 proofs.append(proof)
-                sections.append(_section(folder, name, specs, proof, workers, status))
+                section = _section(folder, name, specs, proof, workers, status)
+                drift = _drift(folder, exact, section, proof, workers, status, brief)
+                sections.append(section.model_copy(update={"drift": drift}))
     made = Certificate(
         harness_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -152,7 +188,7 @@ def read_certificate(run: Path) -> Certificate | None:
         ) from error
 
 
-def _plan(folder: RunFolder, model: str, entry: DatasetEntry, steps: int) -> ProofPlan:
+def _plan(folder: RunFolder, model: str, entry: DatasetEntry, steps: int, brief: bool) -> ProofPlan:
     experiment = folder.manifest.experiment
     training, seed = experiment.training, experiment.seeds[0]
     path = Path(entry.path)
@@ -177,6 +213,7 @@ def _plan(folder: RunFolder, model: str, entry: DatasetEntry, steps: int) -> Pro
         seed=seed,
         weights=first_weights(find_model(model), entry, training, seed),
         positive_weights=positives,
+        brief=brief,
     )
 
 
@@ -203,6 +240,32 @@ def _section(
         ),
         pairs=tuple(_pairs(proof)),
     )
+
+
+def _drift(
+    folder: RunFolder,
+    specs: Sequence[BackendSpec],
+    section: Section,
+    proof: Proof,
+    workers: Workers,
+    status: Status,
+    brief: bool,
+) -> LossDrift | None:
+    """Of the first framework that has trained and computes what the reference does."""
+    sound = {each.framework for each in section.comparisons if each.holds}
+    for spec in (spec for spec in specs if spec.name in sound):
+        cell = Cell(
+            framework=spec.name, model=section.model, dataset=section.dataset, seed=section.seed
+        )
+        budget = BRIEF_DRIFT_S if brief else DRIFT_S
+        try:
+            with status(f"{section.model}: losses of {spec.name} from weights off by rounding"):
+                found = drift_of(folder, cell, workers.get(spec), proof.plan, budget)
+        except WorkerError:  # what failed is said of the proof itself
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def _comparison(

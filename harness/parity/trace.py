@@ -55,6 +55,9 @@ STEP_FLOPS, TRAINING_FLOPS = 5e10, 1e12
 need more, a plan takes fewer images a batch and fewer steps, ..."""
 LEAST_IMAGES, LEAST_STEPS = 4, 3
 """... but not fewer than these."""
+DEEP = 50
+"""Arrays of parameters from which a network takes compilers minutes, for every size of a batch.
+A brief proof of one has neither predictions nor inference nor trajectory."""
 FORWARD = ("logits", "loss", "gradients")
 
 
@@ -205,11 +208,12 @@ def make_plan(
     seed: int = 0,
     weights: Weights | None = None,
     positive_weights: tuple[float, ...] = (),
+    brief: bool = False,
 ) -> ProofPlan:
     """The weights and batches of seed ``seed``; the batches run on over epochs.
 
     Of a large network there are fewer steps, and batches of their first images: see
-    :func:`affordable`.
+    :func:`affordable`. ``brief``: and fewer stages of a deep one, see :data:`DEEP`.
 
     ``weights`` stand in for those that the protocol draws.
 
@@ -241,7 +245,7 @@ def make_plan(
     orders = [epoch_order(examples, batch_size, seed, epoch) for epoch in range(epochs)]
     augmentation = epoch_augmentation(1, images, seed, 0, flip=True, shift=reach)
     assert augmentation is not None
-    return ProofPlan(
+    plan = ProofPlan(
         model=model,
         dataset=path,
         optimizer=optimizer,
@@ -258,6 +262,9 @@ def make_plan(
         inference=inference,
         positive_weights=positive_weights,
     )
+    if brief and len(parameters) >= DEEP:
+        return replace(plan, epochs=(), examples={}, inference=())
+    return plan
 
 
 def _compared_examples(count: int, flops: float, seed: int) -> NDArray[np.int64]:

@@ -81,7 +81,8 @@ def test_single_precision_agrees_within_its_own_tolerance(parity):
 def test_the_certificate_of_a_run(parity, tmp_path, ready):
     ready("torch")
     out = tmp_path / "run"
-    words = ["--frameworks", "torch", "--epochs", "1", "--threads", "1", "--rounds", "0"]
+    words = ["--frameworks", "torch", "--epochs", "1", "--threads", "1", "--rounds", "0",
+             "--no-warm-start", "--no-parity"]  # fmt: skip
     ran = CliRunner().invoke(main, ["run", *words, "--out", str(out), "--data-dir", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
     assert read_certificate(out) is None

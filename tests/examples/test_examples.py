@@ -69,7 +69,7 @@ def test_a_run_with_both_ends_in_a_report(python: Run, cifar: Path, tmp_path: Pa
     dataset, out = tmp_path / "small-cifar.h5", tmp_path / "run"
     imported = python("harness", "data", "import", cifar, "--name", "cifar", "--out", dataset)
     assert imported.returncode == 0, imported.stderr
-    options = ("--epochs", 1, "--batch-size", 16, "--threads", 1)
+    options = ("--epochs", 1, "--batch-size", 16, "--threads", 1, "--no-warm-start", "--no-parity")
     frameworks, models = "torch,keras", "lenet5,allconv"
     run = python(
         "harness", "run", "--frameworks", frameworks, "--models", models,

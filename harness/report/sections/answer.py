@@ -96,13 +96,7 @@ def parity(summary: RunSummary) -> str:
 def certificate_verdict(proof: Certificate) -> str:
     """One sentence that says whether all compute the same."""
     compared = [each for section in proof.sections for each in section.comparisons]
-    wrong = [
-        each
-        for each in compared
-        if each.diagnosis
-        or each.failure
-        or any(d.tolerance is not None and not d.value <= d.tolerance for d in each.stages)
-    ]
+    wrong = [each for each in compared if not each.holds]
     if wrong:
         names = sorted({escape(title_of(each.framework)) for each in wrong})
         return f"**Not all compute the same:** {join(names)}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.analysis.agreement import DRIFT_FACTOR
 from harness.analysis.findings import Finding
 from harness.analysis.identity import ITEMS
 from harness.analysis.run import title_of
@@ -78,12 +79,21 @@ def _computation(f: Finding) -> str:
 
 
 def _drift_apart(f: Finding) -> str:
+    measured = f.values["measured in"]
+    if measured is None:
+        expected = (
+            f"expected in {f.values['precision']}. Either training amplified rounding, as Adam "
+            "does, or the two do not compute the same; `bench parity --run` tells which."
+        )
+    else:
+        expected = (
+            f"that is {DRIFT_FACTOR:g} times what rounding makes of a training of "
+            f"{escape(title_of(measured))}: the two do not compute the same."
+        )
     return (
-        f"**Losses drift apart**: {_where(f)}: within the first {f.values['steps']} steps the "
-        f"training losses differ from those of {_reference(f)} by up to "
-        f"{number(f.values['difference'])} relative, more than the {f.values['tolerance']:g} "
-        f"expected in {f.values['precision']}. Either training amplified rounding, as Adam does, "
-        "or the two do not compute the same."
+        f"**Losses drift apart**: {_where(f)}: at step {f.values['step']} the training loss "
+        f"differs from that of {_reference(f)} by {number(f.values['difference'])} relative, more "
+        f"than the {number(f.values['expected'])} {expected}"
     )
 
 

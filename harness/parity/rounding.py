@@ -1,0 +1,106 @@
+"""How far rounding alone may lead the losses of a whole training.
+
+Training amplifies rounding, with batch normalisation and Adam a thousandfold within some steps. How
+much is measured: a framework trains once more, from weights that are off by a few roundings, and
+its losses are compared with those of the run, step by step. Two frameworks that compute the same
+round differently at every step, and should drift apart no faster than by some multiple of that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.execution.inputs import TrainingInputs, first_weights
+from harness.execution.worker import Worker
+from harness.parity.trace import ProofPlan
+from harness.plan import Cell
+from harness.plugins import FrameworkName, find_model
+from harness.protocol.random import stream
+from harness.protocol.weights import Weights
+from harness.results.folder import RunFolder
+from harness.results.records import AtLeastOne, Record
+
+ROUNDINGS = 8
+"""Machine epsilons by which weights are off at most."""
+RISE = 1.05
+"""Factor by which the largest difference must have grown to be noted."""
+
+
+class LossDrift(Record):
+    """How far the losses of a training differ from those of the same one from rounded weights."""
+
+    framework: FrameworkName
+    seed: int
+    steps: AtLeastOne
+    """How many were trained, from the first on."""
+    rises: tuple[tuple[AtLeastOne, float], ...]
+    """Step, counted from 1, and the largest relative difference up to it, where it has grown."""
+
+    def largest(self, steps: int) -> NDArray[np.float64]:
+        """(steps,): the largest relative difference up to each of the first ``steps`` steps."""
+        found = np.zeros(steps)
+        for step, difference in self.rises:
+            found[step - 1 :] = difference
+        return found
+
+
+def relative_difference(
+    one: NDArray[np.float64], other: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Of losses, step by step: relative to the larger of the two, so that it is 1 at most."""
+    scale = np.maximum(np.abs(one), np.abs(other))
+    with np.errstate(invalid="ignore"):
+        return np.abs(one - other) / np.where(scale == 0, 1, scale)
+
+
+def drift_of(
+    folder: RunFolder, cell: Cell, worker: Worker, plan: ProofPlan, budget_s: float
+) -> LossDrift | None:
+    """Train ``cell`` again in ``worker``, from weights that are off by rounding.
+
+    As many epochs as ``budget_s`` seconds allow by what they took in the run, one at least. None
+    where the run has kept no losses.
+
+    Raises:
+        WorkerError: the framework failed.
+    """
+    arrays, result = folder.read_arrays(cell), folder.read_result(cell)
+    if arrays is None or result is None or not result.epochs:
+        return None
+    training = folder.manifest.experiment.training
+    entry = folder.manifest.datasets[cell.dataset]
+    weights = first_weights(find_model(cell.model), entry, training, cell.seed)
+    inputs = TrainingInputs.make(weights, training, entry.train, cell.seed)
+    longest = max(epoch.seconds for epoch in result.epochs)
+    epochs = min(len(result.epochs), max(1, int(budget_s / longest)))
+    worker.build(plan.job(training.precision), off_by_rounding(weights, training.precision))
+    losses = [
+        worker.train_epoch(inputs.orders[each], inputs.rates[each], inputs.augmentation[each])[1]
+        for each in range(epochs)
+    ]
+    trained = np.concatenate(losses).astype(np.float64)
+    difference = relative_difference(trained, arrays.step_losses[: trained.size])
+    return LossDrift(
+        framework=cell.framework, seed=cell.seed, steps=trained.size, rises=_rises(difference)
+    )
+
+
+def off_by_rounding(weights: Weights, precision: str) -> Weights:
+    """``weights``, each off by at most ``ROUNDINGS`` machine epsilons of ``precision``."""
+    reach = 2 * ROUNDINGS * float(np.finfo(precision).eps)
+    return {
+        name: np.asarray(
+            array * (1 + reach * (stream(0, "drift", name).random(array.shape) - 0.5)), array.dtype
+        )
+        for name, array in weights.items()
+    }
+
+
+def _rises(difference: NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
+    found: list[tuple[int, float]] = []
+    for step, value in enumerate(np.maximum.accumulate(difference).tolist(), start=1):
+        # Written so that a loss that is no number counts as a rise.
+        if not found or not value <= found[-1][1] * RISE:
+            found.append((step, float(f"{value:.3g}")))
+    return tuple(found)
