@@ -319,11 +319,10 @@ def _faults(runs: Sequence[Run], variants: Sequence[ComparedVariant]) -> Iterato
 def unlike(one: Mapping[int, Trained], other: Mapping[int, Trained]) -> dict[str, str]:
     """Items that should be identical and are not -> the seeds where they differ."""
     found: dict[str, list[str]] = {}
-    for seed in one:
+    for seed in one.keys() & other.keys():
         for item in ITEMS:
-            if seed in other and getattr(one[seed].identity, item) != getattr(
-                other[seed].identity, item
-            ):
+            digests = {getattr(each[seed].identity, item) for each in (one, other)}
+            if len(digests - {""}) > 1:  # an empty one was not recorded
                 found.setdefault(item, []).append(str(seed))
     return {item: ", ".join(seeds) for item, seeds in found.items()}
 

@@ -10,6 +10,7 @@ from harness.results.records import Identity
 
 ITEMS = {
     "data": "data",
+    "images": "pixels and labels",
     "initial_weights": "initial weights",
     "batch_order": "batch order",
     "learning_rates": "learning rates",
@@ -54,20 +55,22 @@ class ItemIdentity:
 
 
 def checks(workload: Workload) -> list[Check]:
-    """Item by item and seed by seed."""
-    return [
+    """Item by item and seed by seed; none of what nobody recorded."""
+    found = [
         Check(
             item=item,
             seed=seed,
             digests={
-                outcome.framework: getattr(outcome.trained[seed].identity, item)
+                outcome.framework: digest
                 for outcome in workload.comparable
                 if seed in outcome.trained
+                and (digest := getattr(outcome.trained[seed].identity, item))
             },
         )
         for item in ITEMS
         for seed in workload.seeds
     ]
+    return [check for check in found if check.digests]
 
 
 def by_item(found: list[Check]) -> list[ItemIdentity]:
@@ -75,6 +78,8 @@ def by_item(found: list[Check]) -> list[ItemIdentity]:
     summarised = []
     for item in ITEMS:
         own = [check for check in found if check.item == item]
+        if not own:
+            continue
         comparable = [check for check in own if check.comparable]
         same = sum(check.identical for check in comparable)
         status: Identical = "identical" if same == len(comparable) else "different"

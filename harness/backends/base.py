@@ -124,6 +124,13 @@ class Backend(ABC):
         """
         return None
 
+    def images_digest(self, split: str, rows: NDArray[np.int64]) -> str | None:
+        """``protocol.received.images_digest`` of images ``rows`` (n,) of a split, and their labels.
+
+        Computed in the backend's language over what it holds and trains on. None: it cannot tell.
+        """
+        return None
+
     @abstractmethod
     def predict(self, split: str) -> NDArray[np.floating]:
         """Logits (N, classes) of a whole split, in its own order, in the job's precision."""

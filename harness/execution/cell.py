@@ -18,7 +18,7 @@ from harness.config import Training
 from harness.data.reader import SplitReader, open_dataset
 from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeoutError
 from harness.execution.caches import compared, compile_cache, snapshot
-from harness.execution.inputs import TrainingInputs
+from harness.execution.inputs import TrainingInputs, images_digest
 from harness.execution.observer import Observer
 from harness.execution.worker import Worker
 from harness.measure.conditions import Conditions, is_disturbed, watching
@@ -467,14 +467,17 @@ class CellRun:
         """
         identity = Identity(
             data=self.worker.data_sha256(),
+            images=self.worker.images_digest(),
             initial_weights=self.start_weights,
             **self.worker.received()._asdict(),
         )
         sent = {"data": self.entry.sha256, **self.inputs.digests()._asdict()}
+        if identity.images:
+            sent["images"] = images_digest(Path(self.entry.path), self.entry.sha256)
         for item, wanted in sent.items():
             if getattr(identity, item) != wanted:
                 name = item.replace("_", " ")
-                raise WorkerError(f"what reached {self.spec.name} is not the {name} that was sent")
+                raise WorkerError(f"{self.spec.name} has other {name} than what was sent to it")
         return identity
 
     def _result(self, **fields: Any) -> CellResult:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Training
+from harness.data.reader import open_dataset
 from harness.models.card import ModelCard
+from harness.protocol import received
 from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order, steps_per_epoch
-from harness.protocol.received import Digests, Received
+from harness.protocol.received import Digests, Received, combined, hashed_rows
 from harness.protocol.schedule import learning_rates
 from harness.protocol.transfer import starting_weights
 from harness.protocol.weights import Weights, initial_weights, read_weights
@@ -83,6 +86,20 @@ class TrainingInputs:
         ):
             received.add(order, rates, augmentation)
         return received.digests()
+
+
+@lru_cache(maxsize=8)
+def images_digest(path: Path, sha256: str) -> str:
+    """Of the pixels and labels of the file at ``path``, whose own digest is ``sha256``.
+
+    Every framework that was given the file must hold the same.
+    """
+    with open_dataset(path, memory_budget=0) as data:
+        found = []
+        for name, rows in hashed_rows(data).items():
+            split = data.split(name)
+            found.append(received.images_digest(split.images(rows), split.labels[rows]))
+    return combined(found)
 
 
 def first_weights(card: ModelCard, entry: DatasetEntry, training: Training, seed: int) -> Weights:

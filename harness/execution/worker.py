@@ -37,7 +37,7 @@ from harness.measure.operations import Operation
 from harness.measure.warmup import InferenceBudget, timed_calls
 from harness.plugins import find_model
 from harness.processes import follow_parent, kill, start, thread_settings, time_limit
-from harness.protocol.received import Digests, Received
+from harness.protocol.received import Digests, Received, combined, hashed_rows
 from harness.protocol.weights import Weights
 from harness.variables import for_worker
 
@@ -174,6 +174,13 @@ class Worker:
     def data_sha256(self) -> str:
         """Of the data set's file as the process reads it."""
         digest: str = self._call("data_sha256")
+        return digest
+
+    def images_digest(self) -> str:
+        """Of the pixels and labels of all splits as the framework holds them; empty where it
+        cannot tell. Equal to :func:`harness.execution.inputs.images_digest` of the same file.
+        """
+        digest: str = self._call("images_digest")
         return digest
 
     def prepare_training(
@@ -358,6 +365,12 @@ class _Server:
 
     def data_sha256(self) -> str:
         return file_sha256(self.dataset)
+
+    def images_digest(self) -> str:
+        with open_dataset(self.dataset, memory_budget=0) as data:
+            rows = hashed_rows(data)
+        found = [self.backend.images_digest(split, chosen) for split, chosen in rows.items()]
+        return combined([each for each in found if each]) if all(found) else ""
 
     def predict(self, split: str) -> tuple[float, NDArray[np.floating]]:
         with self._no_compilation(f"evaluation on {split}"):

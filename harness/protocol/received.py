@@ -7,10 +7,48 @@ crossed.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+MOST_BYTES, LEAST_IMAGES = 2**26, 256
+"""Of the pixels of a split that are hashed: all of most data sets, a part of a large one."""
+
+
+def hashed_images(count: int, image_bytes: int) -> NDArray[np.int64]:
+    """Indices (n,) of the images of a split of ``count`` whose pixels are hashed, evenly spaced."""
+    number = min(count, max(LEAST_IMAGES, MOST_BYTES // image_bytes))
+    return np.arange(number) * count // max(1, number)
+
+
+def images_digest(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> str:
+    """SHA-256 of ``images`` (n, C, H, W) and then of ``labels`` (n,) or (n, L) as uint8."""
+    hashed = hashlib.sha256(np.ascontiguousarray(images, np.uint8).data)
+    hashed.update(np.ascontiguousarray(labels, np.uint8).data)
+    return hashed.hexdigest()
+
+
+class Splits(Protocol):
+    """An open data set file."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+
+
+def hashed_rows(data: Splits) -> dict[str, NDArray[np.int64]]:
+    """By split the indices of the images whose pixels are hashed."""
+    return {name: hashed_images(n, prod(data.image_shape)) for name, n in data.sizes.items()}
+
+
+def combined(digests: Sequence[str]) -> str:
+    """One digest of those of all splits."""
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 class Digests(NamedTuple):

@@ -157,6 +157,9 @@ class Identity(Record):
     learning_rates: str
     augmentation: str = "none"
     """Of the augmentation of the training images, where there are any."""
+    images: str = ""
+    """Of the pixels and labels of all splits as the framework held them; empty in results from
+    before it was recorded, and where a backend cannot tell."""
 
 
 class MachinePeak(Record):

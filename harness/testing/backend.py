@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from harness.analysis.code import parts
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer
+from harness.execution.inputs import images_digest
 from harness.execution.worker import Worker
+from harness.files import file_sha256
 from harness.measure.warmup import InferenceBudget
 from harness.parity.trace import ProofPlan, started
 from harness.plugins import find_backend, find_model
@@ -180,6 +182,11 @@ class BackendConformance:
             worker.train_epoch(plan.batches, plan.rates, augmentation)
             sent.add(plan.batches, plan.rates, augmentation)
         assert worker.received() == sent.digests()
+
+    def test_holds_the_images_of_the_file(self, worker: Worker, plan: ProofPlan) -> None:
+        """Pixels and labels of every split, as SHA-256; empty where the backend cannot tell."""
+        expected = images_digest(plan.dataset, file_sha256(plan.dataset))
+        assert worker.images_digest() in ("", expected)
 
     def test_is_deterministic_on_one_thread(self, subject: Subject, plan: ProofPlan) -> None:
         """Two networks, built one after the other, are trained to the last bit alike."""

@@ -30,4 +30,12 @@ function digests(record)
     return "$order $rates $(record.augmented ? augmentation : "none")"
 end
 
+"SHA-256 of the images `rows`, counted from 1, of `pixels` (W, H, C, N), and then of their labels."
+function images_digest(pixels, labels, rows)
+    hash = SHA2_256_CTX()
+    foreach(row -> update!(hash, vec(pixels[:, :, :, row])), rows)
+    update!(hash, labels isa Vector ? labels[rows] : vec(labels[:, rows]))
+    return bytes2hex(digest!(hash))
+end
+
 end

@@ -94,6 +94,12 @@ end
 "Digests of what `train` was given since the optimizer was reset."
 received() = Received.digests(CURRENT[].received)
 
+"Digest of the pixels and labels of images `rows` of a split, indices from 0."
+function images_digest(split, rows)
+    held = CURRENT[].splits[split]
+    return Received.images_digest(held.pixels, held.labels, rows .+ 1)
+end
+
 function train!(now::Pipeline, images::Images, order, rates, augmentation, losses)
     indices = Vector{Int}(undef, size(order, 1))
     for step in axes(order, 2)
@@ -167,6 +173,7 @@ function precompile_workload()
         train("train", order, zeros(1), zeros(Int, 0, 4, 1), zeros(1))
         predict("train", 0, logits)
         received()
+        images_digest("train", zeros(Int, 1))
     end
     facts()
     CURRENT[] = nothing

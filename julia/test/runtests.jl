@@ -65,6 +65,15 @@ end
     @test split(PipelineBench.Received.digests(record))[3] != "none"
 end
 
+@testset "digest of images" begin
+    pixels, labels = rand(UInt8, 4, 3, 2, 5), UInt8[0, 1, 2, 3, 4]
+    bytes = vcat(vec(pixels[:, :, :, 4]), vec(pixels[:, :, :, 1]), UInt8[3, 0])
+    @test PipelineBench.Received.images_digest(pixels, labels, [4, 1]) == bytes2hex(sha256(bytes))
+    several = rand(UInt8, 2, 5)
+    bytes = vcat(vec(pixels[:, :, :, 2]), several[:, 2])
+    @test PipelineBench.Received.images_digest(pixels, several, [2]) == bytes2hex(sha256(bytes))
+end
+
 @testset "calls by address" begin
     Bridge = PipelineBench.Bridge
     Bridge.register("probe", @eval module Probe

@@ -17,7 +17,7 @@ from harness.backends.base import Backend
 from harness.backends.spec import BackendSpec, Family, Variables
 from harness.data.reader import open_dataset
 from harness.errors import BenchError
-from harness.protocol.received import Received
+from harness.protocol.received import Received, images_digest
 
 # Seen while this module is imported, before any backend is made.
 CPUS_AT_IMPORT = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -322,6 +322,14 @@ class TellsOtherRates(Sound):
 
     def received(self):
         return Received().digests()
+
+
+class SwapsLabels(Sound):
+    """Holds the labels of other images."""
+
+    def images_digest(self, split, rows):
+        images, labels = self.data.split(split).images(rows), self.data.split(split).labels[rows]
+        return images_digest(images, labels[::-1])
 
 
 class CompilesInTest(Sound):

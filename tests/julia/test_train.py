@@ -32,7 +32,7 @@ from harness.config import Optimizer
 from harness.plugins import find_model
 from harness.protocol.augmentation import epoch_augmentation
 from harness.protocol.order import epoch_order
-from harness.protocol.received import Received
+from harness.protocol.received import Received, images_digest
 from harness.protocol.weights import initial_weights
 task = TrainingJob(
     model="xraynet",
@@ -55,6 +55,9 @@ for disk, unaugmented in (False, True), (False, False), (True, False):
         order, np.full(len(order), 0.01), None if unaugmented else augmentation
     )
     runs.append((losses, backend.save_weights()))
+    split, rows = backend.split("test"), np.array([3, 0, 5])
+    held = images_digest(split.images(rows), split.labels[rows])
+    assert backend.images_digest("test", rows) == held
     assert backend.in_julia(backend.split("train")) != disk
     if disk:
         assert backend.received() is None

@@ -19,6 +19,7 @@ FOUND_BY = {
     "DropsLastBatch": "predicts_every_image_of_a_split",
     "Drifts": "is_deterministic_on_one_thread",
     "WritesIntoTheOrder": "receives_what_it_was_sent",
+    "TestsOnValidation": "holds_the_images_of_the_file",
     "LearnsWhileLooking": "gradients_leave_the_weights_as_they_are",
     "SingleInDouble": "agrees_with_the_reference",
     "CompilesLate": "nothing_is_compiled_while_it_is_timed",

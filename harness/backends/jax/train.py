@@ -23,6 +23,7 @@ from harness.data.reader import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.plugins import find_model
+from harness.protocol.received import images_digest
 from harness.protocol.weights import Weights
 
 _COMPILED: list[str] = []
@@ -147,6 +148,9 @@ class JaxBackend(Backend):
         # JAX returns before the work is done: the clock may be read only after this.
         jax.block_until_ready(self.state)
         return np.array(jax.device_get(losses), np.float64)
+
+    def images_digest(self, split: str, rows: NDArray[np.int64]) -> str:
+        return images_digest(*read_batch(self.split(split), rows))
 
     def predict(self, split: str) -> NDArray[np.floating]:
         reader = self.split(split)

@@ -125,6 +125,16 @@ class JuliaBackend(Backend):
         assert isinstance(digests, str)
         return Digests(*digests.split())
 
+    def images_digest(self, split: str, rows: NDArray[np.int64]) -> str:
+        reader = self.split(split)
+        if self.in_julia(reader):
+            digest = self.call("images_digest", split, rows)
+        else:
+            with self.handed_over(reader, rows) as own:
+                digest = self.call("images_digest", own, np.arange(len(rows)))
+        assert isinstance(digest, str)
+        return digest
+
     def predict(self, split: str) -> NDArray[np.floating]:
         reader = self.split(split)
         logits = np.empty((len(reader), len(self.data.classes)), self.dtype)

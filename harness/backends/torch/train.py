@@ -24,6 +24,7 @@ from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.plugins import find_model
+from harness.protocol.received import images_digest
 from harness.protocol.weights import Weights
 
 
@@ -99,6 +100,10 @@ class TorchBackend(Backend):
         if self.device.type == "cuda":  # the clock may be read only when the GPU has finished
             torch.cuda.synchronize()
         return losses.double().numpy(force=True)
+
+    def images_digest(self, split: str, rows: NDArray[np.int64]) -> str:
+        images, labels = self.dataset(split)[rows]
+        return images_digest(images.numpy(), labels.numpy())
 
     def predict(self, split: str) -> NDArray[np.floating]:
         return self.evaluate(split, evaluation_batches(len(self.dataset(split))))

@@ -150,7 +150,9 @@ def adapted(run: Run, workload: Workload) -> str:
 def explanation(summary: RunSummary) -> str:
     precision = summary.run.manifest.experiment.training.precision
     return (
-        "The digests are SHA-256: of the data file that every framework reads; of the initial "
+        "The digests are SHA-256: of the data file that every framework reads; of the pixels and "
+        "labels as each framework holds them, computed in its own language (of large splits an "
+        "evenly spaced part); of the initial "
         "weights as each framework gave them back after loading them; of the order of the batches, "
         "the learning rates and the augmentation parameters that it was handed. That they computed "
         f"the same from it shows in the losses: in {precision} they are expected to agree to "

@@ -60,6 +60,11 @@ class Drifts(TorchBackend):
         return {name: drift(array) for name, array in super().save_weights().items()}
 
 
+class TestsOnValidation(TorchBackend):
+    def dataset(self, split):
+        return super().dataset("val" if split == "test" else split)
+
+
 class WritesIntoTheOrder(TorchBackend):
     def train_epoch(self, order, rates, augmentation=None):
         losses = super().train_epoch(order, rates, augmentation)

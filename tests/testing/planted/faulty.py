@@ -17,6 +17,7 @@ FAULTS = (
     "DropsLastBatch",
     "Drifts",
     "WritesIntoTheOrder",
+    "TestsOnValidation",
     "LearnsWhileLooking",
     "SingleInDouble",
     "CompilesLate",
