@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Optimizer
+from harness.data.reader import DEFAULT_MEMORY_BUDGET
 from harness.measure.operations import Operation
 from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
@@ -49,6 +50,8 @@ class TrainingJob:
     device: Literal["cpu", "gpu"] = "cpu"
     positive_weights: tuple[float, ...] = ()
     """Multi-label tasks: what the positives of each label count; none means 1."""
+    memory_budget: int = DEFAULT_MEMORY_BUDGET
+    """Bytes that images may take in memory: what does not fit is read while it is trained on."""
 
 
 def load_network(job: TrainingJob) -> Any:

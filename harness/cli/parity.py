@@ -44,7 +44,7 @@ _OF_A_DATASET = ("optimizer", "lr", "weight_decay", "batch_size", "data_dir")
     "--dataset",
     metavar="NAME|FILE",
     help="[default: random images, not square, of one and three channels, of one and several "
-    "labels, with SGD, Adam and AdamW]",
+    "labels, from memory and from disk, with SGD, Adam and AdamW]",
 )
 @click.option(
     "--precision", default="float64", metavar="float64|float32", help="[default: float64]"

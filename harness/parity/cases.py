@@ -7,7 +7,7 @@ hides faults of the others. Pixels and labels are drawn at random, the same ever
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Case:
     task: Task
     optimizer: Optimizer
     batch_size: int
+    from_disk: bool = False
+    """Whether images are read while they are trained on."""
 
 
 CASES = (
@@ -61,6 +63,7 @@ CASES = (
         task="multiclass",
         optimizer=Optimizer(name="adamw", learning_rate=1e-3, weight_decay=0.1),
         batch_size=13,
+        from_disk=True,
     ),
 )
 
@@ -84,7 +87,7 @@ def _plans(model: str, folder: Path, steps: int, threads: int) -> Iterator[Proof
             write_random(path, case, height, width)
         with open_dataset(path) as data:
             labels = data.split("train").labels
-        yield make_plan(
+        plan = make_plan(
             model,
             path,
             data_dir=folder,
@@ -94,6 +97,7 @@ def _plans(model: str, folder: Path, steps: int, threads: int) -> Iterator[Proof
             threads=threads,
             positive_weights=balancing_weights(labels) if case.task == "multilabel" else (),
         )
+        yield replace(plan, memory_budget=0) if case.from_disk else plan
 
 
 def sides_for(model: str, channels: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer, available_cpus
 from harness.data.locate import resolve
-from harness.data.reader import open_dataset
+from harness.data.reader import DEFAULT_MEMORY_BUDGET, open_dataset
 from harness.errors import BenchError
 from harness.execution.worker import Worker
 from harness.models.card import ModelCard
@@ -143,6 +143,8 @@ class ProofPlan:
     """The test images that inference gets: (B,) of each call."""
     positive_weights: tuple[float, ...] = ()
     """What the positives of each label count; none means 1."""
+    memory_budget: int = DEFAULT_MEMORY_BUDGET
+    """Bytes that images may take in memory; 0: all are read from the disk."""
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -176,6 +178,7 @@ class ProofPlan:
             precision="float64" if precision == "float64" else "float32",
             threads=self.threads,
             positive_weights=self.positive_weights,
+            memory_budget=self.memory_budget,
         )
 
 

@@ -23,7 +23,7 @@ from harness.plugins import find_backend
 # of two batches and a rest.
 BLOCKS = """
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from harness.backends.base import TrainingJob
@@ -47,7 +47,7 @@ augmentation = epoch_augmentation(*order.shape, 0, 0, flip=True, shift=2)
 runs = []
 for disk, unaugmented in (False, True), (False, False), (True, False):
     if disk:
-        train.open_dataset = partial(train.open_dataset, memory_budget=0)
+        task = replace(task, memory_budget=0)
         train._BLOCK = 2
     backend = train.JuliaBackend(task)
     backend.load_weights(initial_weights(backend.parameters, seed=0))

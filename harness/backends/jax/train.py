@@ -63,7 +63,7 @@ class JaxBackend(Backend):
         self.device = find_device(job.device)
         self.dtype = jnp.dtype(job.precision)
         self.positive_weights = np.array(job.positive_weights, self.dtype)
-        self.data = open_dataset(job.dataset)
+        self.data = open_dataset(job.dataset, job.memory_budget)
         self.splits: dict[str, SplitReader] = {}
         card = find_model(job.model)
         # Shapes only: the values come from the protocol, so Flax need not draw any. They have the

@@ -50,7 +50,7 @@ class JuliaBackend(Backend):
             raise BenchError("the Julia variants run on the CPU only: leave --device gpu out")
         self.dtype = np.dtype(job.precision)
         self.path = job.dataset
-        self.data = open_dataset(self.path)
+        self.data = open_dataset(self.path, job.memory_budget)
         self.splits: dict[str, SplitReader] = {}
         # Where Julia has HDF5.jl it reads the file by itself; Python then loads no pixels.
         self.julia_reads = self.data.fits_in_memory and self.call("can_read_files") == 1

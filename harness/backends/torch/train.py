@@ -40,7 +40,7 @@ class TorchBackend(Backend):
         self.job = job
         self.device = find_device(job.device)
         self.dtype = getattr(torch, job.precision)
-        self.data = open_dataset(job.dataset)
+        self.data = open_dataset(job.dataset, job.memory_budget)
         self.datasets: dict[str, H5Dataset] = {}
         self.mean = self.tensor(self.data.mean).reshape(-1, 1, 1)
         self.std = self.tensor(self.data.std).reshape(-1, 1, 1)

@@ -64,7 +64,7 @@ class KerasBackend(Backend):
         keras.config.set_floatx(job.precision)
         keras.config.set_dtype_policy(job.precision)  # does not follow floatx once it was used
         self.job = job
-        self.data = open_dataset(job.dataset)
+        self.data = open_dataset(job.dataset, job.memory_budget)
         self.mean, self.std = (
             np.asarray(v, job.precision) for v in (self.data.mean, self.data.std)
         )
