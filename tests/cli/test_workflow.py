@@ -25,7 +25,7 @@ def commands(text: str) -> list[list[str]]:
     """The words after ``bench`` of every call, up to a redirection or a remark."""
     joined = text.replace("\\\n", " ")
     called = re.findall(r"^\s*(?:\S+/)?(?:bench|python -m harness) (.+)$", joined, re.MULTILINE)
-    return [shlex.split(re.split(r">>|\|", line)[0], comments=True) for line in called]
+    return [shlex.split(re.split(r">|\|", line)[0], comments=True) for line in called]
 
 
 def scripts(workflow: Path = WORKFLOW) -> list[str]:
@@ -62,7 +62,7 @@ def test_commands_of_this_projects_own_workflows_exist(workflow: Path) -> None:
     called = 0
     script = "\n".join(scripts(workflow)).replace("\\\n", " ")
     for line in filter(str.strip, script.splitlines()):
-        program, *words = shlex.split(re.split(r">>|\|", line)[0])
+        program, *words = shlex.split(re.split(r">|\|", line)[0])
         if program == "make":
             assert {*words} <= targets, line
         elif program.endswith("/bench"):
