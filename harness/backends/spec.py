@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from harness.models.card import ModelCard
 
@@ -33,6 +33,21 @@ class MissingRequirement:
         return f"{self.why}; to fix: {self.fix}"
 
 
+class RandomCase(Protocol):
+    """What is asked of a :class:`harness.parity.random.cases.Case`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def operations(self) -> tuple[str, ...]: ...
+    @property
+    def parameters(self) -> tuple[tuple[tuple[int, ...], ...], ...]: ...
+
+
 @dataclass(frozen=True)
 class KnownProblem:
     """What is wrong with certain versions of a package."""
@@ -41,6 +56,8 @@ class KnownProblem:
     versions: tuple[str, ...]
     what: str
     """What goes wrong, where it is reported, and which version to take instead."""
+    shown_by: Callable[[RandomCase], bool] | None = None
+    """Whether a case of ``bench parity --random`` that disagrees shows this."""
 
     def __str__(self) -> str:
         return f"{self.package} {self.what}"
@@ -176,6 +193,9 @@ class BackendSpec:
     its path to arrays by name; it raises BenchError. For ``bench weights import``."""
     aliases: tuple[str, ...] = ()
     """Names that may be typed too, and stand in runs of earlier versions."""
+    operations: str = ""
+    """``module:NAME`` of its :class:`~harness.backends.dialect.Dialect`, for ``bench parity
+    --random``; importing the module imports no framework. Empty: it takes no part."""
     order: int = 100
     """Position in lists; those of equal position by name."""
     extra_code: tuple[ExtraCode, ...] = ()

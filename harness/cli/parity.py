@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HEADINGS = ["framework", "model", "data", "stage", "deviation", "tolerance", "where", "agrees",
             "message"]  # fmt: skip
 """Of ``--json``: a row a stage (with ``--each`` an array), then one for each message."""
+DISAGREEMENTS = ["framework", "case", "what", "known", "program"]
+"""Of ``--random --json``."""
 _OF_A_RUN = {
     "models": "--models",
     "dataset": "--dataset",
@@ -71,6 +73,21 @@ _OF_A_DATASET = ("optimizer", "lr", "weight_decay", "batch_size", "data_dir")
     help="Prove what the run in DIR trained, and put the certificate into its report.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the HDF5 files.")
+@click.option(
+    "--random",
+    "count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Instead of networks, compare N random small computations, forward and gradient; print a "
+    "program for each disagreement.",
+)
+@click.option("--seed", default=0, metavar="N", help="Of --random [default: 0].")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="Of --random at most [default: 10].",
+)
 @JSON
 @click.pass_context
 def parity(
@@ -89,6 +106,9 @@ def parity(
     each: bool,
     run: Path | None,
     data_dir: Path | None,
+    count: int | None,
+    seed: int,
+    minutes: float | None,
     as_json: bool,
 ) -> None:
     """Compare every framework with the NumPy reference, from the same weights and batches.
@@ -102,6 +122,10 @@ def parity(
     faults are planted in the reference until it computes the same. Exit code 1 when anything lies
     beyond its tolerance, or a framework fails. Of deep networks, fewer steps and smaller batches
     are compared.
+
+    With --random operations, shapes (also of large batches), strides, paddings, layouts in memory
+    and dtypes are drawn, by hypothesis, which reduces what disagrees to a small case. Known
+    problems of a release are named, and only new disagreements make the exit code 1.
 
     With --run the networks, data, update rule and batch size are the run's, weights and batches
     those of its first seed; parity.json is written into its folder, and its report anew.
@@ -119,6 +143,9 @@ def parity(
     from harness.parity.trace import Workers, make_plan
     from harness.plugins import choose_backends
 
+    if count is not None:
+        _random(context, frameworks or [], count, seed, 10 if minutes is None else minutes, as_json)
+        return
     if steps is None:
         steps = QUICK_STEPS if quick else STEPS
     if steps < 1:
@@ -164,6 +191,64 @@ def parity(
             ]
         proofs = [prove(specs, plan, precision, workers, terminal.status) for plan in plans]
     _show(proofs, each, as_json)
+
+
+def _random(
+    context: click.Context,
+    frameworks: list[str],
+    count: int,
+    seed: int,
+    minutes: float,
+    as_json: bool,
+) -> None:
+    from harness.config import parse_experiment
+    from harness.console import progress_bar, terminal
+    from harness.errors import BenchError
+    from harness.parity.random.search import check_available, search
+    from harness.parity.trace import Workers
+    from harness.plugins import backends, choose_backends
+
+    taken = {"frameworks", "threads", "count", "seed", "minutes", "as_json"}
+    for name in (p.name for p in context.command.params if p.name and p.name not in taken):
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise BenchError(f"--random draws its own computations: leave {_option(name)} out")
+    check_available()
+    specs, _ = choose_backends(frameworks, skip_unavailable=False)
+    named = [spec for spec in specs if spec.operations]
+    for spec in specs:
+        if frameworks and not spec.operations:
+            terminal.warn(f"{spec.name} takes no part: it declares no operations")
+    if not named:
+        able = ", ".join(spec.name for spec in backends().values() if spec.operations)
+        raise BenchError(f"none of these frameworks declares operations: choose of {able}")
+    threads = context.params["threads"]
+    experiment = parse_experiment({} if threads is None else {"threads": threads}, where="options")
+    with Workers(experiment.threads) as workers, progress_bar("cases", count) as advance:
+        terminal.note(f"{count} cases, or {minutes:g} min: {', '.join(s.name for s in named)}")
+        found = search(
+            named, workers.get, count=count, seed=seed, seconds=60 * minutes, progress=advance
+        )
+    rows = [
+        {
+            "framework": each.framework,
+            "case": str(each.case),
+            "what": each.what,
+            "known": None if each.known is None else str(each.known),
+            "program": each.program,
+        }
+        for each in found.found
+    ]
+    if as_json:
+        show(rows, DISAGREEMENTS, as_json=True)
+    for row in rows if not as_json else ():
+        click.echo(f"{row['framework']}: {row['what']}\n  {row['case']}")
+        click.echo(f"  known: {row['known']}" if row["known"] else f"\n{row['program']}")
+    terminal.note(
+        f"{found.drawn} cases in {found.seconds:.0f} s, {len(found.found)} disagreements, "
+        f"{len(found.new)} of them new"
+    )
+    if found.new:
+        raise click.exceptions.Exit(1)
 
 
 def _option(name: str) -> str:

@@ -60,7 +60,7 @@ def drift_of(
     """Train ``cell`` again in ``worker``, from weights that are off by rounding.
 
     As many epochs as ``budget_s`` seconds allow by what they took in the run, one at least. None
-    where the run has kept no losses.
+    where the run has kept no losses, or the training diverges.
 
     Raises:
         WorkerError: the framework failed.
@@ -81,6 +81,8 @@ def drift_of(
     ]
     trained = np.concatenate(losses).astype(np.float64)
     difference = relative_difference(trained, arrays.step_losses[: trained.size])
+    if not np.isfinite(difference).all():
+        return None
     return LossDrift(
         framework=cell.framework, seed=cell.seed, steps=trained.size, rises=_rises(difference)
     )
@@ -100,7 +102,6 @@ def off_by_rounding(weights: Weights, precision: str) -> Weights:
 def _rises(difference: NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
     found: list[tuple[int, float]] = []
     for step, value in enumerate(np.maximum.accumulate(difference).tolist(), start=1):
-        # Written so that a loss that is no number counts as a rise.
-        if not found or not value <= found[-1][1] * RISE:
+        if not found or value > found[-1][1] * RISE:
             found.append((step, float(f"{value:.3g}")))
     return tuple(found)

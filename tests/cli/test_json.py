@@ -43,7 +43,7 @@ VERBS = {
 }
 """Of each verb with ``--json`` what else it is given here."""
 WITHOUT = {
-    "report", "merge", "setup julia", "setup knet", "weights export", "weights import",
+    "report", "merge", "setup", "weights export", "weights import",
     "baseline update", "data export", "data fetch", "data import",
 }  # fmt: skip
 """These write a file or a folder and print where."""
@@ -104,9 +104,9 @@ def here(planted, small_dataset, made_up, tmp_path, monkeypatch) -> Callable[...
             CliRunner().invoke(main, ["baseline", "update", "a", "--baseline", "b.json"])
         if verb == "evaluate":
             parameters = find_model("lenet5").parameters((1, 28, 28), 3)
-            origin = Origin(model="lenet5", image_shape=(1, 28, 28), classes=("a", "b", "c"),
-                            task="multiclass")  # fmt: skip
-            save_weights(tmp_path / "w.h5", initial_weights(parameters, 0), origin)
+            origin = Origin(image_shape=(1, 28, 28), classes=("a", "b", "c"), task="multiclass")
+            weights = initial_weights(parameters, 0)
+            save_weights(tmp_path / "w.h5", weights, model="lenet5", origin=origin)
         if verb == "reproduce":
             call("run", *VERBS["run"])
         return call(*verb.split(), *VERBS[verb])

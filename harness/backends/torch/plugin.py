@@ -81,6 +81,7 @@ TORCH = Family(
 BACKENDS = (
     BackendSpec(
         name="torch",
+        operations="harness.backends.torch.operations:DIALECT",
         order=10,
         find_network=in_package("torch"),
         title="PyTorch",
