@@ -86,9 +86,14 @@ def _circumstances(run: Run) -> Iterator[Finding]:
     cores, load = recorded.get("cores_logical"), recorded.get("load_average")
     # The average looks back a minute before the run: it counts where nothing was measured since.
     measured = any(o.other_load is not None for w in run.workloads for o in w.finished)
-    known = isinstance(cores, int) and isinstance(load, list) and bool(load) and not measured
-    if known and (average := float(load[0])) > BUSY * cores:  # type: ignore[index, operator]
-        yield Finding("machine busy", values={"load": average, "cores": cores})
+    if (
+        not measured
+        and isinstance(cores, int)
+        and isinstance(load, list)
+        and load
+        and load[0] > BUSY * cores
+    ):
+        yield Finding("machine busy", values={"load": load[0], "cores": cores})
     if named := decisive(recorded.get("variables") or {}):
         yield Finding("variables", values=named)
     if changes := run.folder.environment_changes():
