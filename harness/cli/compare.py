@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import LIST
-from harness.cli.tables import show_json
+from harness.cli.tables import print_cells, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,18 +75,11 @@ def compare(
         body = table(header, [list(map(escape, line)) for line in lines], align=align)
         terminal.print(Text(f"{_heading(compared)}\n\n{runs}\n\n{body}"))
     else:
-        from rich.table import Table
-
         header, lines = _cells(compared)
-        shown = Table(box=None, pad_edge=False)
-        for index, heading in enumerate(header):
-            shown.add_column(heading, justify="left" if index < 3 else "right", overflow="fold")
-        for line in lines:
-            shown.add_row(*map(Text, line))
         terminal.print(Text(_heading(compared)))
         for name, run in _named(compared):
             terminal.print(Text(f"{name}: {run}"))
-        terminal.print_table(shown)
+        print_cells(header, lines, [index >= 3 for index in range(len(header))])
 
 
 def _heading(compared: Compared) -> str:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import LIST
-from harness.cli.tables import JSON, show
+from harness.cli.tables import JSON, print_cells, show
 from harness.parity import QUICK_STEPS, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from rich.table import Table
 
     from harness.parity.proof import Proof
 
@@ -283,13 +281,12 @@ def _of_the_run(
 
 def _show(proofs: Sequence[Proof], each: bool, as_json: bool) -> None:
     """The table, what failed, and what is wrong by its name."""
-    from harness.console import terminal
 
     rows = list(_rows(proofs, each))
     if as_json:
         show([*rows, *_messages(proofs)], HEADINGS, as_json=True)
     elif rows:
-        terminal.print_table(_table(rows))
+        _print(rows)
     complain(proofs)
     if not all(proof.holds for proof in proofs):
         raise click.exceptions.Exit(1)
@@ -336,24 +333,18 @@ def _messages(proofs: Sequence[Proof]) -> Iterator[dict[str, Any]]:
             yield dict.fromkeys(HEADINGS) | about | {"agrees": False, "message": message}
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("framework", "model", "data", "stage", "deviation", "tolerance", "where", ""):
-        numeric = heading in ("deviation", "tolerance")
-        table.add_column(heading, justify="right" if numeric else "left")
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    headings = ["framework", "model", "data", "stage", "deviation", "tolerance", "where", ""]
+    cells = []
     for row in rows:
         bound = row["tolerance"]
-        table.add_row(
-            row["framework"],
-            row["model"],
-            escape(row["data"]),
-            row["stage"],
-            f"{row['deviation']:.1e}",
-            "" if bound is None else f"{bound:.0e}",
-            escape(row["where"]),
-            {None: "", True: "agrees", False: "DEVIATES"}[row["agrees"]],
+        cells.append(
+            [
+                *(row[name] for name in headings[:4]),
+                f"{row['deviation']:.1e}",
+                "" if bound is None else f"{bound:.0e}",
+                row["where"],
+                {None: "", True: "agrees", False: "DEVIATES"}[row["agrees"]],
+            ]
         )
-    return table
+    print_cells(headings, cells, [name in ("deviation", "tolerance") for name in headings])
