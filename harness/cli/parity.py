@@ -149,7 +149,7 @@ def parity(
     if steps < 1:
         raise BenchError(f"--steps is {steps}: at least one is needed")
     if run is not None:
-        _of_the_run(context, run, frameworks or [], steps, each, as_json)
+        _of_the_run(context, run, frameworks or [], steps, quick, each, as_json)
         return
     for name in _OF_A_DATASET if dataset is None else ():
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
@@ -258,6 +258,7 @@ def _of_the_run(
     run: Path,
     frameworks: list[str],
     steps: int,
+    quick: bool,
     each: bool,
     as_json: bool,
 ) -> None:
@@ -273,7 +274,7 @@ def _of_the_run(
             raise BenchError(f"with --run that is the run's own: leave {option} out")
     folder = RunFolder.open(run)
     specs, _ = choose_backends(chosen(folder, frameworks), skip_unavailable=False)
-    certificate, proofs = certify(folder, specs, steps, terminal.status)
+    certificate, proofs = certify(folder, specs, steps, terminal.status, brief=quick)
     write_certificate(folder, certificate)
     terminal.note(f"report with its certificate: {render(run)}")
     _show(proofs, each, as_json)

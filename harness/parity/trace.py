@@ -48,6 +48,8 @@ LAST_IMAGES = 8
 PREDICTION_FLOPS, SPLIT_FLOPS = 2e10, 1e12
 """Operations that the reference does for the predictions of a split, and a framework for all of
 it; a split that needs more is not predicted."""
+BRIEF_SPLIT_FLOPS = 1e10
+"""The latter in a brief proof: some seconds."""
 INFERENCE = ((0, 1), (1, 6), (6, 11), (2, 3))
 """Test images that inference gets in one call, from and to: sizes come again with other images."""
 STEP_FLOPS, TRAINING_FLOPS = 5e10, 1e12
@@ -216,7 +218,8 @@ def make_plan(
     """The weights and batches of seed ``seed``; the batches run on over epochs.
 
     Of a large network there are fewer steps, and batches of their first images: see
-    :func:`affordable`. ``brief``: and fewer stages of a deep one, see :data:`DEEP`.
+    :func:`affordable`. ``brief``: and fewer stages of a deep one, see :data:`DEEP`, and no
+    predictions of large splits.
 
     ``weights`` stand in for those that the protocol draws.
 
@@ -238,7 +241,12 @@ def make_plan(
             raise BenchError(f"{path}: {error}") from error
         reach = max(1, min(data.image_shape[1:]) // 8)
         flops = card.forward_flops(data.image_shape, data.outputs)
-        predicted = {n: _compared_examples(count, flops, seed) for n, count in data.sizes.items()}
+        limit = BRIEF_SPLIT_FLOPS if brief else SPLIT_FLOPS
+        predicted = {
+            name: _compared_examples(count, flops, seed)
+            for name, count in data.sizes.items()
+            if count * flops <= limit
+        }
         tested = data.sizes["test"]
         inference = tuple(
             np.arange(start, min(stop, tested)) for start, stop in INFERENCE if start < tested
@@ -261,7 +269,7 @@ def make_plan(
             _epoch(number, min(steps, EPOCH_STEPS), examples, images, seed, reach, optimizer)
             for number in range(1, EPOCHS + 1)
         ),
-        examples={split: chosen for split, chosen in predicted.items() if len(chosen)},
+        examples=predicted,
         inference=inference,
         positive_weights=positive_weights,
     )
@@ -271,9 +279,7 @@ def make_plan(
 
 
 def _compared_examples(count: int, flops: float, seed: int) -> NDArray[np.int64]:
-    """Of ``count`` images those whose predictions are compared; none where that takes too long."""
-    if count * flops > SPLIT_FLOPS:
-        return np.empty(0, np.int64)
+    """Of ``count`` images those whose predictions are compared."""
     most = max(LEAST_COMPARED, min(COMPARED_IMAGES, int(PREDICTION_FLOPS / flops)))
     if count <= most:
         return np.arange(count)
