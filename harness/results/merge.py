@@ -141,9 +141,11 @@ def _manifest(folders: Sequence[RunFolder]) -> Manifest:
 def _peak(folders: Sequence[RunFolder]) -> MachinePeak | None:
     """The best that the processor showed; None where there are several kinds of processors."""
     found = [peak for folder in folders if (peak := folder.machine) is not None]
-    if not found or len({str(folder.environment.get("cpu")) for folder in folders}) > 1:
+    # A run may itself have been resumed on another machine, or be a merged one.
+    ran_on = [e for folder in folders for e in (folder.environment, *folder.environments.values())]
+    if not found or len({str(environment.get("cpu")) for environment in ran_on}) > 1:
         return None
-    precisions = found[0].gemm_gflops
+    precisions = dict.fromkeys(name for peak in found for name in peak.gemm_gflops)
     return MachinePeak(
         threads=found[0].threads,
         gemm_gflops={

@@ -151,6 +151,12 @@ def test_speeds_are_paired_within_a_machine_only_and_shown_for_each(sharded, tmp
         ["Swift 1", "CountsSteps", "2"], ["Swift 1", "Sound", "2"],
         ["Tidy 2", "CountsSteps", "1"], ["Tidy 2", "Sound", "1"],
     ]  # fmt: skip
+    # Nor does that of a run which was itself resumed on another machine.
+    assert merge([first], tmp_path / "alone").machine is not None
+    file = first / "environments.json"
+    recorded = json.loads(file.read_text())
+    file.write_text(json.dumps(recorded | {"another": {"cpu": "Third"}}))
+    assert merge([first], tmp_path / "mixed").machine is None
 
 
 def test_cells_of_a_group_from_two_machines_are_not_paired(sharded, tmp_path):
