@@ -128,11 +128,13 @@ def test_results_csv_agrees_with_the_records(ran):
     assert len(table) == len(folder.manifest.cells)
     for row, result in zip(table.to_dict("records"), folder.results(), strict=True):
         assert (row["framework"], row["seed"], row["status"]) == (result.cell.framework, 0, "ok")
+        # On a busy machine some rounds stay disturbed, and these do not count.
+        rounds = [each for each in result.rounds if not each.disturbed] or result.rounds
         for value, written in (
             (result.test.accuracy, row["test_accuracy"]),
             (result.test.loss, row["test_loss"]),
-            (float(np.median(result.round_seconds)), row["round_seconds_median"]),
-            (float(np.median(result.images_per_second)), row["images_per_second"]),
+            (np.median([each.seconds for each in rounds]), row["round_seconds_median"]),
+            (np.median([e.images / e.seconds for e in rounds]), row["images_per_second"]),
             (result.peak_rss_bytes / 2**20, row["peak_rss_mib"]),
         ):
             assert math.isclose(value, written, rel_tol=1e-5)
