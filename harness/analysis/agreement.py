@@ -16,9 +16,11 @@ FIRST_STEPS = 100
 """How many steps are compared where nobody has measured how far rounding may lead later ones."""
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Relative, by precision: how close losses must stay over the first steps."""
-DRIFT_FACTOR = 10.0
+DRIFT_FACTOR = 50.0
 """Losses may differ by so many times what rounding the initial weights makes of one of them: two
-frameworks round differently at every step, and one training shows the drift of that one alone."""
+frameworks round differently at every step, and one training shows the drift of that one alone.
+Measured on PneumoniaMNIST (batch normalisation, AdamW, three seeds): at most 35 for variants that
+float64 proves equal, 85 to 162 for one whose gradients differ; on MNIST at most 4."""
 
 
 @dataclass(frozen=True)

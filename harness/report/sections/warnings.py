@@ -88,7 +88,7 @@ def _drift_apart(f: Finding) -> str:
     else:
         expected = (
             f"that is {DRIFT_FACTOR:g} times what rounding makes of a training of "
-            f"{escape(title_of(measured))}: the two do not compute the same."
+            f"{escape(title_of(measured))}: rounding does not explain it."
         )
     return (
         f"**Losses drift apart**: {_where(f)}: at step {f.values['step']} the training loss "
