@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.analysis.agreement import DRIFT_FACTOR
+from harness.analysis.agreement import DRIFT_FACTOR, TOLERANCE
 from harness.analysis.findings import Finding
 from harness.analysis.identity import ITEMS
 from harness.analysis.run import title_of
@@ -87,8 +87,9 @@ def _drift_apart(f: Finding) -> str:
         )
     else:
         expected = (
-            f"that is {DRIFT_FACTOR:g} times what rounding makes of a training of "
-            f"{escape(title_of(measured))}: rounding does not explain it."
+            f"that rounding explains ({DRIFT_FACTOR:g} times what it makes of a training of "
+            f"{escape(title_of(measured))}, and at least "
+            f"{TOLERANCE[f.values['precision']]:g})."
         )
     return (
         f"**Losses drift apart**: {_where(f)}: at step {f.values['step']} the training loss "
