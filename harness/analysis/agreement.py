@@ -43,16 +43,14 @@ class LossAgreement:
     was expected."""
 
 
-def loss_agreements(run: Run, workload: Workload) -> list[LossAgreement]:
+def loss_agreements(run: Run, workload: Workload, drift: LossDrift | None) -> list[LossAgreement]:
     """Loss curves of every cell against the reference's; none where losses were not kept.
 
-    Raises:
-        BenchError: the certificate of parity is damaged.
+    ``drift`` is :func:`loss_drift` of the same.
     """
     reference = workload.reference
     if reference is None:
         return []
-    drift = loss_drift(run, workload)
     tolerance = TOLERANCE[run.manifest.experiment.training.precision]
     found = []
     for seed in workload.seeds:

@@ -319,7 +319,7 @@ def _faults(runs: Sequence[Run], variants: Sequence[ComparedVariant]) -> Iterato
 def unlike(one: Mapping[int, Trained], other: Mapping[int, Trained]) -> dict[str, str]:
     """Items that should be identical and are not -> the seeds where they differ."""
     found: dict[str, list[str]] = {}
-    for seed in one.keys() & other.keys():
+    for seed in (seed for seed in one if seed in other):
         for item in ITEMS:
             digests = {getattr(each[seed].identity, item) for each in (one, other)}
             if len(digests - {""}) > 1:  # an empty one was not recorded

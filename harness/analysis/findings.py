@@ -142,7 +142,8 @@ def _losses(run: Run, workload: Workload) -> Iterator[Finding]:
     tolerance = TOLERANCE[precision]
     drifted: dict[str, list[LossAgreement]] = {}
     outcomes = {outcome.framework: outcome for outcome in workload.finished}
-    for each in loss_agreements(run, workload):
+    drift = loss_drift(run, workload)
+    for each in loss_agreements(run, workload, drift):
         spec = backends().get(each.framework)
         if spec is not None and spec.lower_precision:
             continue  # another arithmetic, which the note on that variant says
@@ -154,7 +155,6 @@ def _losses(run: Run, workload: Workload) -> Iterator[Finding]:
             yield Finding("other computation", *about, values)
         elif each.apart is not None:
             drifted.setdefault(each.framework, []).append(each)
-    measured = loss_drift(run, workload)
     for framework, found in drifted.items():
         step, difference, expected = min(each.apart for each in found if each.apart)
         yield Finding(
@@ -167,7 +167,7 @@ def _losses(run: Run, workload: Workload) -> Iterator[Finding]:
                 "difference": difference,
                 "expected": expected,
                 "precision": precision,
-                "measured in": measured and measured.framework,
+                "measured in": drift and drift.framework,
             },
         )
 

@@ -50,7 +50,7 @@ class WorkloadSummary:
 
     @cached_property
     def agreements(self) -> list[LossAgreement]:
-        return loss_agreements(self.run, self.workload)
+        return loss_agreements(self.run, self.workload, self.drift)
 
     @cached_property
     def drift(self) -> LossDrift | None:

@@ -83,6 +83,7 @@ _OF_A_DATASET = ("optimizer", "lr", "weight_decay", "batch_size", "data_dir")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
+    default=10.0,
     metavar="X",
     help="Of --random at most [default: 10].",
 )
@@ -106,7 +107,7 @@ def parity(
     data_dir: Path | None,
     count: int | None,
     seed: int,
-    minutes: float | None,
+    minutes: float,
     as_json: bool,
 ) -> None:
     """Compare every framework with the NumPy reference, from the same weights and batches.
@@ -142,8 +143,11 @@ def parity(
     from harness.plugins import choose_backends
 
     if count is not None:
-        _random(context, frameworks or [], count, seed, 10 if minutes is None else minutes, as_json)
+        _random(context, frameworks or [], count, seed, minutes, as_json)
         return
+    for name in ("seed", "minutes"):
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise BenchError(f"{_option(name)} is of --random: give that too, or leave it out")
     if steps is None:
         steps = QUICK_STEPS if quick else STEPS
     if steps < 1:
@@ -238,9 +242,10 @@ def _random(
     ]
     if as_json:
         show(rows, DISAGREEMENTS, as_json=True)
-    for row in rows if not as_json else ():
-        click.echo(f"{row['framework']}: {row['what']}\n  {row['case']}")
-        click.echo(f"  known: {row['known']}" if row["known"] else f"\n{row['program']}")
+    else:
+        for row in rows:
+            click.echo(f"{row['framework']}: {row['what']}\n  {row['case']}")
+            click.echo(f"  known: {row['known']}" if row["known"] else f"\n{row['program']}")
     terminal.note(
         f"{found.drawn} cases in {found.seconds:.0f} s, {len(found.found)} disagreements, "
         f"{len(found.new)} of them new"
@@ -282,7 +287,6 @@ def _of_the_run(
 
 def _show(proofs: Sequence[Proof], each: bool, as_json: bool) -> None:
     """The table, what failed, and what is wrong by its name."""
-
     rows = list(_rows(proofs, each))
     if as_json:
         show([*rows, *_messages(proofs)], HEADINGS, as_json=True)
@@ -297,12 +301,8 @@ def complain(proofs: Sequence[Proof]) -> None:
     """Say on stderr what failed, and what is wrong by its name."""
     from harness.console import terminal
 
-    for proof in proofs:
-        for framework, failure in proof.failures.items():
-            terminal.error(f"{framework}, {proof.plan.model} on {proof.dataset}: {failure}")
-        for diagnosis in proof.diagnoses:
-            where = f"{diagnosis.framework}, {diagnosis.model} on {proof.dataset}"
-            terminal.error(f"{where}: {diagnosis}")
+    for row in _messages(proofs):
+        terminal.error(f"{row['framework']}, {row['model']} on {row['data']}: {row['message']}")
 
 
 def _rows(proofs: Sequence[Proof], each: bool) -> Iterator[dict[str, Any]]:

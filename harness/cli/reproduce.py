@@ -73,8 +73,9 @@ def _reproduce(
     path = write(comparison.folder, found)
     if as_json:
         show(list(map(_row, found.cells)), HEADINGS, as_json=True)
-    for cell in found.cells if not as_json else ():
-        terminal.print(Text(_line(cell)))
+    else:
+        for cell in found.cells:
+            terminal.print(Text(_line(cell)))
     if found.threads > 1:
         terminal.note(
             f"on {found.threads} threads sums are taken in any order: bitwise equality is promised "

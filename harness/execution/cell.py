@@ -413,7 +413,6 @@ class CellRun:
 
     def test(self) -> None:
         """Evaluate on the test split; keep predictions, weights and the result."""
-        self.identity = self._identity()
         seconds, logits, split = self._predict("test")
         weights = self.worker.save_weights()
         for name, array in weights.items():
@@ -421,6 +420,8 @@ class CellRun:
                 raise DivergedError(f"after training a weight of {name} is {array.flat[wrong[0]]}")
         # Of the work measured, not of what follows.
         peak_rss_bytes = self.worker.peak_rss_bytes()
+        # After what is timed: it reads all images.
+        self.identity = self._identity()
         found = evaluate(self.entry.task, logits, split.labels)
         self.folder.write_arrays(
             self.cell,

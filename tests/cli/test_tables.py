@@ -56,7 +56,7 @@ def test_no_line_is_longer_than_the_terminal(words, width, screen, made_up, tmp_
 
 def test_a_row_that_does_not_fit_becomes_a_paragraph(screen):
     rows = [["one", "x" * 30, ""], ["two", "y", "3"]]
-    wide, narrow = screen(80), None
+    wide = screen(80)
     print_cells(["name", "what", "number"], rows, [False, False, True])
     assert wide.getvalue().splitlines()[0].split() == ["name", "what", "number"]
     narrow = screen(24)

@@ -112,8 +112,8 @@ def test_a_fault_is_found_reduced_and_reproduced(
     assert "AssertionError" in failed.stderr, failed.stderr
     assert failed.stdout.startswith("found ")
     right = TORCH.operations[operation].format(x="x")
-    mended = row["program"].replace(faulty.operations[operation].format(x="x"), right)
-    assert run(mended).returncode == 0
+    fixed = row["program"].replace(faulty.operations[operation].format(x="x"), right)
+    assert run(fixed).returncode == 0
 
 
 def test_the_known_problem_of_jax_is_found_and_named(ready: Callable) -> None:
@@ -137,6 +137,12 @@ def test_what_a_person_can_fix(words: tuple[str, ...], message: str) -> None:
     got = CliRunner().invoke(main, ["parity", "--random", "5", *words])
     assert got.exit_code == 2
     assert message in got.stderr
+
+
+def test_options_of_the_search_need_it() -> None:
+    got = CliRunner().invoke(main, ["parity", "--seed", "3"])
+    assert got.exit_code == 2
+    assert "--seed is of --random" in got.stderr
 
 
 def test_the_functions_in_programs_are_all_used() -> None:

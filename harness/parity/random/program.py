@@ -8,7 +8,8 @@ from harness.backends.dialect import Dialect
 from harness.parity.random import plain
 from harness.parity.random.cases import CONVOLUTIONS, Case
 
-PLAIN = {name: name for name in ("convolution",)} | {"convolution_channels_last": "convolution"}
+PLAIN = {"convolution_channels_last": "convolution"}
+"""Operations that have no function of their own name in ``plain``."""
 
 
 def source(case: Case, dialect: Dialect) -> str:
