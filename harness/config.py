@@ -325,6 +325,18 @@ class Experiment(Frozen):
             reported=False,
         ),
     ] = TimeLimits()
+    checkpoint_seconds: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False),
+        Setting(
+            help="Save checkpoints, from which --resume continues, after epochs that take so many "
+            "seconds or more (those of the slowest framework); 0: after every epoch. A run may be "
+            "resumed with another number.",
+            metavar="SECONDS",
+            brief=True,
+            reported=False,
+        ),
+    ] = 10.0
     training: Training = Training()
 
     @field_validator("frameworks", "models", "datasets", "seeds", "inference")

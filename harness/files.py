@@ -46,6 +46,14 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what processes that were killed have left of :func:`replacing` below ``folder``."""
+    for path in folder.rglob(".*.partial"):
+        if path.is_file():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write ``content`` beside ``path``, flush it to disk and rename: never half a file.
 

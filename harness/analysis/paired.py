@@ -146,12 +146,14 @@ def paired_starts(above: Outcome, below: Outcome) -> list[NDArray[np.float64]] |
     """
     found = []
     for seed, one in above.trained.items():
-        other = below.trained[seed].starts if seed in below.trained else {}
-        for session, rounds in one.starts.items():
+        other = below.trained[seed].numbered if seed in below.trained else {}
+        for session, rounds in one.numbered.items():
+            # By number: trainings that were resumed need not have gone on from the same epoch.
+            beside = other.get(session, {})
             pairs = [
-                pair
-                for pair in zip(rounds, other.get(session, ()), strict=False)
-                if not (pair[0].disturbed or pair[1].disturbed)
+                (each, beside[number])
+                for number, each in rounds.items()
+                if number in beside and not (each.disturbed or beside[number].disturbed)
             ]
             if pairs:
                 first, second = zip(*pairs, strict=True)

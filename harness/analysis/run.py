@@ -77,8 +77,16 @@ class Trained:
     @property
     def starts(self) -> dict[str, tuple[Epoch | Round, ...]]:
         """The rounds of every fresh start, by its session."""
-        first, *others = self.result.sessions.items()
-        return {self.session: first[1]} | dict(others)
+        return {name: tuple(rounds.values()) for name, rounds in self.numbered.items()}
+
+    @property
+    def numbered(self) -> dict[str, dict[int, Epoch | Round]]:
+        """The same by their number: see :attr:`CellResult.numbered`."""
+        unnamed = self.result.session  # in runs of earlier versions
+        return {
+            self.session if name == unnamed else name: rounds
+            for name, rounds in self.result.numbered.items()
+        }
 
     @property
     def images_per_second(self) -> NDArray[np.float64]:
@@ -474,8 +482,11 @@ class Run:
 
 
 def interleaved(one: Trained, other: Trained) -> bool:
-    """Whether two cells of one group and seed ran side by side; False if one was made up for."""
-    return one.session == other.session
+    """Whether two cells of one group and seed ever ran side by side.
+
+    Not where one was made up for later.
+    """
+    return bool(one.starts.keys() & other.starts.keys())
 
 
 def _sessions(results: list[CellResult]) -> dict[Cell, str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.config import Optimizer
 from harness.data.reader import DEFAULT_MEMORY_BUDGET
 from harness.measure.operations import Operation
+from harness.protocol.optimizer import OptimizerState
 from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
 
@@ -94,6 +95,22 @@ class Backend(ABC):
     @abstractmethod
     def save_weights(self) -> Weights:
         """The present weights, in the job's precision."""
+
+    def save_optimizer(self) -> OptimizerState | None:
+        """What the update rule has kept of the steps so far, copied.
+
+        With the weights it is all that training needs to go on: a run then saves checkpoints. None:
+        the backend does not offer this, and a training of it that was interrupted starts anew.
+        """
+        return None
+
+    def load_optimizer(self, state: OptimizerState) -> None:
+        """Take over what :meth:`save_optimizer` gave, in this process or in another.
+
+        Called after :meth:`load_weights`. What follows must agree to the last bit, on one thread,
+        with a training that was never interrupted.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def train_epoch(

@@ -57,8 +57,8 @@ class Estimate:
     def epoch(self, cell: Cell, number: int) -> None:
         """Epoch ``number`` of ``cell`` has ended."""
         self._timed += self._kind == "training"
+        self.done += number - self._seen.get(cell.id, 0)  # a resumed training begins later
         self._seen[cell.id] = number
-        self.done += 1
         self._next("training")
 
     def end(self, cell: Cell) -> None:

@@ -16,7 +16,13 @@ from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.config import Training
 from harness.data.reader import SplitReader, open_dataset
-from harness.errors import DivergedError, ProbeError, WorkerError, WorkerTimeoutError
+from harness.errors import (
+    BenchError,
+    DivergedError,
+    ProbeError,
+    WorkerError,
+    WorkerTimeoutError,
+)
 from harness.execution.caches import compared, compile_cache, snapshot
 from harness.execution.inputs import TrainingInputs, images_digest
 from harness.execution.observer import Observer
@@ -25,8 +31,11 @@ from harness.measure.conditions import Conditions, is_disturbed, watching
 from harness.measure.probe import MachineProbe
 from harness.measure.warmup import WarmUp, until_steady
 from harness.plan import Cell
+from harness.protocol.optimizer import same_arrays
 from harness.protocol.positives import balancing_weights
+from harness.protocol.received import Digests, Received
 from harness.protocol.weights import Origin, digest, read_weights, save_weights
+from harness.results.checkpoint import Checkpoint, Progress
 from harness.results.folder import CellArrays, RunFolder
 from harness.results.records import (
     CellResult,
@@ -55,7 +64,8 @@ class CellRun:
     """One cell on its way from a new process to a result. Use as a context manager.
 
     ``result`` is there, and on disk, as soon as the training has ended, well or not. Where an
-    earlier run has left one, only its missing extras are measured.
+    earlier run has left one, only its missing extras are measured. ``resume_after``: the epoch of
+    whose checkpoint training continues; 0: it starts anew.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class CellRun:
         probe: MachineProbe,
         cpus: tuple[int, ...],
         observer: Observer,
+        resume_after: int = 0,
     ) -> None:
         self.folder = folder
         self.spec = spec
@@ -92,11 +103,24 @@ class CellRun:
         self.facts: dict[str, str] = {}
         self.epochs: list[Epoch] = []
         self.losses: list[NDArray[np.float64]] = []
+        self.earlier: dict[str, int] = {}
+        """Sessions before this one, and how many of ``epochs`` were trained in each."""
         self.result: CellResult | None = None
         kept = folder.read_result(cell)
         if kept is not None and kept.status == "ok":
             again = {name: Extra() for name in kept.unfinished}
             self.result = kept.model_copy(update={"extras": kept.extras | again})
+        self._checkpoint = folder.read_checkpoint(cell, resume_after) if resume_after else None
+        """What this session goes on from."""
+        if self._checkpoint is not None:
+            self._check_fits(self._checkpoint)
+            self.epochs = list(self._checkpoint.progress.epochs)
+            self.losses = [self._checkpoint.step_losses]
+            self.earlier = dict(self._checkpoint.progress.sessions)
+        self._saved = len(self.epochs)
+        """Epochs that the checkpoint on disk has."""
+        self._sent = Received()
+        """What this session has trained on."""
         self._resources = ExitStack()
         self._worker: Worker | None = None
         self._caches: Path | None = None
@@ -141,6 +165,8 @@ class CellRun:
             self._close(error)
             self.result = self._result(status=_status(error), error=str(error))
             self.folder.write_result(self.result)
+            if self.result.status == "diverged":  # and would again
+                self.folder.remove_checkpoints(self.cell)
             self.observer.cell_ended(self.result, resumed=False)
 
     def attempt_extra(self, name: str, action: Callable[..., None], *arguments: object) -> None:
@@ -203,6 +229,72 @@ class CellRun:
         self.facts = self.worker.facts()
         self.warm_up = self._warm_up()
         self.worker.load_weights(self.inputs.weights)  # the warm-up has trained: start over
+        if self._checkpoint is not None:
+            self._restore(self._checkpoint)
+            self._checkpoint = None  # its arrays may be large
+
+    def _check_fits(self, checkpoint: Checkpoint) -> None:
+        """Refuse a checkpoint that is not of this training, as far as its shapes tell.
+
+        Raises:
+            BenchError: says which.
+        """
+        epochs, steps = self.inputs.rates.shape
+        shapes = {name: array.shape for name, array in self.inputs.weights.items()}
+        trained = {name: array.shape for name, array in checkpoint.weights.items()}
+        done = len(checkpoint.progress.epochs)
+        if trained != shapes or done > epochs or checkpoint.step_losses.shape != (done * steps,):
+            raise BenchError(
+                f"the checkpoint of {self.cell} in {self.folder.path} is of another training: "
+                "delete it to train the cell from its beginning"
+            )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Take over weights and optimiser state."""
+        self.observer.phase_started(self.cell, f"resuming after epoch {len(self.epochs)}")
+        self.worker.load_weights(checkpoint.weights)
+        self.worker.load_optimizer(checkpoint.optimizer)
+        echoed = self.worker.save_optimizer()
+        if (
+            echoed is None
+            or not echoed.equals(checkpoint.optimizer)
+            or not same_arrays(self.worker.save_weights(), checkpoint.weights)
+        ):
+            raise WorkerError(f"{self.spec.name} did not take over its checkpoint")
+
+    def save_checkpoint(self) -> None:
+        """Keep the state after the last epoch, where the backend offers that and it is new.
+
+        Earlier checkpoints stay until :meth:`remove_earlier_checkpoints`.
+        """
+        if self._saved == len(self.epochs):
+            return
+        self._check_received()
+        self.worker.limit_s = self.limits.compile
+        optimizer = self.worker.save_optimizer()
+        if optimizer is None:
+            return
+        here = len(self.epochs) - sum(self.earlier.values())
+        progress = Progress(
+            cell=self.cell,
+            started=self.started,
+            sessions=self.earlier | {self.session: here},
+            epochs=tuple(self.epochs),
+            optimizer_steps=optimizer.steps,
+        )
+        self.folder.write_checkpoint(
+            Checkpoint(
+                progress=progress,
+                step_losses=np.concatenate(self.losses),
+                weights=self.worker.save_weights(),
+                optimizer=optimizer,
+            )
+        )
+        self._saved = len(self.epochs)
+
+    def remove_earlier_checkpoints(self) -> None:
+        """All but the last; once every cell of the group has saved that."""
+        self.folder.remove_checkpoints(self.cell, but=self._saved)
 
     def start_anew(self) -> Phases:
         """A new process in place of the present one, warmed up, with the initial weights."""
@@ -310,7 +402,12 @@ class CellRun:
             raise
 
     def train_epoch(self, number: int) -> None:
-        """One round: train, then evaluate on the validation split, timed apart."""
+        """One round: train, then evaluate on the validation split, timed apart.
+
+        Nothing where an earlier session has trained that epoch.
+        """
+        if number < len(self.epochs):
+            return
         order = self.inputs.orders[number]
         seconds, losses, conditions = self._timed_pass(number)
         if losses.shape != (len(order),):
@@ -335,6 +432,7 @@ class CellRun:
             conditions=conditions,
             disturbed=is_disturbed(seconds, conditions, self._threads),
         )
+        self._sent.add(order, self.inputs.rates[number], self.inputs.augmentation[number])
         self.losses.append(losses)
         self.epochs.append(epoch)
         self.observer.epoch_ended(self.cell, number + 1, epoch)
@@ -353,10 +451,7 @@ class CellRun:
         """Round ``turn`` of the result, if this session measured it."""
         if self.result is None or turn >= len(self.result.rounds):
             return None
-        extra = turn >= len(self.result.epochs)
-        rounds = self.result.extras.get("rounds", Extra())
-        session = rounds.session if extra else self.result.session
-        return self.result.rounds[turn] if session == self.session else None
+        return self.result.numbered.get(self.session, {}).get(turn)
 
     def time_again(self, turn: int) -> Round | None:
         """Measure round ``turn`` of the result once more; None where the worker fails."""
@@ -459,33 +554,48 @@ class CellRun:
             extras={name: Extra() for name in self.extras},
         )
         self.folder.write_result(self.result)
+        self.folder.remove_checkpoints(self.cell)
 
     def _identity(self) -> Identity:
         """Digests of what the worker received, which must be what was sent.
 
+        Of a training that went on from a checkpoint every session has compared its own part.
+
         Raises:
             WorkerError: something else arrived.
         """
-        identity = Identity(
-            data=self.worker.data_sha256(),
-            images=self.worker.images_digest(),
-            initial_weights=self.start_weights,
-            **self.worker.received()._asdict(),
+        received = self._check_received()
+        data, images = self.worker.data_sha256(), self.worker.images_digest()
+        sent = {"data": (data, self.entry.sha256)}
+        if images:
+            sent["images"] = (images, images_digest(Path(self.entry.path), self.entry.sha256))
+        for item, (arrived, wanted) in sent.items():
+            if arrived != wanted:
+                raise WorkerError(f"{self.spec.name} has other {item} than what was sent to it")
+        whole = self.inputs.digests() if self.earlier else received
+        return Identity(
+            data=data, images=images, initial_weights=self.start_weights, **whole._asdict()
         )
-        sent = {"data": self.entry.sha256, **self.inputs.digests()._asdict()}
-        if identity.images:
-            sent["images"] = images_digest(Path(self.entry.path), self.entry.sha256)
-        for item, wanted in sent.items():
-            if getattr(identity, item) != wanted:
+
+    def _check_received(self) -> Digests:
+        """Digests of what reached the worker in this session.
+
+        Raises:
+            WorkerError: it is not what was sent.
+        """
+        received, sent = self.worker.received(), self._sent.digests()
+        for item, wanted in sent._asdict().items():
+            if getattr(received, item) != wanted:
                 name = item.replace("_", " ")
                 raise WorkerError(f"{self.spec.name} has other {name} than what was sent to it")
-        return identity
+        return received
 
     def _result(self, **fields: Any) -> CellResult:
         return CellResult(
             cell=self.cell,
             session=self.session,
             started=self.started,
+            earlier=self.earlier,
             phases=self.phases,
             warm_up=self.warm_up,
             epochs=tuple(self.epochs),

@@ -12,6 +12,7 @@ from harness.config import available_cpus
 from harness.errors import ProbeError
 from harness.execution.caches import remove_abandoned
 from harness.execution.cell import CellRun
+from harness.execution.checkpoints import resume_after, save_all
 from harness.execution.extras import ExampleSelection, measure_all, planned
 from harness.execution.inputs import TrainingInputs, adapted_weights, first_weights
 from harness.execution.observer import Observer
@@ -46,6 +47,7 @@ def run_group(
     inputs = TrainingInputs.make(weights, training, entry.train, group[0].seed)
     cpus = available_cpus()
     session = folder.new_session()
+    saved = resume_after(folder, group)
     with ExitStack() as stack:
         probe = stack.enter_context(
             MachineProbe(threads=experiment.threads, cpus=cpus, environment=for_worker(os.environ))
@@ -65,24 +67,33 @@ def run_group(
                     probe=probe,
                     cpus=cpus,
                     observer=observer,
+                    resume_after=saved[cell],
                 )
             )
             for cell in group
         ]
-        train_all(runs, training.epochs)
+        train_all(runs, training.epochs, experiment.checkpoint_seconds)
         measure_all(runs, experiment, ExampleSelection.of(folder, group))
         results = [run.finish() for run in runs]
         _update_machine(folder, probe)
         return results
 
 
-def train_all(runs: Sequence[CellRun], epochs: int) -> None:
-    """From new processes to the evaluation on the test split, interleaved."""
+def train_all(runs: Sequence[CellRun], epochs: int, checkpoint_seconds: float) -> None:
+    """From new processes to the evaluation on the test split, interleaved.
+
+    Trainings that go on from checkpoints join at their epoch: the same epoch of all is trained
+    side by side.
+    """
     for run in runs:
         run.attempt(run.open)
     for number in range(epochs):
         for run in rotated(runs, number):
             run.attempt(run.train_epoch, number)
+        longest = max((run.epochs[-1].seconds for run in runs if run.epochs), default=0.0)
+        # After the last epoch, the result follows at once.
+        if number + 1 < epochs and longest >= checkpoint_seconds:
+            save_all(runs)
     for run in runs:
         run.attempt(run.test)
 

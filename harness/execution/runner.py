@@ -74,6 +74,8 @@ def _run_group(comparison: Comparison, group: Group) -> list[CellResult]:
     done: dict[Cell, CellResult] = {}
     for cell in group:
         kept = folder.read_result(cell)
+        if kept is not None and kept.status == "ok":
+            folder.remove_checkpoints(cell)  # of a process that was killed in between
         if kept is not None and kept.status == "ok" and not kept.unfinished:
             done[cell] = kept
             comparison.observer.cell_ended(kept, resumed=True)

@@ -10,6 +10,7 @@ imports the framework, because some size their thread pool by affinity and read 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import os
 import resource
@@ -37,6 +38,7 @@ from harness.measure.operations import Operation
 from harness.measure.warmup import InferenceBudget, timed_calls
 from harness.plugins import find_model
 from harness.processes import follow_parent, kill, start, thread_settings, time_limit
+from harness.protocol.optimizer import OptimizerState
 from harness.protocol.received import Digests, Received, combined, hashed_rows
 from harness.protocol.weights import Weights
 from harness.variables import for_worker
@@ -136,6 +138,15 @@ class Worker:
     def save_weights(self) -> Weights:
         weights: Weights = self._call("save_weights")
         return weights
+
+    def save_optimizer(self) -> OptimizerState | None:
+        """See :meth:`harness.backends.base.Backend.save_optimizer`."""
+        state: OptimizerState | None = self._call("save_optimizer")
+        return state
+
+    def load_optimizer(self, state: OptimizerState) -> None:
+        """Go on from ``state``, after :meth:`load_weights` of the weights saved with it."""
+        self._call("load_optimizer", state)
 
     def train_epoch(
         self,
@@ -356,6 +367,12 @@ class _Server:
     def save_weights(self) -> Weights:
         return self.backend.save_weights()
 
+    def save_optimizer(self) -> OptimizerState | None:
+        return self.backend.save_optimizer()
+
+    def load_optimizer(self, state: OptimizerState) -> None:
+        self.backend.load_optimizer(state)
+
     def train_epoch(
         self,
         order: NDArray[np.int64],
@@ -508,5 +525,6 @@ if __name__ == "__main__":
     # Under its real name, so that what crosses unpickles to the same classes on both sides.
     from harness.execution.worker import serve as _serve
 
+    faulthandler.enable()  # where a crash happened, into the log
     follow_parent(sys.argv[2])
     _serve(Connection(int(sys.argv[1])))

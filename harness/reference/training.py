@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.backends.base import Backend, TrainingJob, evaluation_batches
 from harness.data.reader import DatasetFile, SplitReader, open_dataset
 from harness.plugins import find_model
+from harness.protocol.optimizer import SLOTS, OptimizerState
 from harness.protocol.weights import Weights
 from harness.reference.images import augment, normalise
 from harness.reference.losses import binary_cross_entropy, one_hot, softmax_cross_entropy
@@ -50,6 +51,15 @@ class Reference(Backend):
 
     def save_weights(self) -> Weights:
         return {name: array.copy() for name, array in self.weights.items()}
+
+    def save_optimizer(self) -> OptimizerState:
+        """For comparison with what frameworks keep: their names, in the order of ``SLOTS``."""
+        held = (self.rule.first, self.rule.second)
+        slots = {
+            slot: {name: arrays[name].copy() for name in self.trained}
+            for slot, arrays in zip(SLOTS[self.job.optimizer.name], held, strict=False)
+        }
+        return OptimizerState(slots, self.rule.steps * (self.job.optimizer.name != "sgd"))
 
     def train_epoch(
         self,

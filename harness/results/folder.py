@@ -15,17 +15,24 @@ import h5py
 import numpy as np
 import pydantic
 
-from harness.config import Experiment, TimeLimits
+from harness.config import Experiment
 from harness.errors import BenchError
-from harness.files import first_line, new_hdf5, read_bytes
+from harness.files import check_regular, first_line, new_hdf5, read_bytes, remove_partial
 from harness.files import write_atomically as write_atomically
 from harness.measure.environment import differences
 from harness.plan import Cell, Shard, groups_of
+from harness.results.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from harness.results.records import AtLeastOne, CellResult, MachinePeak, Record
 from harness.stats.tasks import Task
 from harness.untrusted import examine
 
 _MAX_JSON_BYTES = 2**28
+_TAIL_BYTES = 2**16
+"""Of a log, of which the last lines are read."""
+_FOLDERS = {"cells", "logs"}
+_LOCK = ".lock"
+_BEGUN = {*_FOLDERS, _LOCK, "environment.json"}
+"""Names in the folder of a run that is being created."""
 _FILE_NAME = re.compile(r"[^/\0]{1,200}")
 
 
@@ -120,9 +127,10 @@ class CellArrays(Record):
 
 
 def _compared(part: object) -> object:
-    """What must be the same to resume: of an experiment everything but its time limits."""
+    """What must be the same to resume: of an experiment everything but ``RESUMED_WITH``."""
     if isinstance(part, Experiment):
-        return part.model_copy(update={"timeout": TimeLimits()})
+        usual = {name: Experiment.model_fields[name].default for name in RESUMED_WITH}
+        return part.model_copy(update=usual)
     if isinstance(part, dict):  # of data sets; runs of earlier versions have no digest of content
         return {
             name: entry.model_copy(update={"content_sha256": None}) for name, entry in part.items()
@@ -137,6 +145,10 @@ def _judged(result: CellResult) -> CellResult:
     if result.status != "ok" or all(map(math.isfinite, losses)):
         return result
     return result.model_copy(update={"status": "diverged", "error": "a loss is not finite"})
+
+
+RESUMED_WITH = ("timeout", "checkpoint_seconds")
+"""Settings that may be others when a run is resumed: they change no result."""
 
 
 class RunFolder:
@@ -156,7 +168,7 @@ class RunFolder:
         Raises:
             BenchError: another one does.
         """
-        path = self.path / ".lock"
+        path = self.path / _LOCK
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -171,6 +183,7 @@ class RunFolder:
             ) from None
         except OSError:
             pass  # a file system without locks
+        remove_partial(self.path)  # nobody else is writing here now
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._unlock = weakref.finalize(self, os.close, lock)
@@ -216,7 +229,8 @@ class RunFolder:
     def environment_changes(self) -> list[str]:
         """What later invocations that have left results had otherwise than the first of these."""
         recorded = self.environments
-        used = dict.fromkeys(result.session.partition("/")[0] for result in self.results())
+        sessions = (name for result in self.results() for name in result.sessions)
+        used = dict.fromkeys(name.partition("/")[0] for name in sessions)
         first, *later = [recorded[name] for name in recorded if name in used] or [{}]
         return list(dict.fromkeys(found for other in later for found in differences(first, other)))
 
@@ -234,11 +248,13 @@ class RunFolder:
     def check_free(cls, path: Path) -> None:
         """Refuse a folder that holds anything, before any work is done.
 
+        What a process leaves that is killed in :meth:`create` is nothing.
+
         Raises:
             BenchError: says how to resume the run that is there, or to choose another folder.
         """
         try:
-            names = [entry.name for entry in path.iterdir()]
+            names = {entry.name for entry in path.iterdir()}
         except FileNotFoundError:
             return
         except NotADirectoryError:
@@ -250,21 +266,28 @@ class RunFolder:
                 f"{path} already holds a run: continue it with --resume, "
                 "or choose another folder with --out"
             )
-        if names:
+        others = {name for name in names - _BEGUN if not name.endswith(".partial")}
+        if others or any(any((path / name).rglob("*")) for name in _FOLDERS):
             raise BenchError(f"{path} is not empty and holds no run: choose another with --out")
 
     @classmethod
     def create(cls, path: Path, manifest: Manifest, environment: dict[str, Any]) -> Self:
         cls.check_free(path)
+        folder = cls(path, manifest, environment)
         try:
-            (path / "cells").mkdir(parents=True)
-            (path / "logs").mkdir()
+            path.mkdir(parents=True, exist_ok=True)
+            folder.lock()
+            cls.check_free(path)  # another process may have been faster
+            for name in _FOLDERS:
+                (path / name).mkdir(exist_ok=True)
+            write_atomically(path / "environment.json", json.dumps(environment, indent=2) + "\n")
+            # Last, because its presence is what makes the folder a run.
+            write_atomically(path / "experiment.json", manifest.model_dump_json(indent=2) + "\n")
         except OSError as error:
             raise BenchError(f"cannot write to {path}: {error.strerror}") from error
-        write_atomically(path / "environment.json", json.dumps(environment, indent=2) + "\n")
-        # Last, because its presence is what makes the folder a run.
-        write_atomically(path / "experiment.json", manifest.model_dump_json(indent=2) + "\n")
-        return cls(path, manifest, environment)
+        finally:
+            folder.unlock()
+        return folder
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -308,9 +331,8 @@ class RunFolder:
                     f"{path} holds a run with another {what}: "
                     "resume with the options it was started with, or choose another --out"
                 )
-        experiment = folder.manifest.experiment.model_copy(
-            update={"timeout": manifest.experiment.timeout}
-        )
+        given = {name: getattr(manifest.experiment, name) for name in RESUMED_WITH}
+        experiment = folder.manifest.experiment.model_copy(update=given)
         folder.manifest = folder.manifest.model_copy(update={"experiment": experiment})
         return folder
 
@@ -390,6 +412,37 @@ class RunFolder:
             raise BenchError(f"{path}: cannot read these predictions ({fault})")
         return arrays
 
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        progress = checkpoint.progress
+        write_checkpoint(self._checkpoint_path(progress.cell, len(progress.epochs)), checkpoint)
+
+    def checkpoints(self, cell: Cell) -> list[int]:
+        """After which epochs there are checkpoints of ``cell``, in order."""
+        pattern = re.compile(re.escape(cell.id) + r"\.checkpoint-([1-9]\d{0,8})\.h5")
+        names = (pattern.fullmatch(name) for name in os.listdir(self.path / "cells"))
+        return sorted(int(found[1]) for found in names if found)
+
+    def read_checkpoint(self, cell: Cell, epoch: int) -> Checkpoint:
+        """The state of the training of ``cell`` after ``epoch``.
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        return read_checkpoint(self._checkpoint_path(cell, epoch), cell)
+
+    def remove_checkpoints(self, cell: Cell, *, but: int = 0) -> None:
+        """Those of ``cell``, but that after epoch ``but``."""
+        for epoch in self.checkpoints(cell):
+            path = self._checkpoint_path(cell, epoch)
+            try:
+                if epoch != but:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise BenchError(f"cannot remove {path}: {error.strerror}") from error
+
+    def _checkpoint_path(self, cell: Cell, epoch: int) -> Path:
+        return self.path / "cells" / f"{cell.id}.checkpoint-{epoch}.h5"
+
     def results(self) -> list[CellResult]:
         """Results there are, in the order of the plan."""
         return [
@@ -403,6 +456,19 @@ class RunFolder:
     def log_path(self, cell: Cell) -> Path:
         """Where what the cell's worker printed is kept."""
         return self.path / "logs" / f"{cell.id}.log"
+
+    def log_tail(self, cell: Cell, lines: int) -> list[str]:
+        """The last lines of the log that are not empty, each cut to 300 characters."""
+        path = self.log_path(cell)
+        try:
+            check_regular(path)
+            with path.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                end = log.read().decode("utf-8", "replace")
+        except (OSError, BenchError):  # it never had a process, or its log is gone
+            return []
+        said = [line.rstrip() for line in end.splitlines() if line.strip()]
+        return [line if len(line) <= 300 else f"{line[:297]}..." for line in said[-lines:]]
 
     def cell_files(self, cell: Cell) -> dict[str, Path]:
         """What there is of ``cell`` by the name that it has in a run of this version.

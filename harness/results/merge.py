@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.config import Experiment, TimeLimits
+from harness.config import Experiment
 from harness.errors import BenchError
 from harness.files import file_sha256, replacing
 from harness.plan import Cell
-from harness.results.folder import DatasetEntry, Manifest, RunFolder
+from harness.results.folder import RESUMED_WITH, DatasetEntry, Manifest, RunFolder
 from harness.results.records import MachinePeak
 
 
@@ -76,15 +76,14 @@ def _same_data(one: DatasetEntry | None, two: DatasetEntry | None) -> bool:
 
 
 def _settings(experiment: Experiment) -> dict[str, object]:
-    """By name; without limits, and without paths, which differ by machine: contents are compared.
+    """By name; without what changes no result, and without paths, which differ by machine.
 
-    Which data sets there are is compared by their names.
+    Which data sets there are is compared by their names, what is in them by their contents.
     """
     training = experiment.training.model_copy(update={"initial_weights": None})
-    bare = experiment.model_copy(
-        update={"timeout": TimeLimits(), "datasets": (), "skip_unavailable": False}
-    )
-    named = {name: getattr(bare, name) for name in type(bare).model_fields if name != "training"}
+    left_out = {"training", "datasets", "skip_unavailable", *RESUMED_WITH}
+    compared = [name for name in type(experiment).model_fields if name not in left_out]
+    named = {name: getattr(experiment, name) for name in compared}
     return named | {name: getattr(training, name) for name in type(training).model_fields}
 
 

@@ -202,6 +202,9 @@ class CellResult(Record):
     """Of the worker processes that were started together and interleaved: only their rounds make
     pairs. Before the ``/`` the invocation of the harness; see ``RunFolder.environments``. Empty in
     results from before it was recorded."""
+    earlier: dict[str, AtLeastOne] = {}
+    """Of a training that went on from a checkpoint: the sessions before ``session``, in order, and
+    how many epochs, from the first on, were trained in each. Their speeds belong to these."""
     phases: Phases | None = None
     warm_up: WarmUp | None = None
     """Between the cold start and the first epoch; None in results from before it was recorded."""
@@ -227,6 +230,12 @@ class CellResult(Record):
     extras: dict[str, Extra] = {}
     """By name, what was asked for besides training; empty in runs that did not record it."""
 
+    @model_validator(mode="after")
+    def _has_the_earlier_epochs(self) -> Self:
+        if sum(self.earlier.values()) > len(self.epochs):
+            raise ValueError("earlier sessions have more epochs than there are")
+        return self
+
     @property
     def outcome(self) -> str:
         """``status`` in words: of what did not end well, 'failed', 'timed out' or 'diverged'."""
@@ -243,16 +252,31 @@ class CellResult(Record):
         return (*self.epochs, *self.extra_rounds)
 
     @property
+    def numbered(self) -> dict[str, dict[int, Epoch | Round]]:
+        """The rounds of every fresh start by its session, and there by their number from 0.
+
+        Those of the training itself come first. Rounds of one session and number were measured
+        side by side.
+        """
+        found: dict[str, dict[int, Epoch | Round]] = {}
+        first = 0
+        for session, count in self.earlier.items():
+            found[session] = dict(enumerate(self.epochs[first : first + count], first))
+            first += count
+        found.setdefault(self.session, {}).update(enumerate(self.epochs[first:], first))
+        if self.extra_rounds:
+            # Of another session where a resumed run made up for them.
+            session = self.extras.get("rounds", Extra()).session or self.session
+            extra = enumerate(self.extra_rounds, len(self.epochs))
+            found.setdefault(session, {}).update(extra)
+        for restart in self.restarts:
+            found[restart.session] = dict(enumerate(restart.rounds))
+        return found
+
+    @property
     def sessions(self) -> dict[str, tuple[Epoch | Round, ...]]:
         """The rounds of every fresh start by its session: of the training itself first."""
-        later = self.extras.get("rounds", Extra()).session
-        if self.extra_rounds and later and later != self.session:  # made up for by a resumed run
-            found: dict[str, tuple[Epoch | Round, ...]] = {
-                self.session: self.epochs, later: self.extra_rounds
-            }  # fmt: skip
-        else:
-            found = {self.session: self.rounds}
-        return found | {restart.session: restart.rounds for restart in self.restarts}
+        return {name: tuple(rounds.values()) for name, rounds in self.numbered.items()}
 
     @property
     def starts(self) -> tuple[tuple[Epoch | Round, ...], ...]:

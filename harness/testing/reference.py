@@ -13,6 +13,7 @@ from harness.data.reader import open_dataset
 from harness.data.schema import Task
 from harness.parity.trace import ProofPlan, Trace, make_plan, trace_reference
 from harness.plugins import find_model
+from harness.protocol.optimizer import OptimizerState
 from harness.protocol.positives import balancing_weights
 from harness.protocol.weights import Weights
 from harness.reference.training import Reference
@@ -68,6 +69,16 @@ def expected_weights(model: str, optimizer: Optimizer) -> Weights:
     reference.load_weights(plan.weights)
     reference.train_epoch(plan.batches, plan.rates)
     return reference.save_weights()
+
+
+@cache
+def expected_optimizer(model: str, optimizer: Optimizer) -> OptimizerState:
+    """What the update rule keeps after all steps of :func:`plan_for`, in float64."""
+    plan = plan_for(model, optimizer)
+    reference = Reference(plan.job("float64"))
+    reference.load_weights(plan.weights)
+    reference.train_epoch(plan.batches, plan.rates)
+    return reference.save_optimizer()
 
 
 @cache

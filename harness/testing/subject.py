@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from harness.backends.base import TrainingJob
@@ -11,10 +12,12 @@ from harness.execution.worker import Worker
 from harness.parity.deviations import TOLERANCE, by_name, deviation, evaluate
 from harness.parity.trace import ProofPlan, Remote, follow
 from harness.plugins import models
+from harness.protocol.optimizer import same_arrays
 from harness.protocol.weights import Weights
 from harness.testing.reference import (
     Expected,
     expected_maps,
+    expected_optimizer,
     expected_weights,
     mapped,
     plan_for,
@@ -89,6 +92,55 @@ def check_update_rule(subject: Subject, model: str, optimizer: Optimizer) -> Non
     worst = max(found, key=lambda deviation: deviation.value)
     bound = LOWER_PRECISION if subject.spec.lower_precision else STEP_10[precision]
     assert worst.value < bound, f"{optimizer.name}: {worst} deviates by {worst.value:.1e}"
+
+
+def check_saved_training(subject: Subject, model: str, optimizer: Optimizer) -> None:
+    """Fail unless a training that is saved half-way goes on to the last bit alike.
+
+    Skips where the backend saves no optimiser state.
+    """
+    plan, half = plan_for(model, optimizer), len(plan_for(model, optimizer).batches) // 2
+    worker = subject.build(plan, subject.spec.precisions[0])
+    _, losses = worker.train_epoch(plan.batches, plan.rates)
+    wanted = worker.save_weights(), worker.save_optimizer()
+    if wanted[1] is None:
+        pytest.skip(f"{subject.spec.name} saves no optimiser state: runs have no checkpoints of it")
+
+    worker.load_weights(plan.weights)
+    worker.train_epoch(plan.batches[:half], plan.rates[:half])
+    weights, state = worker.save_weights(), worker.save_optimizer()
+    assert state is not None
+    worker.train_epoch(plan.batches, plan.rates)  # what is loaded takes the place of all this
+    worker.load_weights(weights)
+    worker.load_optimizer(state)
+    echoed = worker.save_optimizer()
+    assert echoed is not None
+    assert state.equals(echoed), "optimiser state is read back as it was loaded"
+    assert same_arrays(worker.save_weights(), weights)
+    _, rest = worker.train_epoch(plan.batches[half:], plan.rates[half:])
+    np.testing.assert_array_equal(rest, losses[half:])
+    found = worker.save_optimizer()
+    assert found is not None
+    assert same_arrays(worker.save_weights(), wanted[0]), "weights at the end"
+    assert found.equals(wanted[1]), "optimiser state at the end"
+
+
+def check_optimizer_state(subject: Subject, model: str, optimizer: Optimizer) -> None:
+    """Fail if the saved optimiser state deviates from the reference after ten steps."""
+    if subject.spec.lower_precision:
+        pytest.skip(f"{subject.spec.name} computes {subject.spec.lower_precision}")
+    plan, precision = plan_for(model, optimizer), highest_precision(subject.spec)
+    worker = subject.build(plan, precision)
+    worker.train_epoch(plan.batches, plan.rates)
+    found, wanted = worker.save_optimizer(), expected_optimizer(model, optimizer)
+    if found is None:
+        pytest.skip(f"{subject.spec.name} saves no optimiser state: runs have no checkpoints of it")
+    assert (found.steps, found.slots.keys()) == (wanted.steps, wanted.slots.keys())
+    for slot, arrays in wanted.slots.items():
+        deviations = by_name(slot, found.slots[slot], arrays)
+        worst = max(deviations, key=lambda deviation: deviation.value)
+        bound = STEP_10[precision]
+        assert worst.value < bound, f"{optimizer.name}: {worst} deviates by {worst.value:.1e}"
 
 
 def check_maps(subject: Subject, model: str, optimizer: Optimizer) -> None:

@@ -44,6 +44,23 @@ function update!(p::A, g::A, rate, rule::Adam{A}) where {T,A<:AbstractArray{T}}
     return p
 end
 
+# What a rule keeps of its parameter, by the protocol's names, and the number of its updates.
+
+slot(rule::Momentum, name) =
+    name == "velocity" ? rule.velocity : error("SGD keeps no $name")
+
+function slot(rule::Adam, name)
+    name == "first_moment" && return rule.first
+    name == "second_moment" && return rule.second
+    error("Adam keeps no $name")
+end
+
+steps(::Momentum) = 0
+steps(rule::Adam) = rule.steps
+
+steps!(::Momentum, count) = nothing
+steps!(rule::Adam, count) = (rule.steps = count; nothing)
+
 function optimizer(settings, p)
     settings.name == "sgd" && return Momentum(settings.momentum, settings.weight_decay, zero(p))
     return Adam(

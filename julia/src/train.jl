@@ -59,6 +59,20 @@ function reset_optimizer()
     return nothing
 end
 
+"What the update rule keeps of a parameter, shaped as the parameter: memory of the rule's own."
+function named_slot(name, parameter)
+    now, array = CURRENT[], named_array(parameter)
+    rule = now.rules[findfirst(param -> param === array, now.parameters)]
+    return reshape(slot(rule, name), size(value(array)))
+end
+
+get_slot(name, parameter, out) = (canonical!(out, named_slot(name, parameter)); nothing)
+set_slot(name, parameter, given) = (from_canonical!(named_slot(name, parameter), given); nothing)
+
+"Updates so far, where the rule counts them."
+get_steps() = steps(first(CURRENT[].rules))
+set_steps(count) = (foreach(rule -> steps!(rule, count), CURRENT[].rules); nothing)
+
 images(now::Pipeline{T}, pixels, labels) where {T} =
     Images{T}(pixels, labels, now.mean, now.std, now.positive_weights)
 

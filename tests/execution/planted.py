@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
+import subprocess
 import sys
 import time
 import types
@@ -17,6 +19,7 @@ from harness.backends.base import Backend
 from harness.backends.spec import BackendSpec, Family, Variables
 from harness.data.reader import open_dataset
 from harness.errors import BenchError
+from harness.protocol.optimizer import OptimizerState
 from harness.protocol.received import Received, images_digest
 
 # Seen while this module is imported, before any backend is made.
@@ -92,6 +95,38 @@ class CountsSteps(Sound):
         return super().train_epoch(order, rates, augmentation)
 
 
+class Remembers(Sound):
+    """Its weights depend on every batch, in order, and on what its update rule keeps of them.
+
+    A step takes PLANTED_STEP_S seconds.
+    """
+
+    def load_weights(self, weights):
+        super().load_weights(weights)
+        self.velocity = {name: np.zeros_like(array) for name, array in weights.items()}
+
+    def save_optimizer(self):
+        return OptimizerState({"velocity": dict(self.velocity)})
+
+    def load_optimizer(self, state):
+        self.velocity = dict(state.slots["velocity"])
+
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = []
+        for batch, rate in zip(order, rates, strict=True):
+            time.sleep(float(os.environ.get("PLANTED_STEP_S", "0")))
+            for name, held in self.velocity.items():
+                gradient = self.weights[name] * np.float32(batch[0] % 7) + np.float32(batch[-1])
+                self.velocity[name] = np.float32(0.9) * held + np.float32(1e-4) * gradient
+                self.weights[name] = self.weights[name] - np.float32(rate) * self.velocity[name]
+            losses.append(1 + float(np.abs(self.weights["conv1.weight"]).mean()))
+        return np.array(losses)
+
+    def predict(self, split):
+        first = self.weights["conv1.weight"].ravel()[: len(self.data.classes)]
+        return np.tile(first, (len(self.data.split(split)), 1))
+
+
 class Raises(Sound):
     def train_epoch(self, order, rates, augmentation=None):
         raise ValueError("the planted fault\nand its second line")
@@ -115,6 +150,23 @@ class KnowsWarmUp(Sound):
     def train_epoch(self, order, rates, augmentation=None):
         self.epochs += self.loads > 1
         return super().train_epoch(order, rates, augmentation)
+
+
+class ForgetsVelocity(Remembers):
+    """Takes over nothing of a checkpoint but the weights."""
+
+    def load_optimizer(self, state):
+        pass
+
+
+class AlsoRemembers(KnowsWarmUp, Remembers):
+    """Fails in the epoch that PLANTED_FAILS_IN names."""
+
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
+        if str(self.epochs) == os.environ.get("PLANTED_FAILS_IN"):
+            raise RuntimeError("out of luck")
+        return losses
 
 
 class FailsInSecondEpoch(KnowsWarmUp):
@@ -199,6 +251,38 @@ class WrongLogits(Sound):
 class WrongLosses(Sound):
     def train_epoch(self, order, rates, augmentation=None):
         return super().train_epoch(order, rates, augmentation)[:1]
+
+
+class Segfaults(KnowsWarmUp):
+    """Says something, and reads memory that is not there."""
+
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
+        if self.epochs == 2:
+            print("the last words", flush=True)
+            ctypes.string_at(0)
+        return losses
+
+
+class ExceedsMemory(KnowsWarmUp):
+    """Wants more memory than its process may have."""
+
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
+        if self.epochs == 2:
+            resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
+            self.kept.append(np.ones(2**33, np.uint8))
+        return losses
+
+
+class RunsCommand(KnowsWarmUp, Remembers):
+    """Runs the shell command PLANTED_COMMAND in every epoch."""
+
+    def train_epoch(self, order, rates, augmentation=None):
+        losses = super().train_epoch(order, rates, augmentation)
+        if self.epochs:
+            subprocess.run(["sh", "-c", os.environ["PLANTED_COMMAND"]], check=False)
+        return losses
 
 
 class Stops(KnowsWarmUp):

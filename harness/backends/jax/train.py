@@ -23,6 +23,7 @@ from harness.data.reader import SplitReader, open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.plugins import find_model
+from harness.protocol.optimizer import OptimizerState
 from harness.protocol.received import images_digest
 from harness.protocol.weights import Weights
 
@@ -39,6 +40,14 @@ jax.monitoring.register_event_duration_secs_listener(_on_duration)
 
 _BLOCK = 64
 """Steps that ``jax-scan`` computes at once when their images must be laid out first."""
+
+
+OPTAX_SLOTS = {
+    "sgd": {"velocity": "trace"},
+    "adam": {"first_moment": "mu", "second_moment": "nu"},
+    "adamw": {"first_moment": "mu", "second_moment": "nu"},
+}
+"""What an update rule keeps of a parameter: the protocol's names and optax's."""
 
 
 class TrainState(NamedTuple):
@@ -82,6 +91,7 @@ class JaxBackend(Backend):
         self.model.train()
         self.training = nnx.graphdef(self.model)
         self.transformation = make_optimizer(job.optimizer)
+        self.slots = OPTAX_SLOTS[job.optimizer.name]
         self.state: TrainState
         self.jitted_step = jax.jit(self.train_step, donate_argnums=0)
         self.jitted_forward = jax.jit(self.forward)
@@ -193,6 +203,28 @@ class JaxBackend(Backend):
 
     def save_weights(self) -> Weights:
         return self._canonical(*self.variables())
+
+    def save_optimizer(self) -> OptimizerState:
+        held = self.state.optimizer
+        slots = {
+            slot: self._canonical(optax.tree_utils.tree_get(held, key))
+            for slot, key in self.slots.items()
+        }
+        return OptimizerState(slots, int(optax.tree_utils.tree_get(held, "count", 0)))
+
+    def load_optimizer(self, state: OptimizerState) -> None:
+        held = self.state.optimizer
+        parts: dict[str, Any] = {}
+        for slot, key in self.slots.items():
+            flat = {}
+            for name, value in state.slots[slot].items():
+                path, value = self.model.from_canonical(name, np.array(value, self.dtype))
+                flat[path] = nnx.Param(value)
+            parts[key] = nnx.from_flat_state(flat)
+        if "mu" in parts:
+            parts["count"] = np.array(state.steps, np.int32)
+        optimizer = optax.tree_utils.tree_set(held, **parts)
+        self.state = jax.device_put(self.state._replace(optimizer=optimizer), self.device)
 
     def loss_and_gradients(
         self, batch: NDArray[np.int64]

@@ -21,6 +21,7 @@ from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.models.card import Parameter
 from harness.plugins import find_model
+from harness.protocol.optimizer import SLOTS, OptimizerState
 from harness.protocol.received import Digests
 from harness.protocol.weights import Weights
 
@@ -62,6 +63,7 @@ class JuliaBackend(Backend):
         if job.network:  # without a file it is one of those that come with the engine
             self.call("include_model", job.network)
         rule = job.optimizer
+        self.slots = SLOTS[rule.name]
         self.call(
             "build",
             card.architecture,
@@ -93,6 +95,24 @@ class JuliaBackend(Backend):
 
     def save_weights(self) -> Weights:
         return self._arrays("get_parameter", self.parameters)
+
+    def save_optimizer(self) -> OptimizerState | None:
+        slots: dict[str, Weights] = {}
+        for slot in self.slots:
+            slots[slot] = {
+                p.name: np.empty(p.shape, self.dtype) for p in self.parameters if p.trainable
+            }
+            for name, array in slots[slot].items():
+                self.call("get_slot", slot, name, array)
+        steps = self.call("get_steps")
+        assert isinstance(steps, float)
+        return OptimizerState(slots, int(steps))
+
+    def load_optimizer(self, state: OptimizerState) -> None:
+        for slot, arrays in state.slots.items():
+            for name, array in arrays.items():
+                self.call("set_slot", slot, name, np.ascontiguousarray(array, self.dtype))
+        self.call("set_steps", state.steps)
 
     def train_epoch(
         self,
@@ -266,3 +286,6 @@ class KnetIdiomBackend(KnetBackend):
                 f"knet-idiom: {job.dataset} does not fit in memory, and Knet's minibatch needs "
                 "it there: leave knet-idiom out"
             )
+
+    def save_optimizer(self) -> None:
+        """None: Knet draws its batches itself, from random numbers that nobody can put back."""

@@ -24,6 +24,7 @@ from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.measure.operations import Operation
 from harness.plugins import find_model
+from harness.protocol.optimizer import OptimizerState
 from harness.protocol.received import images_digest
 from harness.protocol.weights import Weights
 
@@ -62,6 +63,36 @@ class TorchBackend(Backend):
 
     def save_weights(self) -> Weights:
         return {name: to_numpy(held) for name, held in self.state().items()}
+
+    def save_optimizer(self) -> OptimizerState:
+        slots: dict[str, Weights] = {slot: {} for slot in self.slots()}
+        steps = 0
+        for name, parameter in self.model.named_parameters():
+            held = self.optimizer.state.get(parameter, {})
+            steps = int(held.get("step", 0))
+            for slot, key in self.slots().items():
+                value = held.get(key)  # there is none before the first step
+                slots[slot][name] = to_numpy(
+                    torch.zeros_like(parameter) if value is None else value
+                )
+        return OptimizerState(slots, steps)
+
+    def load_optimizer(self, state: OptimizerState) -> None:
+        counts = self.job.optimizer.name != "sgd"
+        for name, parameter in self.model.named_parameters():
+            held = self.optimizer.state[parameter]
+            if counts:
+                held["step"] = torch.tensor(float(state.steps), device=self.device)
+            for slot, key in self.slots().items():
+                # In the memory format of the parameter, as the optimiser itself makes them.
+                held[key] = torch.empty_like(parameter, requires_grad=False)
+                held[key].copy_(torch.tensor(state.slots[slot][name]))
+
+    def slots(self) -> dict[str, str]:
+        """What the optimiser keeps of a parameter: the protocol's names and PyTorch's."""
+        if self.job.optimizer.name == "sgd":
+            return {"velocity": "momentum_buffer"}
+        return {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 
     def state(self) -> dict[str, Tensor]:
         """Parameters and running statistics by name."""

@@ -7,7 +7,7 @@ using Knet: Knet, @diff, Param, bnmoments, conv4, grad, mat, nll, pool, relu, va
 using LinearAlgebra: BLAS
 using PipelineBench:
     PipelineBench, Batch, Bridge, Images, Received, has_hdf5, inputs!, optimizer, read_split,
-    target_shape, targets!, update!
+    slot, steps, steps!, target_shape, targets!, update!
 
 "The arrays of a batch, and the tape of the last step."
 mutable struct Engine{T}

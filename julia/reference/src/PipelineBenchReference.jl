@@ -10,7 +10,7 @@ module PipelineBenchReference
 using LinearAlgebra: BLAS, BlasInt
 using PipelineBench:
     PipelineBench, Batch, Bridge, Images, Received, has_hdf5, inputs!, optimizer, read_split,
-    target_shape, targets!, update!
+    slot, steps, steps!, target_shape, targets!, update!
 
 include("engine.jl")
 include(PipelineBench.PIPELINE)
