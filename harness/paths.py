@@ -15,6 +15,22 @@ def resource_dir(name: str) -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
 
+def shipped(path: Path) -> Path:
+    """``path``; where there is none, and it begins with a folder that travels, the one there.
+
+    So a command of the documentation works from any folder: ``--config benchmarks/xrays.toml``.
+    """
+    first, *rest = path.parts or ("",)
+    if path.exists() or first not in ("benchmarks", "docs") or not rest:
+        return path
+    return resource_dir(first).joinpath(*rest)
+
+
+def page(name: str) -> Path:
+    """The page ``name`` of the documentation, for a message that refers to it."""
+    return resource_dir("docs") / name
+
+
 def benchmarks_dir() -> Path:
     """The folder of the pytest-benchmark suite that ``bench run`` drives."""
     return resource_dir("benchmarks")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.execution.extras import RESTART_ROUNDS
 from harness.plan import Cell
@@ -18,70 +17,81 @@ STARTUP_S = 10.0
 """Of one start, before anything is known: process, import, build, compilation and warm-up."""
 GFLOPS_PER_THREAD = 10.0
 """Training speed before anything is known: small networks on current CPUs reach 5 to 20."""
-Kind = Literal["start-up", "training", "other"]
+LIKE = {"warm start": "start-up", "rounds": "training", "restarts": "training"}
+"""What a kind of work takes, before it is known, is what another kind takes."""
+UNKNOWN_S = 2.0
+"""Of a unit of any other kind, before it is known."""
 
 
 class Estimate:
-    """Remaining seconds of a run of so many cells. Only one thing is at work at a time."""
+    """Remaining seconds of a run; only one thing is at work at a time.
+
+    ``work``: the units that each cell consists of, by kind of work; see
+    :func:`harness.execution.extras.work_of`.
+    """
 
     def __init__(
-        self, cells: int, epochs: int, clock: Callable[[], float] = time.monotonic
+        self,
+        work: Mapping[Cell, Mapping[str, int]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.cells = cells
-        self.epochs = epochs
-        self.done = 0
-        """Epochs, those that kept and failed cells will not do included."""
+        self._left = {cell: Counter(units) for cell, units in work.items()}
+        self.total = sum(units["training"] for units in self._left.values())
+        """Epochs of the whole run."""
         self._clock = clock
         self._began = self._last = clock()
-        self._kind: Kind = "other"
-        self._spent: dict[Kind, float] = {"start-up": 0.0, "training": 0.0, "other": 0.0}
-        self._timed = 0
-        self._seen: dict[str, int] = {}
-        self._ended = 0
+        self._spent: defaultdict[str, float] = defaultdict(float)
+        self._measured: Counter[str] = Counter()
+        """Units that ``_spent`` is of."""
 
     @property
-    def total(self) -> int:
-        """Epochs of the whole run."""
-        return self.cells * self.epochs
+    def done(self) -> int:
+        """Epochs, those that kept and failed cells will not do included."""
+        return self.total - sum(units["training"] for units in self._left.values())
 
     @property
     def elapsed(self) -> float:
         """Seconds."""
         return self._clock() - self._began
 
-    def phase(self, cell: Cell) -> None:
-        """A phase of ``cell`` begins: of its start-up, or of what follows its training."""
-        trained = self._seen.setdefault(cell.id, 0) == self.epochs
-        self._next("other" if trained else "start-up")
+    def unit(self, cell: Cell, kind: str) -> None:
+        """A unit of ``kind`` of ``cell`` has ended, and the next begins."""
+        now = self._clock()
+        self._spent[kind] += now - self._last
+        self._measured[kind] += 1
+        self._last = now
+        if cell in self._left:
+            self._left[cell][kind] -= 1
 
-    def epoch(self, cell: Cell, number: int) -> None:
-        """Epoch ``number`` of ``cell`` has ended."""
-        self._timed += self._kind == "training"
-        self.done += number - self._seen.get(cell.id, 0)  # a resumed training begins later
-        self._seen[cell.id] = number
-        self._next("training")
+    def epoch(self, cell: Cell, number: int, epochs: int) -> None:
+        """Epoch ``number`` of ``epochs`` has ended; a resumed training begins at a later one."""
+        self.unit(cell, "training")
+        if cell in self._left:
+            self._left[cell]["training"] = epochs - number
 
     def end(self, cell: Cell) -> None:
-        """``cell`` has its result."""
-        self.done += self.epochs - self._seen.get(cell.id, 0)
-        self._seen[cell.id] = self.epochs
-        self._ended += 1
-        self._next("other")
-
-    def _next(self, kind: Kind) -> None:
-        now = self._clock()
-        self._spent[self._kind] += now - self._last
-        self._kind, self._last = kind, now
+        """``cell`` has its result: nothing is left to do."""
+        self._left.pop(cell, None)
+        self._last = self._clock()
 
     @property
     def remaining(self) -> float | None:
         """Seconds; None while no second epoch has ended."""
-        if not self._timed:
+        if self._measured["training"] < 2:
             return None
-        opened = len(self._seen)
-        left = (self.total - self.done) * self._spent["training"] / self._timed
-        left += (self.cells - opened) * self._spent["start-up"] / opened
-        return left + (self.cells - self._ended) * self._spent["other"] / max(1, self._ended)
+        return sum(
+            count * self._seconds(kind)
+            for units in self._left.values()
+            for kind, count in units.items()
+            if count > 0  # what is done more often than expected
+        )
+
+    def _seconds(self, kind: str) -> float:
+        """Of one unit."""
+        for known in (kind, LIKE.get(kind)):
+            if known is not None and self._measured[known]:
+                return self._spent[known] / self._measured[known]
+        return UNKNOWN_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,3 +145,10 @@ def in_words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def on_a_clock(seconds: float) -> str:
+    """``0:40``, ``12:05``, ``2:10:00``: what has passed, to the second."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -12,14 +12,17 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from harness.cli.estimate import Estimate, in_words
+from harness.cli.estimate import Estimate, in_words, on_a_clock
 from harness.console import terminal
+from harness.execution.extras import work_of
 from harness.execution.observer import Observer, SilentObserver
 from harness.execution.runner import Comparison, run
 from harness.plan import Cell
 from harness.results.records import CellResult, Epoch, FinalScore
 from harness.stats.metrics import mean_auroc
 
+Work = Mapping[Cell, Mapping[str, int]]
+"""Units of work by cell and kind."""
 QUIET_S = 15.0
 """A log that had no line for so long gets one that says what is at work."""
 
@@ -62,9 +65,10 @@ class Shown(Observer, Protocol):
 class LogLines:
     """Lines for a file or a pipe: every phase, every cell, and a sign of life in between."""
 
-    def __init__(self, cells: int, epochs: int) -> None:
-        self._left = cells
-        self._estimate = Estimate(cells, epochs)
+    def __init__(self, work: Work, epochs: int) -> None:
+        self._left = len(work)
+        self._epochs = epochs
+        self._estimate = Estimate(work)
         self._doing = "starting"
         self._last = time.monotonic()
         self._lock = threading.Lock()
@@ -87,15 +91,17 @@ class LogLines:
             watcher.join()
 
     def phase_started(self, cell: Cell, phase: str) -> None:
-        self._estimate.phase(cell)
         self._doing = f"{cell}: {phase}"
         self._tell(self._doing)
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
-        self._estimate.epoch(cell, number)
-        self._doing = f"{cell}: {described(number, self._estimate.epochs, epoch)}"
+        self._estimate.epoch(cell, number, self._epochs)
+        self._doing = f"{cell}: {described(number, self._epochs, epoch)}"
         if number == 1 or terminal.verbose:
             self._tell(self._doing)
+
+    def work_ended(self, cell: Cell, kind: str) -> None:
+        self._estimate.unit(cell, kind)
 
     def cell_ended(self, result: CellResult, *, resumed: bool) -> None:
         self._left -= 1
@@ -108,7 +114,7 @@ class LogLines:
             self._last = time.monotonic()
             left = self._estimate.remaining
             about = "" if left is None else f", about {in_words(left)} left"
-            terminal.note(f"[{in_words(self._estimate.elapsed)}{about}] {what}")
+            terminal.note(f"[{on_a_clock(self._estimate.elapsed)}{about}] {what}")
 
 
 class TwoLines(Progress):
@@ -124,8 +130,9 @@ class TwoLines(Progress):
 class LiveProgress:
     """A bar over all epochs of the run, and what the framework at work is doing."""
 
-    def __init__(self, cells: int, epochs: int) -> None:
-        self._estimate = Estimate(cells, epochs)
+    def __init__(self, work: Work, epochs: int) -> None:
+        self._epochs = epochs
+        self._estimate = Estimate(work)
         self._progress = TwoLines(
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
@@ -135,27 +142,30 @@ class LiveProgress:
             get_time=self._tick,
         )
         self._task: TaskID | None = None
-        self._task = self._progress.add_task("", total=cells * epochs, elapsed="0 s", left="")
+        self._task = self._progress.add_task("", total=self._estimate.total, elapsed="0:00", left="")
 
     def _tick(self) -> float:
         """Called at every refresh: the clock goes on while an epoch lasts."""
         if self._task is not None:
             fields = self._progress.tasks[0].fields
-            fields["elapsed"] = in_words(self._estimate.elapsed)
+            fields["elapsed"] = on_a_clock(self._estimate.elapsed)
         return time.monotonic()
 
     def display(self) -> AbstractContextManager[Any]:
         return self._progress
 
     def phase_started(self, cell: Cell, phase: str) -> None:
-        self._estimate.phase(cell)
         self._show(f"{cell}: {phase}")
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
-        self._estimate.epoch(cell, number)
-        self._show(f"{cell}: {described(number, self._estimate.epochs, epoch)}")
+        self._estimate.epoch(cell, number, self._epochs)
+        self._show(f"{cell}: {described(number, self._epochs, epoch)}")
         if terminal.verbose:
             self._progress.console.print(self._progress.doing, markup=False)
+
+    def work_ended(self, cell: Cell, kind: str) -> None:
+        self._estimate.unit(cell, kind)
+        self._show(self._progress.doing)
 
     def cell_ended(self, result: CellResult, *, resumed: bool) -> None:
         self._estimate.end(result.cell)
@@ -190,23 +200,26 @@ def described(number: int, epochs: int, epoch: Epoch) -> str:
     )
 
 
-def observer_for_terminal(cells: int, epochs: int) -> Shown:
+def observer_for_terminal(work: Work, epochs: int) -> Shown:
     """Live where a person watches, lines elsewhere, nothing where that was asked for."""
     if terminal.quiet:
         return Silent()
-    return (LiveProgress if terminal.is_interactive else LogLines)(cells, epochs)
+    return (LiveProgress if terminal.is_interactive else LogLines)(work, epochs)
 
 
 def watched(comparison: Comparison) -> list[CellResult]:
     """Run ``comparison`` while a person is told of it, and write its ``benchmark.json``."""
     from harness.execution.suite import log_of, replay
 
-    epochs = comparison.folder.manifest.experiment.training.epochs
-    observer = observer_for_terminal(len(comparison.cells), epochs)
+    folder = comparison.folder
+    experiment = folder.manifest.experiment
+    work = {
+        cell: work_of(experiment, cell, folder.read_result(cell)) for cell in comparison.cells
+    }
+    observer = observer_for_terminal(work, experiment.training.epochs)
     comparison.observer = observer
     with observer.display():
         results = run(comparison)
-    folder = comparison.folder.path
-    if not replay(folder):
-        terminal.warn(f"benchmark.json is not complete; see {log_of(folder)}")
+    if not replay(folder.path):
+        terminal.warn(f"benchmark.json is not complete; see {log_of(folder.path)}")
     return results

@@ -11,6 +11,7 @@ from harness.cli.options import experiment_options
 from harness.cli.tables import JSON, show
 from harness.config import Experiment, load_experiment
 from harness.errors import BenchError
+from harness.paths import shipped
 from harness.settings import nested
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def run(
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
     part = None if shard is None else Shard.parse(shard)
-    experiment = load_experiment(config_path, nested(Experiment, options))
+    experiment = load_experiment(config_path and shipped(config_path), nested(Experiment, options))
     if dry_run:
         _preview(experiment, paths.data_dir(data_dir), part, as_json=as_json)
         return

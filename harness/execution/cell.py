@@ -181,6 +181,7 @@ class CellRun:
             action(self, *arguments)
         except WorkerError as error:
             self.end_extra(name, "failed", str(error))
+        self.observer.work_ended(self.cell, name)
 
     def end_extra(self, name: str, state: Literal["done", "failed"], message: str = "") -> None:
         """Keep that the measurement ``name`` ended, if it was pending."""
@@ -232,6 +233,7 @@ class CellRun:
         if self._checkpoint is not None:
             self._restore(self._checkpoint)
             self._checkpoint = None  # its arrays may be large
+        self.observer.work_ended(self.cell, "start-up")
 
     def _check_fits(self, checkpoint: Checkpoint) -> None:
         """Refuse a checkpoint that is not of this training, as far as its shapes tell.
@@ -459,10 +461,12 @@ class CellRun:
         try:
             self._ensure_worker()
             self.worker.load_weights(self.inputs.weights)
-            return self.time_round(turn % self.epoch_count)
+            timed = self.time_round(turn % self.epoch_count)
         except WorkerError as error:
             self._close(error)
             return None
+        self.observer.work_ended(self.cell, "repeats")
+        return timed
 
     def note_repeat(self, turn: int, again: Round | None) -> None:
         """Count that round ``turn`` was measured again; ``again`` takes its place, if given."""

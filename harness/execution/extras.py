@@ -17,7 +17,7 @@ from harness.measure.interleave import rotated
 from harness.measure.warmup import InferenceBudget
 from harness.plan import Cell, Group
 from harness.results.folder import RunFolder
-from harness.results.records import Latency, Restart
+from harness.results.records import CellResult, Latency, Restart
 
 RESTART_ROUNDS = 6
 """Timed in each further session, after its warm-up."""
@@ -60,6 +60,23 @@ def planned(experiment: Experiment, cell: Cell) -> tuple[str, ...]:
         "restarts": experiment.sessions > 1,
     }
     return tuple(name for name, wanted in asked.items() if wanted)
+
+
+def work_of(experiment: Experiment, cell: Cell, kept: CellResult | None) -> dict[str, int]:
+    """The units of work that ``cell`` consists of, by kind: what progress is counted in.
+
+    ``kept``: what an earlier invocation has left of it.
+    """
+    epochs = experiment.training.epochs
+    each = {
+        "rounds": experiment.rounds - epochs,
+        "inference": len(experiment.inference),
+        "restarts": (experiment.sessions - 1) * (1 + RESTART_ROUNDS),
+    }
+    extras = {name: each.get(name, 1) for name in planned(experiment, cell)}
+    if kept is not None and kept.status == "ok":
+        return {"start-up": 1} | {name: extras.get(name, 1) for name in kept.unfinished}
+    return {"start-up": 1, "training": epochs} | extras
 
 
 def measure_all(

@@ -8,6 +8,7 @@ from importlib import import_module, util
 
 from harness.errors import BenchError
 from harness.models.card import ModelCard
+from harness.paths import page
 from harness.reference import operations
 from harness.reference.tape import Array, Variable
 
@@ -116,7 +117,7 @@ def find_network(card: ModelCard) -> Network:
     if util.find_spec(module) is None:
         raise BenchError(
             f"the model '{card.name}' has no NumPy reference, with which frameworks are compared: "
-            f"add {module} (docs/extending.md)"
+            f"add {module} ({page('extending.md')})"
         )
     network: Network = import_module(module).NETWORK
     return network

@@ -41,17 +41,21 @@ def page(
             charts.append(drawing.chart())
         elif drawing.path in figures:
             images[drawing.path] = _image(drawing.alt, figures[drawing.path])
+    first = first_page(summary)
     sections, links = [], []
     for section, body in contents(summary):
         rendered = section.html(summary) if section.html else _html(body, images)
+        title = section.title
+        if f"\n## {title}\n" in first:  # a page has no two headings that say the same
+            title += ": details"
         sections.append(
             f'<section aria-labelledby="{section.anchor}"><h2 id="{section.anchor}">'
-            f"{escape(section.title)}</h2>{rendered}</section>"
+            f"{escape(title)}</h2>{rendered}</section>"
         )
-        links.append(f'<a href="#{section.anchor}">{escape(section.title)}</a>')
+        links.append(f'<a href="#{section.anchor}">{escape(title)}</a>')
     parts = {
         "TITLE": escape(plain(subject(summary))),
-        "FIRST": _html(first_page(summary), images),
+        "FIRST": _html(first, images),
         "NAVIGATION": " ".join(links),
         "SECTIONS": "\n".join(sections),
         "DOWNLOADS": _downloads(csv, rows),

@@ -278,7 +278,7 @@ def test_quiet_leaves_the_result_and_json_is_for_programs(planted_bench, small_f
 def test_a_log_is_never_silent_for_long(planted, small_file, monkeypatch, capsys):
     monkeypatch.setattr(progress, "QUIET_S", 0.5)
     cell = Cell(framework="sound", model="lenet5", dataset="small", seed=0)
-    lines = progress.LogLines(cells=1, epochs=3)
+    lines = progress.LogLines({cell: {"training": 3}}, epochs=3)
     with lines.display():
         lines.phase_started(cell, "compiling")
         time.sleep(2.5)

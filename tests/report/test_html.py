@@ -66,6 +66,8 @@ def test_one_file_with_every_section(folder) -> None:
     assert not document.open
     ids = [attributes["id"] for _, attributes in document.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
+    assert len(headings) == len(set(headings)) > 10
     assert {section.anchor for section, _ in contents(RunSummary.read(folder))} <= set(ids)
     for link in document.all("a"):
         target = link["href"] or ""

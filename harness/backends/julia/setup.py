@@ -28,7 +28,7 @@ from harness.backends.julia.packages import KNET, REFERENCE, SHARED, folder, loa
 from harness.backends.julia.resolve import JULIA
 from harness.backends.setup import Action, CannotInstallError, CheckLoad, DoesNotLoadError
 from harness.console import terminal
-from harness.paths import cache_dir, harness_path
+from harness.paths import cache_dir, harness_path, page
 from harness.plugins import find_backend
 
 TARGETS: dict[str, str | None] = {"julia": None, "knet": "Knet"}
@@ -49,7 +49,7 @@ _NO_ROUTE = {
     "knet": (
         "cannot install Knet.jl here: it comes from Julia's package servers, which do not answer; "
         "prepare a project and a depot where they do, bring both here, and set "
-        "PYTHON_JULIACALL_EXE, PYTHON_JULIACALL_PROJECT and JULIA_DEPOT_PATH (docs/julia.md)"
+        f"PYTHON_JULIACALL_EXE, PYTHON_JULIACALL_PROJECT and JULIA_DEPOT_PATH ({page('julia.md')})"
     ),
 }
 
@@ -162,7 +162,7 @@ def _refuse_a_choice_by_hand(target: str, why: str) -> None:
     if named:
         raise CannotInstallError(
             f"{why}; nothing is installed beside a choice made by hand ({', '.join(named)}): "
-            "fix that one (docs/julia.md), or unset the variable"
+            f"fix that one ({page('julia.md')}), or unset the variable"
         )
 
 

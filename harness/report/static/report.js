@@ -62,6 +62,7 @@ const draw = (place) => {
     margin: { t: 20, r: 10, b: 50, l: 60 }, legend: { orientation: "h", y: -0.25 },
     autosize: true, ...structuredClone(chart.layout),
   };
+  place.style.minHeight = layout.height ? "0" : "";  // reserved until it is drawn
   if (printing) Object.assign(layout, { autosize: false, width: PAPER });
   const grid = layout.grid;
   if (grid && !printing && place.clientWidth < NARROW) {  // one panel below another
