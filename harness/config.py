@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -337,7 +337,37 @@ class Experiment(Frozen):
             reported=False,
         ),
     ] = 10.0
+    accuracy_only: Annotated[
+        bool,
+        Setting(
+            help="Train as many cells side by side as the CPUs have room for, and report "
+            "accuracies alone, no speed.",
+            title="for accuracies only",
+            brief=True,
+        ),
+    ] = False
     training: Training = Training()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_thread_each(cls, given: Any) -> Any:
+        """Of cells that train side by side, unless a number is given: as many as fit."""
+        if isinstance(given, Mapping) and given.get("accuracy_only") and "threads" not in given:
+            return {**given, "threads": 1}
+        return given
+
+    @model_validator(mode="after")
+    def _measures_what_it_may(self) -> Self:
+        asked = {
+            "inference": bool(self.inference),
+            "profile": self.profile,
+            "rounds": self.rounds > 0,
+            "sessions": self.sessions > 1,
+        }
+        wrong = [name for name, wanted in asked.items() if wanted and self.accuracy_only]
+        if wrong:
+            raise ValueError(f"accuracy_only measures no speed: leave out {' and '.join(wrong)}")
+        return self
 
     @field_validator("frameworks", "models", "datasets", "seeds", "inference")
     @classmethod

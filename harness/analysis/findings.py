@@ -67,12 +67,13 @@ class Finding:
 
 def findings(run: Run) -> list[Finding]:
     """Everything to be warned of, worst first."""
-    looks = (
-        _not_identical, _recount, _losses, _failures, _extras, _incomplete, _unsteady, _rounds,
-        _other_load, _clock, _machine, _heat, _swap, _apart, _lost,
-    )  # fmt: skip
+    looks = (_not_identical, _recount, _losses, _failures, _extras, _incomplete, _lost)
+    of_speeds = (_unsteady, _rounds, _other_load, _clock, _machine, _heat, _swap, _apart)
     found = [
-        finding for look in looks for workload in run.workloads for finding in look(run, workload)
+        finding
+        for workload in run.workloads
+        for look in (*looks, *(of_speeds if workload.timed else ()))
+        for finding in look(run, workload)
     ]
     for name, reason in run.manifest.skipped.items():
         found.append(Finding("skipped", values={"framework": name, "reason": reason}))
@@ -85,7 +86,7 @@ def _circumstances(run: Run) -> Iterator[Finding]:
     recorded = run.folder.environment
     cores, load = recorded.get("cores_logical"), recorded.get("load_average")
     # The average looks back a minute before the run: it counts where nothing was measured since.
-    measured = any(o.other_load is not None for w in run.workloads for o in w.finished)
+    measured = any(not o.timed or o.other_load is not None for w in run.workloads for o in w.finished)
     if (
         not measured
         and isinstance(cores, int)

@@ -37,6 +37,8 @@ STEADY_RATIO = 1.5
 """Upper over lower quartile of a training's rounds: above this, something disturbed the machine."""
 UNSTEADY = "not steady"
 """The reason why a speed is doubted whose rounds spread further than that."""
+UNTIMED = "accuracies only"
+"""The reason why there is no speed where cells trained side by side."""
 START_ALLOWANCE_S = 30.0
 """Longer than a start takes beyond what was measured of it."""
 FAILED_START_ALLOWANCE_S = 300.0
@@ -153,6 +155,8 @@ class Outcome:
     """Seeds that have no result."""
     threads: int = 0
     """Cores given to it; 0: not known."""
+    timed: bool = True
+    """False where cells trained side by side, for their accuracies alone."""
 
     @property
     def title(self) -> str:
@@ -166,8 +170,11 @@ class Outcome:
     def speed(self) -> Estimate:
         """Training images a second, over the undisturbed rounds of every fresh start.
 
-        Without an interval where other work was too much for one to be meant.
+        Without an interval where other work was too much for one to be meant; NaN where it was
+        not timed.
         """
+        if not self.timed:
+            return Estimate(math.nan, math.nan, math.nan)
         found = speed_estimate([log_speeds(rounds) for rounds in self._counted])
         return Estimate(found.value, math.nan, math.nan) if self.other_work else found
 
@@ -196,6 +203,8 @@ class Outcome:
     @property
     def other_work(self) -> str:
         """What other work went on meanwhile, where it is too much to claim a difference."""
+        if not self.timed:
+            return UNTIMED
         load = self.other_load
         if load is not None and self.threads and load > BUSY * self.threads:
             return f"other load {load:.1f} of {self.threads} cores"
@@ -220,7 +229,7 @@ class Outcome:
 
     @property
     def is_steady(self) -> bool:
-        return not self.trained or self.unsteadiness <= STEADY_RATIO
+        return not (self.trained and self.timed) or self.unsteadiness <= STEADY_RATIO
 
     @property
     def test_examples(self) -> int:
@@ -331,6 +340,11 @@ class Workload:
         """
         scored = any(cell.test.auroc for o in self.outcomes for cell in o.trained.values())
         return auroc_labels(self.entry) if scored else ()
+
+    @property
+    def timed(self) -> bool:
+        """Whether speeds were measured."""
+        return all(outcome.timed for outcome in self.outcomes)
 
     @property
     def title(self) -> str:
@@ -535,8 +549,15 @@ def _outcome(
             failed[cell.seed] = result
         else:
             trained[cell.seed] = Trained.of(result, folder.read_arrays(cell), sessions[cell])
-    threads = folder.manifest.experiment.threads
-    return Outcome(framework, trained, failed, tuple(missing), threads)
+    experiment = folder.manifest.experiment
+    return Outcome(
+        framework,
+        trained,
+        failed,
+        tuple(missing),
+        experiment.threads,
+        timed=not experiment.accuracy_only,
+    )
 
 
 def each_image(correct: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -90,7 +90,7 @@ class Verdict:
     finished: bool
     """Whether anything did."""
     speeds: Speeds | None
-    """None where nothing that is ranked finished."""
+    """None where nothing that is ranked finished, and where no speeds were measured."""
     accuracies: Accuracies | None
     aurocs: Aurocs | None
     identity: Literal["identical", "different", "not compared"]
@@ -112,7 +112,7 @@ def verdict_of(workload: Workload, tests: PairedTests, checks: Sequence[Check]) 
     return Verdict(
         diverged=tuple((o, seeds[o.framework]) for o in workload.outcomes if seeds[o.framework]),
         finished=bool(workload.finished),
-        speeds=_speeds(workload) if workload.ranked else None,
+        speeds=_speeds(workload) if workload.ranked and workload.timed else None,
         accuracies=_accuracies(workload, tests) if workload.ranked else None,
         aurocs=_aurocs(workload, tests) if workload.ranked and workload.labels else None,
         identity=("identical" if same else "different") if comparable else "not compared",

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.config import available_cpus
 from harness.execution.extras import RESTART_ROUNDS
 from harness.plan import Cell
 from harness.plugins import find_model
@@ -124,6 +125,9 @@ def costs(manifest: Manifest) -> list[Cost]:
         batch = card.training_bytes(shape, classes, training.batch_size, 4) * training.batch_size
         pixels = math.prod(shape) * (entry.train + entry.val + entry.test)
         starts = experiment.sessions + experiment.warm_start / len(experiment.seeds)
+        side_by_side = 1
+        if experiment.accuracy_only:
+            starts, side_by_side = 1, len(available_cpus()) // experiment.threads
         found.append(
             Cost(
                 framework=framework,
@@ -131,7 +135,8 @@ def costs(manifest: Manifest) -> list[Cost]:
                 dataset=dataset,
                 trainings=count,
                 seconds=count
-                * (STARTUP_S * starts + flops / (GFLOPS_PER_THREAD * 1e9 * experiment.threads)),
+                * (STARTUP_S * starts + flops / (GFLOPS_PER_THREAD * 1e9 * experiment.threads))
+                / max(1, side_by_side),
                 memory_bytes=int(pixels + 16 * parameters + batch),
                 disk_bytes=count * (4 * parameters + 4 * classes * entry.test),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -27,8 +27,8 @@ QUIET_S = 15.0
 """A log that had no line for so long gets one that says what is at work."""
 
 
-def summary(result: CellResult) -> str:
-    """One line on a finished cell."""
+def summary(result: CellResult, *, timed: bool = True) -> str:
+    """One line on a finished cell; ``timed``: with its speed."""
     if result.status != "ok" or result.test is None or result.phases is None:
         return f"{result.cell}: {result.outcome.upper()}, {result.error}"
     rates = sorted(result.images_per_second)
@@ -37,11 +37,10 @@ def summary(result: CellResult) -> str:
         for name, extra in result.extras.items()
         if extra.state == "failed"
     )
-    return (
-        f"{result.cell}: {_score(result.test)}, "
-        f"{rates[len(rates) // 2]:,.0f} images/s, first step {result.phases.first_step_s:.2f} s"
-        f"{lost}"
+    speed = (
+        f", {rates[len(rates) // 2]:,.0f} images/s, first step {result.phases.first_step_s:.2f} s"
     )
+    return f"{result.cell}: {_score(result.test)}{speed if timed else ''}{lost}"
 
 
 def _score(test: FinalScore) -> str:
@@ -65,9 +64,10 @@ class Shown(Observer, Protocol):
 class LogLines:
     """Lines for a file or a pipe: every phase, every cell, and a sign of life in between."""
 
-    def __init__(self, work: Work, epochs: int) -> None:
+    def __init__(self, work: Work, epochs: int, *, timed: bool = True) -> None:
         self._left = len(work)
         self._epochs = epochs
+        self._timed = timed
         self._estimate = Estimate(work)
         self._doing = "starting"
         self._last = time.monotonic()
@@ -96,7 +96,7 @@ class LogLines:
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
         self._estimate.epoch(cell, number, self._epochs)
-        self._doing = f"{cell}: {described(number, self._epochs, epoch)}"
+        self._doing = f"{cell}: {described(number, self._epochs, epoch, timed=self._timed)}"
         if number == 1 or terminal.verbose:
             self._tell(self._doing)
 
@@ -107,7 +107,7 @@ class LogLines:
         self._left -= 1
         self._estimate.end(result.cell)
         kept = " (kept from before)" if resumed else ""
-        self._tell(f"{summary(result)}{kept}; remaining: {self._left}")
+        self._tell(f"{summary(result, timed=self._timed)}{kept}; remaining: {self._left}")
 
     def _tell(self, what: str) -> None:
         with self._lock:
@@ -130,8 +130,9 @@ class TwoLines(Progress):
 class LiveProgress:
     """A bar over all epochs of the run, and what the framework at work is doing."""
 
-    def __init__(self, work: Work, epochs: int) -> None:
+    def __init__(self, work: Work, epochs: int, *, timed: bool = True) -> None:
         self._epochs = epochs
+        self._timed = timed
         self._estimate = Estimate(work)
         self._progress = TwoLines(
             BarColumn(bar_width=24),
@@ -159,7 +160,7 @@ class LiveProgress:
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
         self._estimate.epoch(cell, number, self._epochs)
-        self._show(f"{cell}: {described(number, self._epochs, epoch)}")
+        self._show(f"{cell}: {described(number, self._epochs, epoch, timed=self._timed)}")
         if terminal.verbose:
             self._progress.console.print(self._progress.doing, markup=False)
 
@@ -171,7 +172,8 @@ class LiveProgress:
         self._estimate.end(result.cell)
         self._show(self._progress.doing)
         style = None if result.status == "ok" else "red"
-        self._progress.console.print(summary(result), style=style, markup=False)
+        said = summary(result, timed=self._timed)
+        self._progress.console.print(said, style=style, markup=False)
 
     def _show(self, doing: str) -> None:
         self._progress.doing = doing
@@ -191,24 +193,25 @@ class Silent(SilentObserver):
         return nullcontext()
 
 
-def described(number: int, epochs: int, epoch: Epoch) -> str:
-    """One line on an epoch."""
-    auroc = "" if epoch.val_auroc is None else f"validation AUROC {epoch.val_auroc:.3f}, "
-    return (
-        f"epoch {number}/{epochs}, loss {epoch.loss:.4f}, {auroc}"
-        f"{epoch.images / epoch.seconds:,.0f} images/s"
-    )
+def described(number: int, epochs: int, epoch: Epoch, *, timed: bool = True) -> str:
+    """One line on an epoch; ``timed``: with its speed."""
+    auroc = "" if epoch.val_auroc is None else f"validation AUROC {epoch.val_auroc:.3f}"
+    speed = f"{epoch.images / epoch.seconds:,.0f} images/s"
+    shown = [f"epoch {number}/{epochs}", f"loss {epoch.loss:.4f}", auroc, speed if timed else ""]
+    return ", ".join(filter(None, shown))
 
 
-def observer_for_terminal(work: Work, epochs: int) -> Shown:
+def observer_for_terminal(work: Work, epochs: int, *, timed: bool) -> Shown:
     """Live where a person watches, lines elsewhere, nothing where that was asked for."""
     if terminal.quiet:
         return Silent()
-    return (LiveProgress if terminal.is_interactive else LogLines)(work, epochs)
+    return (LiveProgress if terminal.is_interactive else LogLines)(work, epochs, timed=timed)
 
 
-def watched(comparison: Comparison) -> list[CellResult]:
-    """Run ``comparison`` while a person is told of it, and write its ``benchmark.json``."""
+def watched(
+    comparison: Comparison, execute: Callable[[Comparison], list[CellResult]] = run
+) -> list[CellResult]:
+    """``execute`` a comparison while a person is told of it, and write its ``benchmark.json``."""
     from harness.execution.suite import log_of, replay
 
     folder = comparison.folder
@@ -216,10 +219,12 @@ def watched(comparison: Comparison) -> list[CellResult]:
     work = {
         cell: work_of(experiment, cell, folder.read_result(cell)) for cell in comparison.cells
     }
-    observer = observer_for_terminal(work, experiment.training.epochs)
+    observer = observer_for_terminal(
+        work, experiment.training.epochs, timed=not experiment.accuracy_only
+    )
     comparison.observer = observer
     with observer.display():
-        results = run(comparison)
-    if not replay(folder.path):
+        results = execute(comparison)
+    if not experiment.accuracy_only and not replay(folder.path):
         terminal.warn(f"benchmark.json is not complete; see {log_of(folder.path)}")
     return results

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +17,12 @@ from harness.paths import shipped
 from harness.settings import nested
 
 if TYPE_CHECKING:
+    from harness.execution.runner import Comparison
     from harness.plan import Shard
     from harness.results.folder import RunFolder
     from harness.results.records import CellResult
+
+    Execute = Callable[[Comparison], list[CellResult]]
 
 HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auroc", "loss",
             "images per second", "error"]  # fmt: skip
@@ -51,6 +56,18 @@ HEADINGS = ["framework", "model", "dataset", "seed", "status", "accuracy", "auro
     help="Run part I of N of the experiment, whole groups of frameworks; see bench merge.",
 )
 @click.option(
+    "--executor",
+    type=click.Choice(["here", "dask"]),
+    default="here",
+    show_default=True,
+    help="Where to train: in this process's own workers, or on those of dask.distributed.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Of the dask cluster; without it the workers are processes of this machine.",
+)
+@click.option(
     "--parity/--no-parity",
     default=True,
     help="In the end, prove in float64 that all compute the same: bench parity --quick. A shard "
@@ -66,6 +83,8 @@ def run(
     data_dir: Path | None,
     resume: bool,
     shard: str | None,
+    executor: str,
+    scheduler: str | None,
     parity: bool,
     dry_run: bool,
     as_json: bool,
@@ -78,6 +97,8 @@ def run(
 
     if resume and out is None:
         raise BenchError("--resume continues the run in --out: name its folder with --out DIR")
+    if scheduler is not None and executor != "dask":
+        raise BenchError("--scheduler is the address of a dask cluster: add --executor dask")
     part = None if shard is None else Shard.parse(shard)
     experiment = load_experiment(config_path and shipped(config_path), nested(Experiment, options))
     if dry_run:
@@ -85,7 +106,19 @@ def run(
         return
     out = out or paths.new_run_folder()
     with reporting_early(out):
-        _run(experiment, out, data_dir, resume, part, parity and part is None, as_json)
+        execute = _executor(executor, scheduler)
+        _run(experiment, out, data_dir, resume, part, execute, parity and part is None, as_json)
+
+
+def _executor(name: str, scheduler: str | None) -> Execute:
+    """What carries out the plan."""
+    from harness.execution.runner import run as run_here
+
+    if name == "here":
+        return run_here
+    from harness.execution.dask import run_on_dask
+
+    return partial(run_on_dask, scheduler=scheduler)
 
 
 def _preview(experiment: Experiment, data_dir: Path, shard: Shard | None, *, as_json: bool) -> None:
@@ -126,6 +159,7 @@ def _run(
     data_dir: Path | None,
     resume: bool,
     shard: Shard | None,
+    execute: Execute,
     parity: bool,
     as_json: bool,
 ) -> None:
@@ -147,12 +181,13 @@ def _run(
         terminal.warn(f"resuming in another environment: {'; '.join(changes)}")
     expected = sum(each.seconds for each in costs(comparison.folder.manifest))
     terminal.note(f"{len(comparison.cells)} trainings, about {in_words(expected)}")
-    results = watched(comparison)
+    results = watched(comparison, execute)
     agree = not parity or _agree(comparison.folder)
     summary = summarise(out)
     report = write(summary)
     if as_json:
-        show([_row(result) for result in results], HEADINGS, as_json=True)
+        timed = not experiment.accuracy_only
+        show([_row(result, timed=timed) for result in results], HEADINGS, as_json=True)
     else:
         terminal.print(overview(summary))
     terminal.note(f"report: {report}")
@@ -189,7 +224,7 @@ def _agree(folder: RunFolder) -> bool:
     return certificate.holds
 
 
-def _row(result: CellResult) -> dict[str, Any]:
+def _row(result: CellResult, *, timed: bool) -> dict[str, Any]:
     from harness.stats.metrics import mean_auroc
 
     test, rates = result.test, sorted(result.images_per_second)
@@ -199,6 +234,6 @@ def _row(result: CellResult) -> dict[str, Any]:
         "accuracy": test and test.accuracy,
         "auroc": test and mean_auroc(test.auroc),
         "loss": test and test.loss,
-        "images per second": float(rates[len(rates) // 2]) if rates else None,
+        "images per second": float(rates[len(rates) // 2]) if rates and timed else None,
         "error": result.error,
     }

@@ -26,6 +26,7 @@ from harness.errors import (
 from harness.execution.caches import compared, compile_cache, snapshot
 from harness.execution.inputs import TrainingInputs, images_digest
 from harness.execution.observer import Observer
+from harness.execution.stop import Stop
 from harness.execution.worker import Worker
 from harness.measure.conditions import Conditions, is_disturbed, watching
 from harness.measure.probe import MachineProbe
@@ -79,10 +80,11 @@ class CellRun:
         adapted: tuple[str, ...],
         extras: tuple[str, ...],
         session: str,
-        probe: MachineProbe,
+        probe: MachineProbe | None,
         cpus: tuple[int, ...],
         observer: Observer,
         resume_after: int = 0,
+        stop: Stop | None = None,
     ) -> None:
         self.folder = folder
         self.spec = spec
@@ -95,6 +97,7 @@ class CellRun:
         self.probe = probe
         self.cpus = cpus
         self.observer = observer
+        self._stop = stop or Stop()
         self.entry = folder.manifest.datasets[cell.dataset]
         self.limits = folder.manifest.experiment.timeout
         self.phases: Phases | None = None
@@ -163,6 +166,7 @@ class CellRun:
             action(*arguments)
         except WorkerError as error:
             self._close(error)
+            self._stop.check()
             self.result = self._result(status=_status(error), error=str(error))
             self.folder.write_result(self.result)
             if self.result.status == "diverged":  # and would again
@@ -228,8 +232,9 @@ class CellRun:
         self.started = now()
         self.phases = self._begin()
         self.facts = self.worker.facts()
-        self.warm_up = self._warm_up()
-        self.worker.load_weights(self.inputs.weights)  # the warm-up has trained: start over
+        if self.probe is not None:
+            self.warm_up = self._warm_up()
+        self.worker.load_weights(self.inputs.weights)  # what was compiled has trained: start over
         if self._checkpoint is not None:
             self._restore(self._checkpoint)
             self._checkpoint = None  # its arrays may be large
@@ -346,6 +351,7 @@ class CellRun:
                 limit_s=self.limits.start,
             )
         )
+        self._stop.show(self._worker)
         import_s = self.worker.import_framework()
         self.observer.phase_started(self.cell, "building")
         build_s, echoed = self.worker.build(job, self.inputs.weights)
@@ -491,6 +497,8 @@ class CellRun:
             self.inputs.rates[number],
             self.inputs.augmentation[number],
         )
+        if self.probe is None:  # no speed is measured
+            return *self.worker.train_epoch(*inputs), None
         try:
             speed = self.probe.gemm_gflops(self.folder.manifest.experiment.training.precision)
         except ProbeError:

@@ -50,6 +50,8 @@ class ExampleSelection:
 
 def planned(experiment: Experiment, cell: Cell) -> tuple[str, ...]:
     """Names of what is to be measured of ``cell`` besides training, in that order."""
+    if experiment.accuracy_only:
+        return ()
     first = cell.seed == experiment.seeds[0]  # another seed would tell the same again
     asked = {
         "warm start": first and experiment.warm_start,

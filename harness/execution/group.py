@@ -16,6 +16,7 @@ from harness.execution.checkpoints import resume_after, save_all
 from harness.execution.extras import ExampleSelection, measure_all, planned
 from harness.execution.inputs import TrainingInputs, adapted_weights, first_weights
 from harness.execution.observer import Observer
+from harness.execution.stop import Stop
 from harness.measure.interleave import rotated
 from harness.measure.probe import PRECISIONS, MachineProbe
 from harness.plan import Group
@@ -30,11 +31,14 @@ def run_group(
     backends: Mapping[str, BackendSpec],
     group: Group,
     observer: Observer,
+    cpus: tuple[int, ...] = (),
+    stop: Stop | None = None,
 ) -> list[CellResult]:
     """Train the cells of one group interleaved; a cell that fails leaves the others alone.
 
     A result is on disk as soon as a training has ended. Of cells that have one already, only what
-    is missing besides training is measured.
+    is missing besides training is measured. ``cpus``: on which; without them on all. ``stop``:
+    ends it from another thread.
     """
     if not group:
         return []
@@ -45,14 +49,17 @@ def run_group(
     card = find_model(group[0].model)
     weights = first_weights(card, entry, training, group[0].seed)
     inputs = TrainingInputs.make(weights, training, entry.train, group[0].seed)
-    cpus = available_cpus()
+    cpus = cpus or available_cpus()
     session = folder.new_session()
     saved = resume_after(folder, group)
     with ExitStack() as stack:
-        probe = stack.enter_context(
-            MachineProbe(threads=experiment.threads, cpus=cpus, environment=for_worker(os.environ))
-        )
-        _update_machine(folder, probe)
+        probe = None
+        if not experiment.accuracy_only:
+            environment = for_worker(os.environ)
+            probe = stack.enter_context(
+                MachineProbe(threads=experiment.threads, cpus=cpus, environment=environment)
+            )
+            _update_machine(folder, probe)
         runs = [
             stack.enter_context(
                 CellRun(
@@ -68,6 +75,7 @@ def run_group(
                     cpus=cpus,
                     observer=observer,
                     resume_after=saved[cell],
+                    stop=stop,
                 )
             )
             for cell in group
@@ -75,7 +83,8 @@ def run_group(
         train_all(runs, training.epochs, experiment.checkpoint_seconds)
         measure_all(runs, experiment, ExampleSelection.of(folder, group))
         results = [run.finish() for run in runs]
-        _update_machine(folder, probe)
+        if probe is not None:
+            _update_machine(folder, probe)
         return results
 
 
@@ -102,15 +111,12 @@ def measure_machine(probe: MachineProbe, threads: int, known: MachinePeak | None
     """The best that the processors of this run have shown so far; nothing else runs meanwhile."""
     for precision in PRECISIONS:
         probe.peak_gemm_gflops(precision)
-    seen = probe.best_gemm_gflops
-    bandwidth = probe.bandwidth_gb_s()
-    if known is None:
-        return MachinePeak(threads=threads, gemm_gflops=seen, bandwidth_gb_s=bandwidth)
-    return MachinePeak(
+    seen = MachinePeak(
         threads=threads,
-        gemm_gflops={name: max(best, known.gemm_gflops[name]) for name, best in seen.items()},
-        bandwidth_gb_s=max(bandwidth, known.bandwidth_gb_s),
+        gemm_gflops=probe.best_gemm_gflops,
+        bandwidth_gb_s=probe.bandwidth_gb_s(),
     )
+    return seen if known is None else known.better_of(seen)
 
 
 def _update_machine(folder: RunFolder, probe: MachineProbe) -> None:

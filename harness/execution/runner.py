@@ -7,10 +7,12 @@ import os
 import secrets
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
+from queue import Queue
 
 from harness import __version__, variables
 from harness.backends.spec import BackendSpec
@@ -24,6 +26,7 @@ from harness.execution.cell import now
 from harness.execution.group import run_group
 from harness.execution.inputs import first_weights
 from harness.execution.observer import Observer, SilentObserver
+from harness.execution.stop import Stop
 from harness.execution.worker import Worker
 from harness.files import file_sha256
 from harness.measure.environment import collect
@@ -64,12 +67,50 @@ def run(comparison: Comparison) -> list[CellResult]:
         KeyboardInterrupt: it was told to stop; finished cells are kept.
     """
     try:
-        return [result for group in comparison.groups for result in _run_group(comparison, group)]
+        if comparison.folder.manifest.experiment.accuracy_only:
+            return _side_by_side(comparison)
+        return [result for group in comparison.groups for result in finish_group(comparison, group)]
     finally:
         comparison.folder.unlock()
 
 
-def _run_group(comparison: Comparison, group: Group) -> list[CellResult]:
+def _side_by_side(comparison: Comparison) -> list[CellResult]:
+    """Every cell by itself, as many at a time as the CPUs have room for, each on CPUs of its own.
+
+    The first error, or an interrupt, stops them all.
+    """
+    stop = Stop()
+    cpus, threads = available_cpus(), comparison.folder.manifest.experiment.threads
+    free: Queue[tuple[int, ...]] = Queue()
+    for first in range(0, len(cpus) - threads + 1, threads):
+        free.put(cpus[first : first + threads])
+
+    def train(cell: Cell) -> CellResult:
+        own = free.get()
+        try:
+            stop.check()
+            (result,) = finish_group(comparison, (cell,), own, stop)
+            return result
+        finally:
+            free.put(own)
+
+    with ThreadPoolExecutor(free.qsize()) as pool:
+        futures = [pool.submit(train, cell) for cell in comparison.cells]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.tell()
+            raise
+
+
+def finish_group(
+    comparison: Comparison,
+    group: Group,
+    cpus: tuple[int, ...] = (),
+    stop: Stop | None = None,
+) -> list[CellResult]:
+    """Train and measure what of ``group`` has no complete result; see :func:`run_group`."""
     folder = comparison.folder
     done: dict[Cell, CellResult] = {}
     for cell in group:
@@ -80,7 +121,8 @@ def _run_group(comparison: Comparison, group: Group) -> list[CellResult]:
             done[cell] = kept
             comparison.observer.cell_ended(kept, resumed=True)
     pending = tuple(cell for cell in group if cell not in done)
-    for result in run_group(folder, comparison.backends, pending, comparison.observer):
+    observer = comparison.observer
+    for result in run_group(folder, comparison.backends, pending, observer, cpus, stop):
         done[result.cell] = result
     return [done[cell] for cell in group]
 

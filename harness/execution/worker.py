@@ -275,6 +275,10 @@ class Worker:
         kill(self._process)
         self._connection.close()
 
+    def abort(self) -> None:
+        """End the process from another thread: whoever waits for an answer hears of it."""
+        kill(self._process)
+
     def _expire(self) -> None:
         self._expired = True
         kill(self._process)

@@ -125,9 +125,9 @@ def _table(
     multilabel = workload.entry.task == "multilabel"
     chosen = [m for m in each.headline_metrics if not (multilabel and m.name == "accuracy")]
     names = [title(workload, metric).removeprefix("test ") for metric in chosen]
-    for name in (*names, "images/s", "speed ratio", "compilation"):
+    times = ("images/s", "speed ratio", "compilation") if workload.timed else ()
+    for name in (*names, *times):
         table.add_column(name, justify="right", no_wrap=name != "speed ratio")
-    batch_size = each.run.manifest.experiment.training.batch_size
     for outcome in outcomes:
         if not outcome.trained:
             table.add_row(Text(outcome.title), Text("none", style="red"))
@@ -140,11 +140,19 @@ def _table(
         table.add_row(
             Text(outcome.title),
             *scores,
-            number(outcome.speed.value) + ("*" if outcome.other_work else ""),
-            plain(ratio_cell(each.speeds[outcome.framework], workload)),
-            f"{number(outcome.compilation_s(batch_size))} s",
+            *(_times(each, outcome) if workload.timed else []),
         )
-    if any(outcome.trained and outcome.other_work for outcome in outcomes):
+    if workload.timed and any(outcome.trained and outcome.other_work for outcome in outcomes):
         table.caption = "* measured beside other work"
         table.caption_justify = "left"
     return table
+
+
+def _times(each: WorkloadSummary, outcome: Outcome) -> list[str]:
+    """Speed, its ratio, and compilation."""
+    batch_size = each.run.manifest.experiment.training.batch_size
+    return [
+        number(outcome.speed.value) + ("*" if outcome.other_work else ""),
+        plain(ratio_cell(each.speeds[outcome.framework], each.workload)),
+        f"{number(outcome.compilation_s(batch_size))} s",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import math
 import os
@@ -160,7 +161,7 @@ class RunFolder:
         self.environment = environment
         self._unlock: weakref.finalize[..., RunFolder] | None = None
         self._invocation = ""
-        self._sessions = 0
+        self._sessions = itertools.count(1)
 
     def lock(self) -> None:
         """Keep other processes from running cells in this folder, until :meth:`unlock` or the end.
@@ -221,10 +222,21 @@ class RunFolder:
         write_atomically(self.path / "environments.json", json.dumps(recorded, indent=2) + "\n")
         self._invocation = name
 
+    def begin_elsewhere(self, name: str, environment: dict[str, Any]) -> None:
+        """Record an invocation on another machine, whose results are brought here.
+
+        Until there is a result, it becomes the environment of the run.
+        """
+        recorded = self.environments | {name: environment}
+        write_atomically(self.path / "environments.json", json.dumps(recorded, indent=2) + "\n")
+        if not self.results():
+            text = json.dumps(environment, indent=2) + "\n"
+            write_atomically(self.path / "environment.json", text)
+            self.environment = environment
+
     def new_session(self) -> str:
         """A name for worker processes that are started together; unique within the run."""
-        self._sessions += 1
-        return f"{self._invocation}/{self._sessions}"
+        return f"{self._invocation}/{next(self._sessions)}"
 
     def environment_changes(self) -> list[str]:
         """What later invocations that have left results had otherwise than the first of these."""
@@ -481,6 +493,11 @@ class RunFolder:
         }
         found = {f"logs/{cell.id}.log": self.log_path(cell)} | named
         return {name: path for name, path in found.items() if path.is_file()}
+
+    def all_files(self, cell: Cell) -> dict[str, Path]:
+        """The same with its checkpoints."""
+        saved = [self._checkpoint_path(cell, epoch) for epoch in self.checkpoints(cell)]
+        return {f"cells/{path.name}": path for path in saved} | self.cell_files(cell)
 
     def _file(self, cell: Cell, suffix: str) -> Path:
         folder = self.path / "cells"

@@ -13,7 +13,7 @@ import numpy as np
 from harness.console import printable
 from harness.plan import Cell
 from harness.results.folder import DatasetEntry, RunFolder
-from harness.results.records import CellResult, counted_rounds
+from harness.results.records import CellResult, Phases, counted_rounds
 from harness.stats.metrics import mean_auroc
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ CELL_COLUMNS = {
     "test_auroc": "float64",
 }
 """Columns of :func:`cells_frame` and of ``results.csv``, with their types."""
+MEASURED = {*Phases.model_fields, "images_per_second", "rounds", "round_seconds_median",
+            "train_seconds_total", "evaluate_seconds"}  # fmt: skip
+"""Columns that a run for accuracies only leaves empty."""
 EPOCH_COLUMNS = {
     "framework": "str",
     "model": "str",
@@ -78,7 +81,7 @@ def cells_frame(
     start that were not disturbed. ``images_per_second`` and ``round_seconds_median`` are medians
     over these same rounds, ``train_seconds_total`` is the sum over all epochs. ``test_auroc`` is
     the mean over the labels that have one, or the one of two classes. ``further`` adds columns of
-    numbers, by cell.
+    numbers, by cell. Of a run for accuracies only no speed and no time is there.
     """
     import pandas as pd
 
@@ -92,10 +95,13 @@ def cell_rows(
     folder: RunFolder, further: Mapping[Cell, Mapping[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
     """The rows of :func:`cells_frame`, without what is missing."""
-    return [
+    rows = [
         _cell_row(cell, folder.read_result(cell)) | dict((further or {}).get(cell, {}))
         for cell in folder.manifest.cells
     ]
+    if folder.manifest.experiment.accuracy_only:
+        rows = [{k: v for k, v in row.items() if k not in MEASURED} for row in rows]
+    return rows
 
 
 def epochs_frame(folder: RunFolder) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 from harness.config import Experiment
@@ -144,14 +145,7 @@ def _peak(folders: Sequence[RunFolder]) -> MachinePeak | None:
     ran_on = [e for folder in folders for e in (folder.environment, *folder.environments.values())]
     if not found or len({str(environment.get("cpu")) for environment in ran_on}) > 1:
         return None
-    precisions = dict.fromkeys(name for peak in found for name in peak.gemm_gflops)
-    return MachinePeak(
-        threads=found[0].threads,
-        gemm_gflops={
-            name: max(peak.gemm_gflops.get(name, 0.0) for peak in found) for name in precisions
-        },
-        bandwidth_gb_s=max(peak.bandwidth_gb_s for peak in found),
-    )
+    return reduce(MachinePeak.better_of, found)
 
 
 def _copy(cell: Cell, source: RunFolder, target: RunFolder) -> None:

@@ -174,6 +174,18 @@ class MachinePeak(Record):
     bandwidth_gb_s: Positive
     """Best of repeated copies far larger than the caches, reads and writes counted (STREAM)."""
 
+    def better_of(self, other: MachinePeak) -> MachinePeak:
+        """The best of both, of one machine."""
+        names = self.gemm_gflops.keys() | other.gemm_gflops.keys()
+        return MachinePeak(
+            threads=self.threads,
+            gemm_gflops={
+                name: max(each.gemm_gflops.get(name, 0.0) for each in (self, other))
+                for name in sorted(names)
+            },
+            bandwidth_gb_s=max(self.bandwidth_gb_s, other.bandwidth_gb_s),
+        )
+
 
 class Extra(Record):
     """How a measurement besides training ended; see ``harness.execution.extras``."""

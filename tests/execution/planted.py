@@ -457,3 +457,5 @@ SPECS = {
     if isinstance(value, type) and value.__module__ == __name__
 }
 SPECS["absent"] = replace(SPECS["sound"], name="absent", packages=("no_such_package_anywhere",))
+BACKENDS = tuple(SPECS.values())
+"""For an entry point."""

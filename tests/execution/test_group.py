@@ -17,6 +17,7 @@ from harness.config import parse_experiment
 from harness.data.reader import open_dataset
 from harness.errors import BenchError
 from harness.execution import cell as cell_module
+from harness.execution.observer import SilentObserver
 from harness.execution.runner import prepare, run
 from harness.measure import conditions
 from harness.measure.conditions import Conditions, Watch
@@ -27,7 +28,7 @@ from harness.protocol.weights import digest, initial_weights, load_weights, save
 from harness.results.folder import RunFolder
 
 
-class Recorder:
+class Recorder(SilentObserver):
     """Notes what an observer hears, and which results were on disk when a cell ended."""
 
     def __init__(self, out):

@@ -53,19 +53,22 @@ def answer(each: WorkloadSummary) -> dict[str, str]:
     """Markdown sentences on one workload, by what they are about."""
     verdict, workload = each.verdict, each.workload
     found = {"Diverged": _diverged(verdict)}
-    if verdict.speeds is None:
+    if verdict.accuracies is None:
         found["Speed"] = (
             "No plain variant finished, so nothing is ranked."
             if verdict.finished
             else "No framework finished, so there is nothing to compare."
         )
     else:
-        found["Speed"] = speed_sentences(verdict, verdict.speeds, workload)
+        found["Speed"] = (
+            "Not measured: this run is for accuracies only, and its cells trained side by side."
+            if verdict.speeds is None
+            else speed_sentences(verdict, verdict.speeds, workload)
+        )
         if verdict.aurocs is not None:
             found["AUROC"] = _aurocs(verdict.aurocs, workload)
-        if verdict.accuracies is not None:
-            name = "Accuracy" if workload.entry.task == "multiclass" else "All labels correct"
-            found[name] = _accuracy(verdict.accuracies, workload)
+        name = "Accuracy" if workload.entry.task == "multiclass" else "All labels correct"
+        found[name] = _accuracy(verdict.accuracies, workload)
     return found | {"Held identical": _identity(verdict)}
 
 

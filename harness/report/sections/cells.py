@@ -31,11 +31,14 @@ def every_cell(run: Run, workload: Workload) -> str:
     accuracies = ["All labels correct", "Validation, all correct"] if several else [
         "Test accuracy", "Validation accuracy"
     ]  # fmt: skip
+    times = [
+        "Images/s", "Training, s", "Start, s", "Import, s", "Build, s", "First step, s",
+        "First prediction, s", "Test evaluation, s",
+    ]  # fmt: skip
     header = [
         "Variant", "Seed", *aurocs, "Test images correct", accuracies[0], "Test loss",
-        accuracies[1],
-        "Last training loss", "Images/s", "Training, s", "Start, s", "Import, s", "Build, s",
-        "First step, s", "First prediction, s", "Test evaluation, s", "Peak memory, MiB",
+        accuracies[1], "Last training loss", *(times if workload.timed else []),
+        "Peak memory, MiB",
     ]  # fmt: skip
     empty = [NOTHING] * (len(header) - 3)
     rows: list[list[str]] = []
@@ -58,6 +61,16 @@ def _cell_numbers(workload: Workload, outcome: Outcome, seed: int) -> list[str]:
     last = cell.epochs[-1]
     places = percent_places(cell.test.examples)
     phases = cell.phases
+    times = [
+        cell.median_images_per_second,
+        float(cell.result.epoch_seconds.sum()),
+        phases.start_s,
+        phases.import_s,
+        phases.build_s,
+        phases.first_step_s,
+        phases.first_predict_s,
+        cell.test.seconds,
+    ]
     aurocs = [
         UNDEFINED if math.isnan(cell.mean_auroc) else f"{cell.mean_auroc:.4f}",
         NOTHING if last.val_auroc is None else f"{last.val_auroc:.4f}",
@@ -69,14 +82,7 @@ def _cell_numbers(workload: Workload, outcome: Outcome, seed: int) -> list[str]:
         number(cell.test.loss),
         percent(last.val_accuracy, places),
         number(last.loss),
-        number(cell.median_images_per_second),
-        number(float(cell.result.epoch_seconds.sum())),
-        number(phases.start_s),
-        number(phases.import_s),
-        number(phases.build_s),
-        number(phases.first_step_s),
-        number(phases.first_predict_s),
-        number(cell.test.seconds),
+        *(map(number, times) if workload.timed else []),
         f"{cell.peak_mib:,.0f}",
     ]
 

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SPEED_COLUMNS = ("Training, images/s", "Speed ratio", "Compilation, s", "Import, s")
+WITH_INTERVAL = SPEED_COLUMNS[:2]
+MEMORY = "Peak memory, MiB"
+
+
 def brief(each: WorkloadSummary) -> str:
     pictures = [figure.markdown for figure in figures(each)]
     return paragraphs(headline(each), shared(each), by_machine(each), coverage(each), *pictures)
@@ -46,33 +51,34 @@ def headline(each: WorkloadSummary) -> str:
     """One row a variant, those that failed or were skipped included."""
     workload, run = each.workload, each.run
     columns = [metric for metric in each.headline_metrics if not is_shared(each, metric)]
+    measured = [*SPEED_COLUMNS, MEMORY] if workload.timed else [MEMORY]
     header = [
         "Variant",
         "Role",
         *(f"{capitalised(title(workload, m))} ({interval_name()})" for m in columns),
-        f"Training, images/s ({interval_name()})",
-        f"Speed ratio ({interval_name()})",
-        "Compilation, s",
-        "Import, s",
-        "Peak memory, MiB",
+        *(f"{name} ({interval_name()})" if name in WITH_INTERVAL else name for name in measured),
     ]
+    unknown = [NOTHING] * (len(measured) - 1)
     rows = []
     for outcome in workload.by_role:
         row = [_name(outcome), outcome.role]
         if outcome.trained:
-            # Speeds of different machines are never pooled, their ratios are.
-            shown = pace(outcome) if len(each.machines) < 2 else "by machine, below"
-            row += [*(metric_cell(workload, outcome, m) for m in columns), shown]
-            row += [ratio_cell(each.speeds[outcome.framework], workload), *_costs(run, outcome)]
+            row += [metric_cell(workload, outcome, m) for m in columns]
+            if workload.timed:
+                # Speeds of different machines are never pooled, their ratios are.
+                row.append(pace(outcome) if len(each.machines) < 2 else "by machine, below")
+                row.append(ratio_cell(each.speeds[outcome.framework], workload))
+                row += _costs(run, outcome)
+            row.append(f"{outcome.peak_mib:,.0f}")
         else:
-            row += [*[NOTHING] * len(columns), _state(outcome), *[NOTHING] * 4]
+            row += [*[NOTHING] * len(columns), _state(outcome), *unknown]
         rows.append(row)
     for name, reason in run.manifest.skipped.items():
         if name in {outcome.framework for outcome in workload.outcomes} or " " in name:
             continue  # of one model only: the warnings say it
         skipped = f"skipped: {escape(shorten(reason))}"
         row = [escape(title_of(name)), role_of(name), *[NOTHING] * len(columns)]
-        rows.append([*row, skipped, *[NOTHING] * 4])
+        rows.append([*row, skipped, *unknown])
     return table(header, rows, align="ll" + "r" * (len(header) - 2))
 
 
@@ -97,7 +103,7 @@ def shared(each: WorkloadSummary) -> str:
 
 def by_machine(each: WorkloadSummary) -> str:
     """Speeds of a run made on several machines, for each by itself."""
-    if len(each.machines) < 2:
+    if len(each.machines) < 2 or not each.workload.timed:
         return ""
     header = ["Machine", "Variant", "Seeds", f"Training, images/s ({interval_name()})",
               f"Speed ratio ({interval_name()})"]  # fmt: skip
@@ -173,7 +179,6 @@ def _costs(run: Run, outcome: Outcome) -> list[str]:
     return [
         number(outcome.compilation_s(batch_size)),
         number(outcome.phase("import_s")),
-        f"{outcome.peak_mib:,.0f}",
     ]
 
 
@@ -181,7 +186,7 @@ def coverage(each: WorkloadSummary) -> str:
     """What the intervals cover, how disturbed the run was, and on which CPU."""
     workload = each.workload
     starts = sorted({len(outcome.starts) for outcome in workload.finished})
-    if not starts:
+    if not (starts and workload.timed):
         return ""
     where = "this machine" if len(each.machines) < 2 else "these machines"
     if starts == [1]:
@@ -227,7 +232,7 @@ def processor(run: Run) -> str:
 
 
 def figures(each: WorkloadSummary) -> list[Drawing]:
-    if not each.workload.finished:
+    if not (each.workload.finished and each.workload.timed):
         return []
     alt = "Training speed of each variant in images per second"
     return [

@@ -134,7 +134,7 @@ def terms(summary: RunSummary) -> list[str]:
 
 _TABLES = for_workloads(
     title="Start-up cost",
-    applies=lambda each: bool(each.workload.finished),
+    applies=lambda each: bool(each.workload.finished) and each.workload.timed,
     body=body,
     figures=figures,
     intro="These seconds come before the first steady epoch. They are no part of the training "

@@ -136,7 +136,7 @@ def terms(summary: RunSummary) -> list[str]:
 
 SECTION = for_workloads(
     title="Time to accuracy",
-    applies=lambda each: each.target is not None,
+    applies=lambda each: each.target is not None and each.workload.timed,
     brief=brief,
     body=body,
     figures=figures,
