@@ -232,7 +232,10 @@ class CellRun:
         self.started = now()
         self.phases = self._begin()
         self.facts = self.worker.facts()
-        if self.probe is not None:
+        if self.probe is None:
+            batch = self.inputs.orders[0].shape[1]
+            self._warm_up_s_per_image = self.phases.first_step_s / batch  # at most
+        else:
             self.warm_up = self._warm_up()
         self.worker.load_weights(self.inputs.weights)  # what was compiled has trained: start over
         if self._checkpoint is not None:

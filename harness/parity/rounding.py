@@ -1,9 +1,11 @@
 """How far rounding alone may lead the losses of a whole training.
 
 Training amplifies rounding, with batch normalisation and Adam a thousandfold within some steps. How
-much is measured: a framework trains once more, from weights that are off by a few roundings, and
-its losses are compared with those of the run, step by step. Two frameworks that compute the same
-round differently at every step, and should drift apart no faster than by some multiple of that.
+much is measured: a framework trains once more, from weights that are off by a few roundings and
+with a first gradient that is off by as much of its largest element, and its losses are compared with
+those of the run, step by step. The gradient, because Adam's first update is little more than its
+signs, and those of small elements are rounding. Two frameworks that compute the same round
+differently at every step, and should drift apart no faster than by some multiple of that.
 """
 
 from __future__ import annotations
@@ -11,18 +13,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.config import Optimizer
 from harness.execution.inputs import TrainingInputs, first_weights
 from harness.execution.worker import Worker
 from harness.parity.trace import ProofPlan
 from harness.plan import Cell
 from harness.plugins import FrameworkName, find_model
+from harness.protocol.optimizer import SLOTS, OptimizerState
 from harness.protocol.random import stream
 from harness.protocol.weights import Weights
 from harness.results.folder import RunFolder
 from harness.results.records import AtLeastOne, Record
 
 ROUNDINGS = 8
-"""Machine epsilons by which weights are off at most."""
+"""Machine epsilons by which weights, and the first gradient, are off at most."""
 RISE = 1.05
 """Factor by which the largest difference must have grown to be noted."""
 
@@ -75,10 +79,15 @@ def drift_of(
     longest = max(epoch.seconds for epoch in result.epochs)
     epochs = min(len(result.epochs), max(1, int(budget_s / longest)))
     worker.build(plan.job(training.precision), off_by_rounding(weights, training.precision))
-    losses = [
-        worker.train_epoch(inputs.orders[each], inputs.rates[each], inputs.augmentation[each])[1]
-        for each in range(epochs)
-    ]
+    losses = [_train(worker, inputs, 0, slice(0, 1))]
+    rate = float(inputs.rates[0][0])
+    if (state := worker.save_optimizer()) is not None:
+        held = worker.save_weights(), state
+        weights, state = after_rounded_gradient(*held, training.optimizer, rate)
+        worker.load_weights(weights)
+        worker.load_optimizer(state)
+    losses.append(_train(worker, inputs, 0, slice(1, None)))
+    losses += [_train(worker, inputs, each, slice(None)) for each in range(1, epochs)]
     trained = np.concatenate(losses).astype(np.float64)
     difference = relative_difference(trained, arrays.step_losses[: trained.size])
     if not np.isfinite(difference).all():
@@ -86,6 +95,39 @@ def drift_of(
     return LossDrift(
         framework=cell.framework, seed=cell.seed, steps=trained.size, rises=_rises(difference)
     )
+
+
+def _train(worker: Worker, inputs: TrainingInputs, epoch: int, steps: slice) -> NDArray[np.float64]:
+    """Losses of some steps of an epoch."""
+    augmentation = inputs.augmentation[epoch]
+    moved = None if augmentation is None else augmentation[steps]
+    return worker.train_epoch(inputs.orders[epoch][steps], inputs.rates[epoch][steps], moved)[1]
+
+
+def after_rounded_gradient(
+    weights: Weights, state: OptimizerState, rule: Optimizer, rate: float
+) -> tuple[Weights, OptimizerState]:
+    """Weights and state after the first step, had its gradient been off by rounding.
+
+    By at most ``ROUNDINGS`` machine epsilons of the largest element of each array: sums of many
+    terms that cancel are off by no less. ``weights`` and ``state`` are those after the step.
+    """
+    weights, slots = dict(weights), {name: dict(arrays) for name, arrays in state.slots.items()}
+    first, *second = SLOTS[rule.name]
+    scale = 1.0 if rule.name == "sgd" else 1 - rule.beta1
+    for name, kept in slots[first].items():
+        gradient = kept.astype(np.float64) / scale
+        reach = ROUNDINGS * float(np.finfo(kept.dtype).eps) * float(np.abs(gradient).max(initial=0))
+        noise = 2 * stream(0, "drift of the gradient", name).random(kept.shape) - 1
+        rounded = gradient + reach * noise
+        slots[first][name] = np.asarray(scale * rounded, kept.dtype)
+        update = rounded - gradient
+        if second:
+            slots[second[0]][name] = np.asarray((1 - rule.beta2) * rounded**2, kept.dtype)
+            update = rounded / (abs(rounded) + rule.epsilon)
+            update -= gradient / (abs(gradient) + rule.epsilon)
+        weights[name] = np.asarray(weights[name] - rate * update, kept.dtype)
+    return weights, OptimizerState(slots, state.steps)
 
 
 def off_by_rounding(weights: Weights, precision: str) -> Weights:

@@ -42,7 +42,7 @@ def train(
                 models=(model,),
                 datasets=(dataset,),
                 seeds=seeds,
-                warm_start=False,  # accuracy is what is checked
+                accuracy_only=True,
                 training=training,
             ),
             out=folder / "out",
