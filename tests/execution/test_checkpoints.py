@@ -13,6 +13,7 @@ from trained import assert_same
 from harness.analysis.paired import paired_starts
 from harness.analysis.run import Run
 from harness.config import parse_experiment
+from harness.data.writer import write_dataset
 from harness.errors import BenchError
 from harness.execution import group
 from harness.execution.cell import CellRun
@@ -99,10 +100,14 @@ REAL = [("torch", "jax"), ("julia-reference",), ("knet",)]
 
 
 @pytest.mark.parametrize("names", REAL, ids=",".join)
-def test_a_resumed_training_agrees_to_the_last_bit(names, ready, prepared, interrupted):
+def test_a_resumed_training_agrees_to_the_last_bit(
+    names, ready, prepared, interrupted, small_dataset, tmp_path
+):
     frameworks = ready(*names).split(",")
+    data = write_dataset(tmp_path / "wider.h5", small_dataset(shape=(1, 28, 28), name="wider"))
     settings = {
         "models": ["xraynet"],  # with running statistics
+        "datasets": [str(data)],
         "training": {
             "epochs": 3,
             "optimizer": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.1},
