@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import os
 import re
-import site
 import subprocess
 import sys
 import tomllib
@@ -39,7 +38,7 @@ def installed(wheel, tmp_path_factory):
     (packages,) = folder.glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
-    paths = [path for path in site.getsitepackages() if Path(path).is_dir()]
+    paths = [path for path in sys.path if Path(path).name == "site-packages"]
     (packages / "dependencies.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
     return folder / "bin" / "python"
 
@@ -92,7 +91,9 @@ def test_what_messages_and_documentation_mention_is_in_the_wheel(wheel):
     documented = {
         found
         for path in pages
-        for found in re.findall(r"--config ((?:benchmarks|docs)/\S+\.toml)", path.read_text("utf-8"))
+        for found in re.findall(
+            r"--config ((?:benchmarks|docs)/\S+\.toml)", path.read_text("utf-8")
+        )
     }
     mentioned = {
         f"docs/{found}"
@@ -123,5 +124,10 @@ def bench_location(python, folder):
     code = "import harness; print(harness.__file__)"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
-        [python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
+        [python, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout

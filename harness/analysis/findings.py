@@ -86,7 +86,9 @@ def _circumstances(run: Run) -> Iterator[Finding]:
     recorded = run.folder.environment
     cores, load = recorded.get("cores_logical"), recorded.get("load_average")
     # The average looks back a minute before the run: it counts where nothing was measured since.
-    measured = any(not o.timed or o.other_load is not None for w in run.workloads for o in w.finished)
+    measured = any(
+        not o.timed or o.other_load is not None for w in run.workloads for o in w.finished
+    )
     if (
         not measured
         and isinstance(cores, int)

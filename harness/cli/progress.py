@@ -143,7 +143,9 @@ class LiveProgress:
             get_time=self._tick,
         )
         self._task: TaskID | None = None
-        self._task = self._progress.add_task("", total=self._estimate.total, elapsed="0:00", left="")
+        self._task = self._progress.add_task(
+            "", total=self._estimate.total, elapsed="0:00", left=""
+        )
 
     def _tick(self) -> float:
         """Called at every refresh: the clock goes on while an epoch lasts."""
@@ -216,9 +218,7 @@ def watched(
 
     folder = comparison.folder
     experiment = folder.manifest.experiment
-    work = {
-        cell: work_of(experiment, cell, folder.read_result(cell)) for cell in comparison.cells
-    }
+    work = {cell: work_of(experiment, cell, folder.read_result(cell)) for cell in comparison.cells}
     observer = observer_for_terminal(
         work, experiment.training.epochs, timed=not experiment.accuracy_only
     )

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import secrets
 import tempfile
@@ -89,6 +90,9 @@ def _client(comparison: Comparison, scheduler: str | None) -> Iterator[Client]:
         raise BenchError(
             "--executor dask needs dask.distributed: pip install 'pipeline-bench[dask]'"
         ) from None
+    # What goes wrong is said by the parent in a line, not by these in tracebacks.
+    for name in ("asyncio", "distributed", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with contextlib.ExitStack() as stack:
         if scheduler is None:
             stack.enter_context(dask.config.set(_LOCAL))
@@ -207,7 +211,7 @@ class _Parent:
 
     def _hand_out(self, pending: deque[Group], workers: Mapping[str, int]) -> None:
         """A group to every worker that is free."""
-        from distributed.comm import get_address_host
+        from distributed.comm.addressing import get_address_host
 
         accuracy_only = self.folder.manifest.experiment.accuracy_only
         for address in workers:
@@ -268,7 +272,7 @@ class _Parent:
         while True:
             try:
                 message = self.queue.get(timeout=wait_s or 0.05)
-            except (TimeoutError, asyncio.TimeoutError):
+            except TimeoutError:
                 return
             wait_s = 0.0
             kind, answers, payload = message["kind"], message["answers"], message["payload"]
@@ -479,9 +483,7 @@ def _fetched(sha256: str, suffix: str, parent: _Line) -> Path:
 class _Mirror:
     """Sends what changes of the group's files."""
 
-    def __init__(
-        self, folder: RunFolder, group: Group, parent: _Line, known: set[str]
-    ) -> None:
+    def __init__(self, folder: RunFolder, group: Group, parent: _Line, known: set[str]) -> None:
         self._folder, self._group, self._parent = folder, group, parent
         self._seen: dict[str, tuple[int, int]] = {}
         self._there = known

@@ -2,9 +2,9 @@
 
 Training amplifies rounding, with batch normalisation and Adam a thousandfold within some steps. How
 much is measured: a framework trains once more, from weights that are off by a few roundings and
-with a first gradient that is off by as much of its largest element, and its losses are compared with
-those of the run, step by step. The gradient, because Adam's first update is little more than its
-signs, and those of small elements are rounding. Two frameworks that compute the same round
+with a first gradient that is off by as much of its largest element, and its losses are compared
+with those of the run, step by step. The gradient, because Adam's first update is little more than
+its signs, and those of small elements are rounding. Two frameworks that compute the same round
 differently at every step, and should drift apart no faster than by some multiple of that.
 """
 

@@ -167,7 +167,7 @@ def test_a_run_its_log_lines_and_the_folder_it_leaves(planted_bench, small_file,
     assert done.returncode == 1, done.stderr  # one framework failed
     *lines, report = done.stderr.splitlines()
     assert re.match(r"6 trainings, about \d+ ", lines[0])
-    assert all(re.match(r"\[\d+ (s|min)(, about [^]]+ left)?\] \S", line) for line in lines[1:])
+    assert all(re.match(r"\[\d+:\d\d(, about [^]]+ left)?\] \S", line) for line in lines[1:])
     phases = [line.rpartition(": ")[2] for line in lines if "sound-lenet5-small-s0: " in line]
     assert phases[:4] == ["importing", "building", "compiling", "warming up"]
     cells = [line.partition("] ")[2] for line in lines if "; remaining: " in line]

@@ -166,10 +166,10 @@ def test_workers_that_go_wrong_leave_the_others_alone(stage):
 
 # --- a disk or folder that cannot be written to -----------------------------------------------
 
-MOUNT = "mount -t tmpfs -o size=8m none {out}"
+MOUNT = "mount -t tmpfs -o size=32m none {out}"
 FAULTS = {
     "full disk": (
-        "head -c 10000000 /dev/zero > {out}/filler",
+        "head -c 40000000 /dev/zero > {out}/filler",
         "rm {out}/filler",
         "No space left on device",
     ),
@@ -183,7 +183,7 @@ FAULTS = {
 
 @pytest.fixture
 def disk(stage):
-    """A disk of 8 MB in place of the run's folder."""
+    """A disk of 32 MB in place of the run's folder."""
     stage.out.mkdir()
     mount = shlex.split(MOUNT.format(out=stage.out))
     try:

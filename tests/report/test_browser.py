@@ -97,7 +97,7 @@ def test_no_accessibility_violation(page: Page, width: int, scheme: Any) -> None
     assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator(".chart").count() == page.locator(".chart > .plot-container").count() > 3
-    empty = "places.map((each) => each.clientHeight - each.firstElementChild.clientHeight)"
+    empty = "places.map((each) => each.clientHeight - each.querySelector('svg').clientHeight)"
     assert max(page.evaluate(empty)) < 20
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
     assert dark == (scheme == "dark")

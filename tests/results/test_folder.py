@@ -72,7 +72,7 @@ def test_round_trip(run):
     assert again.read_arrays(OTHER) is None
     for name, array in vars(again.read_arrays(CELL)).items():
         np.testing.assert_array_equal(array, getattr(ARRAYS, name), strict=True)
-    assert names(run.path) == ["cells", "environment.json", "experiment.json", "logs"]
+    assert names(run.path) == [".lock", "cells", "environment.json", "experiment.json", "logs"]
     assert names(run.path / "cells") == [f"{CELL.id}.h5", f"{CELL.id}.json"]
 
 
