@@ -92,6 +92,21 @@ class Backend(ABC):
     def load_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> None:
         """Take over ``weights``, cast to the job's precision, and forget all optimiser state."""
 
+    @classmethod
+    def execute(
+        cls,
+        program: str,
+        x: NDArray[np.floating],
+        parameters: list[NDArray[np.floating]],
+        cotangent: NDArray[np.floating],
+    ) -> list[NDArray[np.floating]]:
+        """What ``compute`` of a program returns, which is the harness's own text; see
+        :class:`harness.backends.dialect.Dialect`."""
+        namespace: dict[str, Any] = {}
+        exec(compile(program, "<case>", "exec"), namespace)
+        found: list[NDArray[np.floating]] = namespace["compute"](x, parameters, cotangent)
+        return found
+
     @abstractmethod
     def save_weights(self) -> Weights:
         """The present weights, in the job's precision."""

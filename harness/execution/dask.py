@@ -194,7 +194,8 @@ class _Parent:
 
     def _recover(self, pending: deque[Group], workers: Mapping[str, int]) -> None:
         """Take back the groups of workers that are gone."""
-        for address in [address for address in self.working if address not in workers]:
+        gone = [a for a, each in self.working.items() if a not in workers or _is_lost(each.future)]
+        for address in gone:
             self._hear(wait_s=0.0)  # what it has sent before
             attempt = self.working.pop(address)
             attempt.future.cancel()
@@ -243,15 +244,10 @@ class _Parent:
     def _collect(self) -> None:
         """What of the groups has come to its end."""
         for address, attempt in list(self.working.items()):
-            if not attempt.future.done():
+            if not attempt.future.done() or _is_lost(attempt.future):
                 continue
-            status = attempt.future.status
-            if status in ("cancelled", "lost"):
-                continue  # its worker is about to be found gone
-            if status == "error":
+            if attempt.future.status == "error":
                 error = attempt.future.exception()
-                if type(error).__name__ in ("KilledWorker", "CommClosedError"):
-                    continue
                 if isinstance(error, BenchError):
                     raise BenchError(f"dask worker {address}: {error}") from error
                 raise BenchError(
@@ -333,6 +329,13 @@ class _Parent:
         if result is not None and cell not in self.ended:
             self.ended[cell] = result
             self.comparison.observer.cell_ended(result, resumed=False)
+
+
+def _is_lost(future: Future) -> bool:
+    """Whether it ended because its worker did."""
+    if future.status != "error":
+        return future.status in ("cancelled", "lost")
+    return type(future.exception()).__name__ in ("KilledWorker", "CommClosedError")
 
 
 # --- in a worker ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ include("optimizers.jl")
 "The file that a package with an engine includes."
 const PIPELINE = joinpath(@__DIR__, "pipeline.jl")
 
-__init__() = Bridge.register("sampler", Sampler)
+__init__() = (Bridge.register("sampler", Sampler); Bridge.register("bridge", Bridge))
 
 precompiling() = ccall(:jl_generating_output, Cint, ()) == 1
 

@@ -32,6 +32,23 @@ struct Argument
     address::Int64  # of text or array; the whole number itself
 end
 
+"""
+Evaluate a program in a module of its own. `arrays`: an input, parameters and a cotangent, for its
+`compute`; then as many for what that returns, a result like the cotangent and the gradients.
+"""
+function execute(program, arrays...)
+    count = length(arrays) ÷ 2
+    x, parameters, cotangent = arrays[1], collect(Any, arrays[2:count-1]), arrays[count]
+    place = Module()
+    include_string(place, program)
+    found = Base.invokelatest(getfield(place, :compute), x, parameters, cotangent)
+    for (kept, array) in zip(arrays[count+1:end], found)
+        size(kept) == size(array) || error("an array of size $(size(array)), not $(size(kept))")
+        copyto!(kept, array)
+    end
+    return nothing
+end
+
 "Where the outcome goes: also the caller's memory."
 struct Reply
     kind::Int64  # 0 nothing, 1 float, 2 text, 3 an exception, as text

@@ -13,6 +13,8 @@ _SUM = "lax.reduce_window({what}, np.array(0, {x}.dtype), lax.add, " + _WINDOW +
 DIALECT = Dialect(
     prelude="""import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from jax import lax
 
 jax.config.update("jax_platforms", "cpu")
@@ -40,6 +42,10 @@ jax.config.update("jax_enable_x64", True)""",
         "row_mean": "jnp.mean({x}, -1)",
         "row_max": "jnp.max({x}, -1)",
         "logsumexp": "jax.nn.logsumexp({x}, -1)",
+        "cross_entropy": "optax.softmax_cross_entropy_with_integer_labels({x}, "
+        "jnp.arange(len({x})) % {x}.shape[1])",
+        "binary_cross_entropy": "optax.sigmoid_binary_cross_entropy({x}, (jnp.arange(len({x}))"
+        "[:, None] + jnp.arange({x}.shape[1])) % 2).mean(-1)",
     },
     rows={"product": "{p0} @ {x}", "dense": "{p0} @ {x} + {p1}"},
     vectorize="jax.vmap({function}, in_axes=(0, *[None] * {parameters}))",

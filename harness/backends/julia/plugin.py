@@ -133,6 +133,7 @@ BACKENDS = (
         title="Julia (Knet.jl)",
         family=JULIA,
         factory="harness.backends.julia.train:KnetBackend",
+        operations="harness.backends.julia.operations:KNET",
         summary="Knet.jl and AutoGrad, driven through juliacall",
         install="bench setup knet",
         setup="harness.backends.julia.setup:plan_knet",

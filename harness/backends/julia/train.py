@@ -46,6 +46,20 @@ class JuliaBackend(Backend):
         cls.bridge.evaluate(f"import {package}; 0")
         cls.bridge.call(f"{cls.engine}.can_read_files")
 
+    @classmethod
+    def execute(
+        cls,
+        program: str,
+        x: NDArray[np.floating],
+        parameters: list[NDArray[np.floating]],
+        cotangent: NDArray[np.floating],
+    ) -> list[NDArray[np.floating]]:
+        """What ``compute`` of a program in Julia returns."""
+        given = [np.ascontiguousarray(array) for array in (x, *parameters, cotangent)]
+        found = [np.empty(array.shape, array.dtype) for array in (cotangent, x, *parameters)]
+        cls.bridge.call("bridge.execute", program, *given, *found)
+        return found
+
     def __init__(self, job: TrainingJob) -> None:
         if job.device != "cpu":
             raise BenchError("the Julia variants run on the CPU only: leave --device gpu out")

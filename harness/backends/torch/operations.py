@@ -27,6 +27,10 @@ DIALECT = Dialect(
         "row_mean": "{x}.mean(-1)",
         "row_max": "{x}.amax(-1)",
         "logsumexp": "torch.logsumexp({x}, -1)",
+        "cross_entropy": "F.cross_entropy({x}, torch.arange(len({x})) % {x}.shape[1], "
+        'reduction="none")',
+        "binary_cross_entropy": "F.binary_cross_entropy_with_logits({x}, ((torch.arange(len({x}))"
+        '[:, None] + torch.arange({x}.shape[1])) % 2).to({x}.dtype), reduction="none").mean(-1)',
     },
     rows={"product": "{p0} @ {x}", "dense": "{p0} @ {x} + {p1}"},
     vectorize="torch.vmap({function}, in_dims=(0, *[None] * {parameters}))",

@@ -25,6 +25,8 @@ WITH_KINKS = ("relu", "max_pool", "row_max")
 """Their gradient jumps where two values are equal: rounding may choose the other side."""
 REDUCTIONS = ("row_sum", "row_mean", "row_max", "logsumexp")
 """Of vectors (N, K) to (N,): nothing comes after them."""
+LOSSES = ("cross_entropy", "binary_cross_entropy")
+"""The same, of a whole batch: row n has class n modulo K, and label k of it is (n + k) modulo 2."""
 MANY = (16_385, 32_769, 40_000, 70_001)
 """Rows of large batches: beyond sizes at which compilers change how they divide the work."""
 MOST_STEPS = 4
@@ -103,7 +105,7 @@ def result_shape(step: Step, shape: Shape) -> Shape:
         return shape[:2]
     if name in ("dense", "product"):
         return (shape[0], options["outputs"])
-    return shape[:1] if name in REDUCTIONS else shape
+    return shape[:1] if name in (*REDUCTIONS, *LOSSES) else shape
 
 
 def windows(side: int, window: int, options: Mapping[str, int]) -> int:
@@ -144,14 +146,14 @@ def cases() -> SearchStrategy[Case]:
             draw(sides),
             draw(sides),
         )
-        steps = _steps(draw, shape)
+        steps = _steps(draw, shape, "images")
         return Case("images", draw(dtypes), shape, steps, draw(layouts), draw(seeds))
 
     @st.composite
     def vectors(draw: DrawFn) -> Case:
         shape = (draw(rows), draw(st.integers(1, 8)))
         kind: Kind = draw(st.sampled_from(["vectors", "rows"]))
-        return Case(kind, draw(dtypes), shape, _steps(draw, shape), draw(layouts), draw(seeds))
+        return Case(kind, draw(dtypes), shape, _steps(draw, shape, kind), draw(layouts), draw(seeds))
 
     @st.composite
     def products(draw: DrawFn) -> Case:
@@ -161,10 +163,10 @@ def cases() -> SearchStrategy[Case]:
         count = draw(st.sampled_from(MANY))
         return Case("rows", draw(dtypes), (count, side), steps, draw(layouts), draw(seeds))
 
-    def _steps(draw: DrawFn, shape: Shape) -> tuple[Step, ...]:
+    def _steps(draw: DrawFn, shape: Shape, kind: Kind) -> tuple[Step, ...]:
         steps: list[Step] = []
         for _ in range(draw(st.integers(1, MOST_STEPS))):
-            step = draw(options(draw(st.sampled_from(_possible(shape))), shape))
+            step = draw(options(draw(st.sampled_from(_possible(shape, kind))), shape))
             steps.append(step)
             shape = result_shape(step, shape)
             if len(shape) == 1:
@@ -194,11 +196,12 @@ def cases() -> SearchStrategy[Case]:
     return st.one_of(vectors(), images(), images(), products())
 
 
-def _possible(shape: Shape) -> tuple[str, ...]:
+def _possible(shape: Shape, kind: Kind) -> tuple[str, ...]:
     if len(shape) == 4:
         ends = ("flatten", "spatial_mean")
         return (*ELEMENTWISE, *CONVOLUTIONS, *POOLS, "batch_norm", *ends)
-    return (*ELEMENTWISE, "product", "dense", "log_softmax", *REDUCTIONS)
+    losses = () if kind == "rows" else LOSSES
+    return (*ELEMENTWISE, "product", "dense", "log_softmax", *REDUCTIONS, *losses)
 
 
 def _windowed(name: str, drawn: tuple[int, int, int, int]) -> Step:

@@ -110,6 +110,19 @@ def _logsumexp(x: Variable) -> Variable:
     return Variable(y, [(x, lambda g: g[..., None] * np.exp(log_shares))])
 
 
+def _cross_entropy(x: Variable) -> Variable:
+    log_shares = ops.log_softmax(Variable(x.value)).value
+    chosen = np.eye(x.shape[1])[np.arange(len(x.value)) % x.shape[1]]
+    y = -(log_shares * chosen).sum(-1)
+    return Variable(y, [(x, lambda g: g[..., None] * (np.exp(log_shares) - chosen))])
+
+
+def _binary_cross_entropy(x: Variable) -> Variable:
+    labels = np.add.outer(np.arange(x.shape[0]), np.arange(x.shape[1])) % 2
+    losses = ops.softplus(x) - x * Variable(labels.astype(x.value.dtype))
+    return ops.average(losses, (1,))
+
+
 OPERATIONS: dict[str, Callable[..., Variable]] = {
     "convolution": _convolution,
     "convolution_channels_last": _convolution,
@@ -129,4 +142,6 @@ OPERATIONS: dict[str, Callable[..., Variable]] = {
     "row_mean": lambda x: ops.average(x, (1,)),
     "row_max": _largest,
     "logsumexp": _logsumexp,
+    "cross_entropy": _cross_entropy,
+    "binary_cross_entropy": _binary_cross_entropy,
 }

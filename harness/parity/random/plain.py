@@ -87,3 +87,15 @@ def row_mean(x):  # type: ignore[no-untyped-def]
 
 def row_max(x):  # type: ignore[no-untyped-def]
     return x.max(-1)
+
+
+def cross_entropy(x):  # type: ignore[no-untyped-def]
+    classes = np.arange(len(x)) % x.shape[1]
+    return np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1)) - (
+        x[np.arange(len(x)), classes] - x.max(-1)
+    )
+
+
+def binary_cross_entropy(x):  # type: ignore[no-untyped-def]
+    labels = np.add.outer(np.arange(x.shape[0]), np.arange(x.shape[1])) % 2
+    return (np.logaddexp(0, x) - x * labels).mean(-1)

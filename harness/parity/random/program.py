@@ -18,17 +18,25 @@ def source(case: Case, dialect: Dialect) -> str:
     words = {**dialect.operations, **(dialect.rows if mapped else {})}
     count = sum(map(len, case.parameters))
     names = ", ".join(["x", *(f"p{n}" for n in range(count))])
-    lines = [f"def {'row' if mapped else 'network'}({names}):"]
-    first = 0
+    steps, first = [], 0
     for step, shapes in zip(case.steps, case.parameters, strict=True):
         own = {f"p{n}": f"p{first + n}" for n in range(len(shapes))}
-        lines.append("    x = " + words[step.operation].format(x="x", **own, **step.named))
+        steps.append("    x = " + words[step.operation].format(x="x", **own, **step.named))
         first += len(shapes)
-    lines.append("    return x")
+    name = "row" if mapped else "network"
+    parts = [
+        dialect.prelude,
+        dialect.function.format(name=name, names=names, steps="\n".join(steps)),
+    ]
     if mapped:
-        function = dialect.vectorize.format(function="row", parameters=count)
-        lines += ["", f"network = {function}"]
-    return "\n".join(["import numpy as np", dialect.prelude, "", *lines, "", dialect.compute, ""])
+        function = dialect.vectorize.format(function=name, parameters=count)
+        parts.append(f"network = {function}")
+    return "\n\n".join([*parts, dialect.compute]) + "\n"
+
+
+def can_write(case: Case, dialect: Dialect) -> bool:
+    """Whether the framework has words for all of ``case``."""
+    return dialect.operations.keys() >= set(case.operations)
 
 
 def reproducer(
@@ -65,7 +73,8 @@ def reproducer(
     )
     check = _RESULT if array == 0 else _GRADIENT
     return (
-        f"# {case}\n{source(case, dialect)}\n# The same in NumPy and float64.\n{functions}\n\n"
+        f"# {case}\nimport numpy as np\n{dialect.host.format(source=source(case, dialect))}\n"
+        f"# The same in NumPy and float64.\n{functions}\n\n"
         f"{network}\n\n{draws}\n"
         f"{check.format(array=array, where=where, bound=f'{bound:.1e}')}"
     )

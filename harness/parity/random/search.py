@@ -17,7 +17,7 @@ from harness.errors import BenchError, WorkerError
 from harness.execution.worker import Worker
 from harness.parity.random.cases import KNOWN, WITH_KINKS, Case, cases
 from harness.parity.random.expected import expected, largest_deviation
-from harness.parity.random.program import reproducer, source
+from harness.parity.random.program import can_write, reproducer, source
 
 CONFIRMATIONS = 2
 """Other numbers with which a gradient must be wrong too, where rounding may make it jump."""
@@ -197,6 +197,8 @@ class _Laboratory:
 
         A gradient that jumps counts only if it is wrong with other numbers too.
         """
+        if not can_write(case, self.dialects[spec.name]):
+            return None
         one = self._difference(spec, case)
         if one is not None and one.array and set(WITH_KINKS) & set(case.operations):
             others = (replace(case, seed=case.seed + 10 + n) for n in range(CONFIRMATIONS))
