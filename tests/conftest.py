@@ -18,6 +18,8 @@ from harness import plugins
 from harness.backends.spec import BackendSpec
 from harness.data.schema import ImageDataset, Split
 from harness.data.writer import write_dataset
+from harness.execution import group
+from harness.results.records import MachinePeak
 
 PLANTED = Path(__file__).parent / "execution"
 PYTHONPATH = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONPATH")]))
@@ -35,19 +37,25 @@ for number, usual in (
 for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
     del os.environ[name]
 
+MEASURE = group.measure_machine
+PEAK = MachinePeak(threads=1, gemm_gflops={"float32": 1.0, "float64": 1.0}, bandwidth_gb_s=1.0)
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 # The files that take longest. Two processes share the files in the order of collection: with these
 # first, neither waits for the other in the end.
 LONGEST = (
-    "regression/test_accuracy.py",
     "parity/test_parity.py",
+    "examples/test_examples.py",
     "faults/test_faults.py",
-    "execution/test_group.py",
+    "regression/test_accuracy.py",
+    "testing/test_kit.py",
     "testing/test_jax.py",
     "testing/test_torch.py",
-    "examples/test_examples.py",
+    "execution/test_group.py",
+    "execution/test_endurance.py",
+    "execution/test_dask.py",
+    "execution/test_checkpoints.py",
     "cli/test_run.py",
 )
 
@@ -142,6 +150,8 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, BackendSpec]]
     """The planted backends, by name; the registry knows no others."""
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     monkeypatch.syspath_prepend(PLANTED)
+    # Seconds a run, and of no interest to most tests; those that are about it ask for `measured`.
+    monkeypatch.setattr(group, "measure_machine", lambda probe, threads, known: PEAK)
     from planted import SPECS
 
     known = plugins.backends()
@@ -152,6 +162,12 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, BackendSpec]]
     monkeypatch.undo()  # what a test has put in, before what was there comes back
     known.clear()
     known.update(before)
+
+
+@pytest.fixture
+def measured(planted: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine can do is measured after all."""
+    monkeypatch.setattr(group, "measure_machine", MEASURE)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,6 @@ def run_group(
             probe = stack.enter_context(
                 MachineProbe(threads=experiment.threads, cpus=cpus, environment=environment)
             )
-            _update_machine(folder, probe)
         runs = [
             stack.enter_context(
                 CellRun(
@@ -120,7 +119,10 @@ def measure_machine(probe: MachineProbe, threads: int, known: MachinePeak | None
 
 
 def _update_machine(folder: RunFolder, probe: MachineProbe) -> None:
-    """Measure the machine again, and keep the best, unless the run was resumed on another one."""
+    """Measure the machine, and keep the best, unless the run was resumed on another one.
+
+    Once a group, in its end: a matrix product is measured before every round as well.
+    """
     if folder.on_another_cpu:
         return
     with contextlib.suppress(ProbeError):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from harness.testing.backend import BackendConformance
+
+# Parity compares these with the plain form in every run.
+NIGHTLY = pytest.mark.skipif(os.environ.get("BENCH_NIGHTLY") != "1", reason="nightly")
 
 
 class TestTorch(BackendConformance):
@@ -10,6 +17,7 @@ class TestTorch(BackendConformance):
     models = ("xraynet",)
 
 
+@NIGHTLY
 class TestTorchChannelsLast(BackendConformance):
     backend = "torch-channels-last"
     models = ("lenet5",)
@@ -20,6 +28,7 @@ class TestTorchCompile(BackendConformance):
     models = ("lenet5-relu",)
 
 
+@NIGHTLY
 class TestTorchBfloat16(BackendConformance):
     backend = "torch-bf16"
     models = ("lenet5",)

@@ -153,7 +153,9 @@ def cases() -> SearchStrategy[Case]:
     def vectors(draw: DrawFn) -> Case:
         shape = (draw(rows), draw(st.integers(1, 8)))
         kind: Kind = draw(st.sampled_from(["vectors", "rows"]))
-        return Case(kind, draw(dtypes), shape, _steps(draw, shape, kind), draw(layouts), draw(seeds))
+        return Case(
+            kind, draw(dtypes), shape, _steps(draw, shape, kind), draw(layouts), draw(seeds)
+        )
 
     @st.composite
     def products(draw: DrawFn) -> Case:
