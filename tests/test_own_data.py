@@ -47,7 +47,7 @@ def test_own_pictures_are_imported_trained_on_and_reported(bench, ready, drawing
     assert done.returncode == 0, done.stderr
     done = bench(
         "run", "--frameworks", frameworks, "--datasets", "mine", "--models", "lenet5-relu",
-        "--epochs", 12, "--batch-size", 8, "--lr", 0.02, "--threads", 1, "--no-warm-start",
+        "--epochs", 12, "--batch-size", 8, "--lr", 0.02, "--accuracy-only",
         "--out", tmp_path / "run", *data,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

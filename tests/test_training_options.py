@@ -48,7 +48,7 @@ def bench(radiographs, tmp_path, monkeypatch):
             main,
             ["run", "--frameworks", "torch", "--models", "xraynet", "--threads", "1",
              "--datasets", str(radiographs / f"{dataset}.h5"),
-             "--epochs", "1", "--batch-size", "20", "--no-warm-start",
+             "--epochs", "1", "--batch-size", "20", "--accuracy-only",
              "--no-parity", "--lr", "0.01", "--out", out, *words],
         )  # fmt: skip
         return got, RunFolder.open(Path(out)) if got.exit_code == 0 else None

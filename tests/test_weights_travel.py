@@ -67,8 +67,7 @@ def run(folder):
         {
             "frameworks": NAMES,
             "datasets": ["digits"],
-            "threads": 1,
-            "warm_start": False,
+            "accuracy_only": True,
             "training": {"epochs": 2},
         },
         where="test",

@@ -459,8 +459,8 @@ class CellRun:
         )
 
     def timed_here(self, turn: int) -> Epoch | Round | None:
-        """Round ``turn`` of the result, if this session measured it."""
-        if self.result is None or turn >= len(self.result.rounds):
+        """Round ``turn`` of the result, if this session measured it and the training succeeded."""
+        if self.result is None or self.result.status != "ok" or turn >= len(self.result.rounds):
             return None
         return self.result.numbered.get(self.session, {}).get(turn)
 

@@ -22,6 +22,7 @@ from harness.results.folder import RunFolder
 
 pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
+NIGHTLY = pytest.mark.skipif(os.environ.get("BENCH_NIGHTLY") != "1", reason="nightly")
 HERE = Path(__file__).parent
 NAMES = ("remembers", "alsoremembers")
 EPOCHS = 6
@@ -150,6 +151,7 @@ def test_the_group_of_a_lost_worker_goes_on_elsewhere(bench, here):
     assert any(result.earlier for result in folder.results())
 
 
+@NIGHTLY
 def test_an_interrupt_leaves_no_process_and_resume_completes(bench, here):
     with bench.start("run", "--executor", "dask") as process:
         until(lambda: dask_workers_that_train(process))

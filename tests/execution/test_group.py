@@ -211,6 +211,13 @@ def test_a_disturbed_turn_is_measured_again_for_all(compare, loads):
     assert sorted(repeated) == ["countssteps", "sound"]
 
 
+def test_disturbed_rounds_of_a_training_that_failed_are_not_measured_again(compare, loads):
+    loads += [0.9, 0.9]
+    fails, sound = train(compare("failsinsecondepoch", "sound", epochs=2)).values()
+    assert (fails.status, [epoch.repeats for epoch in fails.epochs]) == ("failed", [0])
+    assert (sound.status, sound.epochs[0].repeats) == ("ok", 1)
+
+
 def test_a_turn_that_stays_disturbed_keeps_its_quietest_attempt(compare, loads):
     loads += [0.9, 0.0, 0.0, 0.5, 0.7, 0.8]
     (result,) = train(compare("sound", epochs=3)).values()

@@ -9,6 +9,7 @@ digits and the synthetic phantoms always.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,7 @@ BASELINES = {
 }
 SHARED = Path(__file__).parents[3] / "shared" / "datasets"
 MNIST10K, NIH1000 = SHARED / "mnist10k", SHARED / "nih1000"
+NIGHTLY = pytest.mark.skipif(os.environ.get("BENCH_NIGHTLY") != "1", reason="nightly")
 DEEP = {"resnet18", "densenet121"}
 
 
@@ -55,9 +57,9 @@ def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     [
         ("digits", "lenet5", "torch", (0, 1)),
         ("digits", "lenet5-relu", "jax", (0, 1)),
-        ("mnist10k", "lenet5", "julia-reference", (0,)),
         ("xray-phantom", "xraynet", "torch", (0,)),
-        ("nih1000", "xraynet", "jax", (0,)),
+        pytest.param("mnist10k", "lenet5", "julia-reference", (0,), marks=NIGHTLY),
+        pytest.param("nih1000", "xraynet", "jax", (0,), marks=NIGHTLY),
     ],
 )
 def test_a_whole_training(
