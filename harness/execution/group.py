@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
@@ -24,6 +25,9 @@ from harness.plugins import find_model
 from harness.results.folder import RunFolder
 from harness.results.records import CellResult, MachinePeak
 from harness.variables import for_worker
+
+MOST_OVERHEAD = 0.01
+"""Of the training, that checkpoints may take: those of large networks are saved less often."""
 
 
 def run_group(
@@ -95,13 +99,18 @@ def train_all(runs: Sequence[CellRun], epochs: int, checkpoint_seconds: float) -
     """
     for run in runs:
         run.attempt(run.open)
+    trained = cost = 0.0  # seconds since the last checkpoint, and of that
     for number in range(epochs):
         for run in rotated(runs, number):
             run.attempt(run.train_epoch, number)
-        longest = max((run.epochs[-1].seconds for run in runs if run.epochs), default=0.0)
+        seconds = [run.epochs[-1].seconds for run in runs if run.epochs]
+        trained += sum(seconds)
+        worthwhile = checkpoint_seconds == 0 or cost <= MOST_OVERHEAD * trained
         # After the last epoch, the result follows at once.
-        if number + 1 < epochs and longest >= checkpoint_seconds:
+        if number + 1 < epochs and max(seconds, default=0.0) >= checkpoint_seconds and worthwhile:
+            began = time.perf_counter()
             save_all(runs)
+            trained, cost = 0.0, time.perf_counter() - began
     for run in runs:
         run.attempt(run.test)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from harness.analysis.run import Run
 from harness.config import parse_experiment
 from harness.data.writer import write_dataset
 from harness.errors import BenchError
+from harness.execution import group
 from harness.execution.cell import CellRun
 from harness.execution.observer import SilentObserver
 from harness.execution.runner import prepare, run
@@ -324,6 +326,30 @@ def test_the_slowest_framework_of_a_group_decides(planted, prepared, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         run(comparison)
     assert len(checkpoints(comparison)) == 2
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "seconds", "expected"),
+    [
+        (1000.0, 0.01, [1]),  # more than all that is trained afterwards is worth
+        (0.0, 0.01, [1, 2, 3, 4]),
+        (1000.0, 0, [1, 2, 3, 4]),  # asked for after every epoch
+    ],
+)
+def test_checkpoints_take_a_small_part_of_the_training(
+    planted, prepared, monkeypatch, takes_s, seconds, expected
+):
+    monkeypatch.setenv("PLANTED_STEP_S", "0.02")
+    clock, saved = [0.0], []
+
+    def save(runs):
+        saved.append(len(runs[0].epochs))
+        clock[0] += takes_s
+
+    monkeypatch.setattr(group, "save_all", save)
+    monkeypatch.setattr(group, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    run(prepared("remembers", checkpoint_seconds=seconds))
+    assert saved == expected
 
 
 def test_another_number_of_seconds_resumes_the_same_run(planted, prepared):
