@@ -16,13 +16,12 @@ FIRST_STEPS = 100
 """How many steps are compared where nobody has measured how far rounding may lead later ones."""
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Relative, by precision: how close losses must stay over the first steps."""
-DRIFT_FACTOR = 50.0
-"""Losses may differ by so many times what rounding the initial weights makes of one of them: two
-frameworks round differently at every step, and one training shows the drift of that one alone.
-Measured on PneumoniaMNIST (batch normalisation, AdamW, three seeds): at most 35 for variants that
-float64 proves equal, 85 to 162 for one whose gradients differ; on MNIST at most 4. On 64x64 X-rays
-with AdamW it was 71 to 206 for equal ones: the weights alone are rounded here, not the gradients,
-whose signs decide Adam's first steps. So a warning is no verdict."""
+DRIFT_FACTOR = 10.0
+"""Losses may differ by so many times what rounding makes of one training: two frameworks round
+differently at every step, and one training shows the drift of that one alone. Measured for variants
+that float64 proves equal, every step of every seed: at most 3.8 with LeNet-5 (MNIST, digits), 1.3
+and 1.6 with batch normalisation and AdamW (PneumoniaMNIST, NIH's X-rays at 64x64); for one whose
+gradients differ, 11 to 32."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def agreement(
     difference = relative_difference(losses, base.step_losses[:steps])
     expected = np.full(steps, tolerance)
     if drift is not None:
-        expected = np.maximum(tolerance, DRIFT_FACTOR * drift.largest(steps))
+        expected = np.maximum(tolerance, DRIFT_FACTOR * drift.expected(steps))
     beyond = np.flatnonzero(difference > expected)
     return LossAgreement(
         framework=framework,

@@ -48,6 +48,16 @@ class LossDrift(Record):
             found[step - 1 :] = difference
         return found
 
+    def expected(self, steps: int) -> NDArray[np.float64]:
+        """(steps,): how far rounding may have led by each of the first ``steps`` steps.
+
+        The largest difference up to twice that step and ten more: rounding decides something, such
+        as the sign of a small gradient or which of two values is the maximum, at another step of
+        every training.
+        """
+        ahead = np.minimum(2 * np.arange(1, steps + 1) + 10, self.steps)
+        return self.largest(self.steps)[ahead - 1]
+
 
 def relative_difference(
     one: NDArray[np.float64], other: NDArray[np.float64]

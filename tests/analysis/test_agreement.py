@@ -27,17 +27,26 @@ def test_the_largest_difference_only_grows():
     assert DRIFT.largest(70).tolist() == [1e-7] * 49 + [1e-3] * 10 + [0.01] * 11
 
 
+def test_rounding_may_come_sooner_than_where_it_was_measured():
+    expected = DRIFT.expected(70)
+    assert expected[18] == 1e-7  # step 19 looks up to step 48
+    assert expected[19] == 1e-3
+    assert expected[23] == 1e-3
+    assert expected[24] == 0.01
+    assert DRIFT.expected(STEPS)[-1] == DRIFT.largest(STEPS)[-1]
+
+
 def test_what_rounding_explains_is_no_difference():
     """A multiple of the measured drift passes, at every step of the training, and no more."""
-    within = DRIFT_FACTOR * DRIFT.largest(STEPS) * 0.99
+    within = DRIFT_FACTOR * DRIFT.expected(STEPS) * 0.99
     assert compared(within, DRIFT).apart is None
     assert compared(within, DRIFT).steps == STEPS
     late = within + 2.0 * (np.arange(STEPS) == 300)
     step, difference, expected = compared(late, DRIFT).apart
     assert (step, expected) == (301, pytest.approx(DRIFT_FACTOR * 0.01))
     assert difference == pytest.approx(late[300] / (1 + late[300]))
-    early = np.zeros(STEPS) + 2e-4 * (np.arange(STEPS) == 20)
-    assert compared(early, DRIFT).apart == (21, pytest.approx(2e-4, rel=0.01), 1e-4)
+    early = np.zeros(STEPS) + 2e-4 * (np.arange(STEPS) == 9)
+    assert compared(early, DRIFT).apart == (10, pytest.approx(2e-4, rel=0.01), 1e-4)
 
 
 def test_without_a_measurement_the_first_hundred_steps_count():

@@ -105,8 +105,9 @@ def _drift(each: WorkloadSummary) -> str:
         f"Rounding alone: {escape(title_of(drift.framework))}, trained once more from the weights "
         f"of seed {drift.seed}, each off by at most {ROUNDINGS} machine epsilons, had losses that "
         f"differ by up to {number(largest, 2)} relative within {plural(drift.steps, 'step')}. "
-        f"Variants whose losses stay within {DRIFT_FACTOR:g} times that at every step, or within "
-        f"{TOLERANCE[each.run.manifest.experiment.training.precision]:g}, agree."
+        f"Variants whose losses stay within {DRIFT_FACTOR:g} times what that reached by twice the "
+        f"step, or within {TOLERANCE[each.run.manifest.experiment.training.precision]:g}, draw no "
+        "warning."
     )
 
 

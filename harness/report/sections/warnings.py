@@ -87,11 +87,10 @@ def _drift_apart(f: Finding) -> str:
         )
     else:
         expected = (
-            f"expected ({DRIFT_FACTOR:g} times what rounding the weights makes of a training of "
+            f"expected ({DRIFT_FACTOR:g} times what rounding makes of a training of "
             f"{escape(title_of(measured))}, and at least "
-            f"{TOLERANCE[f.values['precision']]:g}). Either the first steps amplified rounding of "
-            "gradients, as Adam's do, or the two do not compute the same: the proof in float64 "
-            "tells which."
+            f"{TOLERANCE[f.values['precision']]:g}). The two may not compute the same: the proof "
+            "in float64 tells."
         )
     return (
         f"**Losses drift apart**: {_where(f)}: at step {f.values['step']} the training loss "
