@@ -56,7 +56,8 @@ class LossDrift(Record):
         every training.
         """
         ahead = np.minimum(2 * np.arange(1, steps + 1) + 10, self.steps)
-        return self.largest(self.steps)[ahead - 1]
+        found: NDArray[np.float64] = self.largest(self.steps)[ahead - 1]
+        return found
 
 
 def relative_difference(
