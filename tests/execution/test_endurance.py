@@ -276,14 +276,18 @@ def test_a_run_that_is_ended_at_random_moments(stage, uninterrupted):
         stage.assert_kept(kept)
         assert "Traceback" not in stderr, stderr
         if process.returncode == 0:  # it was faster
-            break
+            if not NIGHTLY:
+                break
+            for path in (stage.out / "cells").glob("*s1*"):  # train these again
+                path.unlink()
+            continue
         hit += 1
         expected = [-how] if how == signal.SIGKILL else [128 + how, -how]  # Python had not begun
         assert process.returncode in expected, stderr
         assert_little_is_lost(stage, stderr)
         if stage.finished():
             render(stage.out)
-    assert hit >= 2
+    assert hit >= (20 if NIGHTLY else 2)
     resume = ["--resume"] if (stage.out / "experiment.json").exists() else []
     code, _, stderr = stage.bench(*words, *resume)
     assert code == 0, stderr
