@@ -13,10 +13,15 @@ from harness.parity.random.cases import Case
 from harness.reference import operations as ops
 from harness.reference.tape import Array, Variable, backward
 
-DRIFT_FACTOR, SUM_FACTOR = 50.0, 32.0
-"""An array may deviate by so many times what rounding makes of the reference, or by so many
-epsilons times the root of the number of inputs, since rounding errors of long sums grow like
-that."""
+DRIFT_FACTOR, SUM_FACTOR = 500.0, 32.0
+"""An array may deviate by so many times what rounding makes of the reference (frameworks add the
+thousands of terms of a gradient one after the other, NumPy in pairs), or by so many epsilons times
+the root of the number of inputs, since rounding errors of long sums grow like that."""
+SMALLEST = 0.1
+"""What an array is measured against at least: numbers are drawn of magnitude 1, and where nothing
+is left of them, as of a shift before a normalisation, what is found is rounding."""
+ROUNDINGS, TRIALS = 8, 3
+"""Machine epsilons by which everything given is off, and how often that is tried."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,30 @@ class Expected:
 def expected(case: Case) -> Expected:
     """What ``case`` gives, with tolerances from the case itself.
 
-    The reference in float32, every step rounded, shows how rounding errors grow in the case; also
-    where an array is zero but for them, as the gradient of a bias before a normalisation is. In
+    The reference in float32, every step rounded, shows how rounding errors grow in the case, and so
+    does the one in float64 of numbers that are off by roundings of float32, where a sum cancels. In
     float64 they are smaller by the ratio of the machine epsilons.
     """
     x, parameters, cotangent = case.arrays()
     exact = compute(case, *_as([x, *parameters], cotangent, np.float64))
-    rounded = compute(case, *_as([x, *parameters], cotangent, np.float32))
+    others = [compute(case, *_as([x, *parameters], cotangent, np.float32))]
+    for trial in range(TRIALS):
+        off = np.random.default_rng([case.seed, trial])
+        moved = [_off(array, off) for array in (x, *parameters)]
+        others.append(compute(case, moved, _off(cotangent, off)))
     epsilon = float(np.finfo(case.dtype).eps)
     floor = SUM_FACTOR * epsilon * (1 + np.sqrt(x.size))
     growth = DRIFT_FACTOR * epsilon / float(np.finfo(np.float32).eps)
-    drifts = (largest_deviation(a, b)[0] for a, b in zip(rounded, exact, strict=True))
+    drifts = [
+        max(largest_deviation(other[number], array)[0] for other in others)
+        for number, array in enumerate(exact)
+    ]
     return Expected(exact, [max(floor, growth * drift) for drift in drifts])
+
+
+def _off(array: NDArray[Any], off: np.random.Generator) -> Array:
+    reach = ROUNDINGS * float(np.finfo(np.float32).eps)
+    return array.astype(np.float64) * (1 + reach * off.uniform(-1, 1, array.shape))
 
 
 def _as(
@@ -52,7 +69,8 @@ def _as(
 
 
 def largest_deviation(found: NDArray[Any], exact: Array) -> tuple[float, tuple[int, ...]]:
-    """Relative to the largest magnitude of ``exact``, and where; infinite where shapes differ."""
+    """Relative to the largest magnitude of ``exact``, at least ``SMALLEST``, and where; infinite
+    where shapes differ."""
     if found.shape != exact.shape:
         return np.inf, ()
     difference = np.abs(np.asarray(found, np.float64) - exact)
@@ -62,7 +80,7 @@ def largest_deviation(found: NDArray[Any], exact: Array) -> tuple[float, tuple[i
     if not difference.size:
         return 0.0, ()
     where = np.unravel_index(int(difference.argmax()), difference.shape)
-    scale = float(np.abs(exact).max()) or 1.0
+    scale = max(float(np.abs(exact).max()), SMALLEST)
     return float(difference[where]) / scale, tuple(map(int, where))
 
 
