@@ -62,23 +62,13 @@ def expected(model: str, optimizer: Optimizer, task: Task = "multiclass") -> Exp
 
 
 @cache
-def expected_weights(model: str, optimizer: Optimizer) -> Weights:
-    """Weights after all steps of :func:`plan_for` of the same arguments, in float64."""
+def expected_training(model: str, optimizer: Optimizer) -> tuple[Weights, OptimizerState]:
+    """Weights, and what the update rule keeps, after all steps of :func:`plan_for`, in float64."""
     plan = plan_for(model, optimizer)
     reference = Reference(plan.job("float64"))
     reference.load_weights(plan.weights)
     reference.train_epoch(plan.batches, plan.rates)
-    return reference.save_weights()
-
-
-@cache
-def expected_optimizer(model: str, optimizer: Optimizer) -> OptimizerState:
-    """What the update rule keeps after all steps of :func:`plan_for`, in float64."""
-    plan = plan_for(model, optimizer)
-    reference = Reference(plan.job("float64"))
-    reference.load_weights(plan.weights)
-    reference.train_epoch(plan.batches, plan.rates)
-    return reference.save_optimizer()
+    return reference.save_weights(), reference.save_optimizer()
 
 
 @cache

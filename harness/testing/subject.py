@@ -17,8 +17,7 @@ from harness.protocol.weights import Weights
 from harness.testing.reference import (
     Expected,
     expected_maps,
-    expected_optimizer,
-    expected_weights,
+    expected_training,
     mapped,
     plan_for,
 )
@@ -91,8 +90,9 @@ def check_update_rule(subject: Subject, model: str, optimizer: Optimizer) -> Non
     plan, precision = plan_for(model, optimizer), highest_precision(subject.spec)
     worker = subject.build(plan, precision)
     worker.train_epoch(plan.batches, plan.rates)
-    found = by_name("step 10", worker.save_weights(), expected_weights(model, optimizer))
-    state, wanted = worker.save_optimizer(), expected_optimizer(model, optimizer)
+    weights, wanted = expected_training(model, optimizer)
+    found = by_name("step 10", worker.save_weights(), weights)
+    state = worker.save_optimizer()
     if state is not None and not subject.spec.lower_precision:
         assert (state.steps, state.slots.keys()) == (wanted.steps, wanted.slots.keys())
         for slot, arrays in wanted.slots.items():
