@@ -246,7 +246,7 @@ def _clock(run: Run, workload: Workload) -> Iterator[Finding]:
 
 def _machine(run: Run, workload: Workload) -> Iterator[Finding]:
     speeds = [c.gemm_gflops for c in _conditions(_cells(workload))]
-    if len(speeds) < noise.TREND_ROUNDS:
+    if len(speeds) < noise.TREND_ROUNDS or run.manifest.experiment.device != "cpu":
         return
     low, high = map(float, np.quantile(speeds, (0.1, 0.9)))
     if high > GEMM * low:

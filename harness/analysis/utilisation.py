@@ -14,8 +14,10 @@ ITEMSIZE = {"float32": 4, "float64": 8}
 
 
 def measured(run: Run, workload: Workload) -> bool:
-    """Whether the peak is known: runs of earlier versions did not measure the machine."""
-    return run.machine is not None and workload.card is not None and bool(workload.finished)
+    """Whether the peak is known of what trained: of a GPU it is not measured, nor was it of any
+    machine in earlier versions."""
+    known = run.machine is not None and run.manifest.experiment.device == "cpu"
+    return known and workload.card is not None and bool(workload.finished)
 
 
 def peak_gflops(run: Run) -> float:

@@ -117,6 +117,7 @@ class BackendConformance:
         facts = worker.facts()
         assert all(isinstance(text, str) and text for text in facts.values())
         assert set(spec.family.versions) <= facts.keys(), "Family.versions names facts"
+        assert "device" in facts or "gpu" not in spec.devices, "reports name the GPU"
 
     # --- weights and parity -----------------------------------------------------------------------
 

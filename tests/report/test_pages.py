@@ -111,6 +111,23 @@ def test_what_was_not_measured_has_no_section(make_run: MakeRun) -> None:
         assert f"## {title}" not in details
 
 
+def test_a_gpu_is_named_and_not_held_against_the_processor(make_run: MakeRun) -> None:
+    """What NumPy's matrix product reached on the CPU says nothing of a training beside it."""
+
+    def conditions(cell: Cell, n: int) -> Conditions:
+        return Conditions(gemm_gflops=100.0 + 20 * n)  # for a CPU: too varied to trust
+
+    names = ("torch", "jax")
+    facts = {name: {"device": "Made-up GPU"} for name in names}
+    folder = everything(
+        make_run, frameworks=names, device="gpu", conditions=conditions, facts=facts
+    )
+    found = written(folder)
+    assert "GPU: Made-up GPU. CPU: Made-up processor" in found["report.md"]
+    assert "Machine varied" not in found["details.md"]
+    assert "Hardware utilisation" not in found["details.md"]
+
+
 def test_links_lead_somewhere(make_run: MakeRun) -> None:
     folder = everything(make_run)
     render(folder.path)

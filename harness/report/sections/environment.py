@@ -24,6 +24,8 @@ def body(summary: RunSummary) -> str:
     )
 
 
+LONGEST = 100
+"""Characters of a variable's value that are shown."""
 MACHINE = {
     "cpu": "processor",
     "cpu_flags": "instruction sets that matter",
@@ -62,10 +64,17 @@ def _fact(key: str, value: Any) -> str:
     if key.endswith("_bytes") and isinstance(value, int):
         return f"{value / 2**30:.1f} GiB"
     if isinstance(value, dict):
-        return escape(", ".join(f"{name} {version}" for name, version in value.items())) or NOTHING
+        pairs = [f"{name} {_short(text)}" for name, text in value.items()]
+        return escape(", ".join(pairs)) or NOTHING
     if isinstance(value, list):
         return escape(", ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in value))
     return escape(str(value))
+
+
+def _short(text: object) -> str:
+    """The whole is in the run's folder: a variable of the environment may be of any length."""
+    whole = str(text)
+    return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]}..."
 
 
 def framework_facts(summary: RunSummary) -> str:

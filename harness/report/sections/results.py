@@ -199,7 +199,7 @@ def coverage(each: WorkloadSummary) -> str:
             f"The intervals of speeds cover further starts on {where}: each variant was "
             f"started anew {join(list(map(str, starts)))} times. Other machines may differ by more."
         )
-    cpu = processor(each.run) if len(each.machines) < 2 else ""
+    cpu = processor(each) if len(each.machines) < 2 else ""
     return f"{lead} {_disturbed(workload)} {cpu}".rstrip()
 
 
@@ -217,9 +217,9 @@ def _disturbed(workload: Workload) -> str:
     )
 
 
-def processor(run: Run) -> str:
-    """The CPU in a sentence: ratios of speed depend on it."""
-    recorded = run.folder.environment
+def processor(each: WorkloadSummary) -> str:
+    """The CPU in a sentence, and the GPU if one trained: ratios of speed depend on them."""
+    recorded = each.run.folder.environment
     flags, caches = recorded.get("cpu_flags"), recorded.get("cpu_caches")
     parts = [escape(str(recorded.get("cpu") or "unknown"))]
     if isinstance(flags, list) and flags:
@@ -227,8 +227,13 @@ def processor(run: Run) -> str:
     if isinstance(caches, dict) and caches:
         sizes = [f"{escape(str(name))} {escape(str(size))}" for name, size in caches.items()]
         parts.append(f"caches {', '.join(sizes)}")
-    parts.append(plural(run.manifest.experiment.threads, "thread"))
-    return f"CPU: {'; '.join(parts)}."
+    parts.append(plural(each.run.manifest.experiment.threads, "thread"))
+    cpu = f"CPU: {'; '.join(parts)}."
+    if each.run.manifest.experiment.device == "cpu":
+        return cpu
+    cells = [cell for outcome in each.workload.finished for cell in outcome.trained.values()]
+    names = {cell.result.facts.get("device", "unknown") for cell in cells}
+    return f"GPU: {escape(' and '.join(sorted(names)))}. {cpu}"
 
 
 def figures(each: WorkloadSummary) -> list[Drawing]:
@@ -310,7 +315,7 @@ def terms(summary: RunSummary) -> list[str]:
         "common, so with several images a patient it promises too much.",
         "**Compilation**: the first step less a steady step. **Import**: importing the framework. "
         "Medians over the seeds. **Peak memory**: the largest resident set of the framework's own "
-        "process, its libraries included.",
+        "process, its libraries included; the memory of a GPU is not in it.",
     ]
 
 
