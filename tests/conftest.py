@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from harness import plugins
 from harness.backends.spec import BackendSpec
@@ -36,6 +37,9 @@ for number, usual in (
 # In a process that pytest-xdist started, the pytest-benchmark of a run would be disabled.
 for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
     del os.environ[name]
+
+# The references that tests compute in NumPy: as a second test runs beside, threads would only wait.
+threadpool_limits(1)
 
 MEASURE = group.measure_machine
 PEAK = MachinePeak(threads=1, gemm_gflops={"float32": 1.0, "float64": 1.0}, bandwidth_gb_s=1.0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from harness.cpus import available_cpus, cpu_quota
+from harness import cpus
+from harness.cpus import available_cpus, cpu_quota, cpu_seconds, quiet_cpus
 
 
 def machine(root: Path, cgroup: str, mount: str, files: dict[str, str]) -> Path:
@@ -93,3 +96,26 @@ def test_a_real_group_of_half_a_processor(python):
     finally:
         group.rmdir()
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.parametrize(
+    ("busy", "expected"),
+    [((), (2, 3, 5)), ((2,), (3, 5, 7)), ((2, 5), (3, 7, 2)), ((2, 3, 5, 7), (2, 3, 5))],
+)
+def test_processors_that_others_use_come_last(monkeypatch, busy, expected):
+    readings = iter([{}, {cpu: 0.09 if cpu in busy else 0.01 for cpu in (2, 3, 5, 7)}])
+    monkeypatch.setattr(cpus, "permitted_cpus", lambda: (2, 3, 5, 7))
+    monkeypatch.setattr(cpus, "cpu_quota", lambda root: 3.0)
+    monkeypatch.setattr(cpus, "cpu_seconds", lambda: next(readings))
+    assert quiet_cpus(1) == expected
+    assert quiet_cpus(4) == (2, 3, 5, 7)
+
+
+def test_work_is_seen_on_the_processor_that_does_it():
+    cpu = available_cpus()[-1]
+    before = cpu_seconds()
+    code = (
+        f"import os, time\nos.sched_setaffinity(0, [{cpu}])\nwhile time.process_time() < 0.5: pass"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert cpu_seconds()[cpu] - before[cpu] > 0.4

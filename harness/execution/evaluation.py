@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
-from harness.config import Optimizer, available_cpus, parse_experiment
+from harness.config import Optimizer, parse_experiment
 from harness.data.locate import resolve
 from harness.data.reader import DatasetFile, open_dataset
 from harness.data.schema import SPLITS, UInt8Array
@@ -209,7 +209,7 @@ class Evaluator:
         try:
             with (
                 os.fdopen(descriptor, "wb") as output,
-                Worker(spec, threads=threads, cpus=available_cpus(), log=output) as worker,
+                Worker(spec, threads=threads, log=output) as worker,
             ):
                 worker.import_framework()
                 yield cls(worker)

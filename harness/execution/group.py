@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from harness.backends.spec import BackendSpec
-from harness.config import available_cpus
+from harness.cpus import quiet_cpus
 from harness.errors import ProbeError
 from harness.execution.caches import remove_abandoned
 from harness.execution.cell import CellRun
@@ -41,8 +41,8 @@ def run_group(
     """Train the cells of one group interleaved; a cell that fails leaves the others alone.
 
     A result is on disk as soon as a training has ended. Of cells that have one already, only what
-    is missing besides training is measured. ``cpus``: on which; without them on all. ``stop``:
-    ends it from another thread.
+    is missing besides training is measured. ``cpus``: on which; without them on quiet ones.
+    ``stop``: ends it from another thread.
     """
     if not group:
         return []
@@ -53,7 +53,7 @@ def run_group(
     card = find_model(group[0].model)
     weights = first_weights(card, entry, training, group[0].seed)
     inputs = TrainingInputs.make(weights, training, entry.train, group[0].seed)
-    cpus = cpus or available_cpus()
+    cpus = cpus or quiet_cpus(experiment.threads)  # the same for all, so that they compare
     session = folder.new_session()
     saved = resume_after(folder, group)
     with ExitStack() as stack:

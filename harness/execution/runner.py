@@ -267,7 +267,7 @@ def _refusal(
         return None
     # Only the framework itself knows, and it is imported in a process of its own.
     try:
-        with Worker(spec, threads=1, cpus=available_cpus(), limit_s=CHECK_LIMIT_S) as worker:
+        with Worker(spec, threads=1, limit_s=CHECK_LIMIT_S) as worker:
             worker.import_framework()
             worker.check(experiment.device)
     except (BenchError, WorkerError) as error:

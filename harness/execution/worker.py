@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Backend, TrainingJob
 from harness.backends.spec import BackendSpec
+from harness.cpus import move_threads, permitted_cpus, quiet_cpus
 from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.files import file_sha256
@@ -63,12 +64,17 @@ class Worker:
         spec: BackendSpec,
         *,
         threads: int,
-        cpus: tuple[int, ...],
+        cpus: tuple[int, ...] = (),
         log: IO[bytes] | None = None,
         environment: Mapping[str, str] | None = None,
         limit_s: float = TIME_LIMIT_S,
     ) -> None:
-        """Start the process on the first ``threads`` of ``cpus``; its output goes to ``log``."""
+        """Start the process; its output goes to ``log``.
+
+        It stays on the first ``threads`` of ``cpus``. Without these it is on quiet ones while the
+        framework starts and then, where its threads are so many, on any: nothing is timed there,
+        and what runs beside it may come and go.
+        """
         self.spec = spec
         self.limit_s = limit_s
         self._expired = False
@@ -94,7 +100,10 @@ class Worker:
             )
             self._connection = Connection(ours.detach())
         try:
-            self._call("pin", tuple(cpus[:threads]))
+            if cpus:
+                self._call("pin", tuple(cpus[:threads]))
+            else:
+                self._call("pin", quiet_cpus(threads)[:threads], permitted_cpus())
         except BaseException:
             self.kill()
             raise
@@ -342,10 +351,13 @@ class _Server:
     told: Digests | None = None
     """By the backend, where its language is another one."""
     compilation_forbidden = False
+    later: tuple[int, ...] = ()
+    """The processors to run on once the framework has its threads; none: where it is."""
 
-    def pin(self, cpus: tuple[int, ...]) -> None:
+    def pin(self, cpus: tuple[int, ...], later: tuple[int, ...] = ()) -> None:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cpus)
+            self.later = later
 
     def import_framework(self, factory: str) -> float:
         module, _, name = factory.partition(":")
@@ -362,7 +374,11 @@ class _Server:
         self.dataset = job.dataset
         self.backend = self.backend_class(job)
         self.load_weights(weights)
-        return time.perf_counter() - start, self.backend.save_weights()
+        seconds = time.perf_counter() - start
+        if self.later:
+            move_threads(self.later)
+            self.later = ()
+        return seconds, self.backend.save_weights()
 
     def load_weights(self, weights: Weights) -> None:
         self.backend.load_weights(weights)

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from harness.cpus import cpu_seconds
+
 SYSTEM = Path("/")
 DISTURBED_SHARE = 0.25
 """A timed pass is disturbed when other work kept more than this share of its processors busy."""
@@ -117,17 +119,8 @@ def _read(pid: int, cpus: tuple[int, ...]) -> _Reading:
 
 
 def _busy(cpus: tuple[int, ...]) -> float:
-    """Steal time included, idle time and waiting for disks not."""
-    every = psutil.cpu_times(percpu=True)
-    counted = [every[cpu] for cpu in cpus if cpu < len(every)]
-    idle = ("idle", "iowait", "guest", "guest_nice")  # guest time is part of user time
-    working = (
-        float(value)
-        for times in counted
-        for name, value in times._asdict().items()
-        if name not in idle
-    )
-    return sum(working)
+    every = cpu_seconds()
+    return sum(every.get(cpu, 0.0) for cpu in cpus)
 
 
 def _own(pid: int | None) -> float:

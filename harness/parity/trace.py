@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
-from harness.config import Optimizer, available_cpus
+from harness.config import Optimizer
 from harness.data.locate import resolve
 from harness.data.reader import DEFAULT_MEMORY_BUDGET, open_dataset
 from harness.errors import BenchError
@@ -348,9 +348,7 @@ def started(
     """
     with (
         tempfile.TemporaryFile() as log,
-        Worker(
-            spec, threads=threads, cpus=available_cpus(), log=log, environment=environment
-        ) as worker,
+        Worker(spec, threads=threads, log=log, environment=environment) as worker,
     ):
         worker.import_framework()
         yield worker

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.backends.base import TrainingJob
-from harness.config import Optimizer, available_cpus
+from harness.config import Optimizer
 from harness.data.reader import open_dataset
 from harness.data.schema import ImageDataset
 from harness.data.writer import write_dataset
@@ -44,8 +44,7 @@ def test_a_real_profile(
     order = epoch_order(40, 8, seed=0, epoch=0)
     if name in ("knet", "julia-reference"):  # a sampling profiler needs time for what is short
         order = np.tile(order, (200, 1))
-    cpus = available_cpus()[:1]
-    with Worker(spec, threads=1, cpus=cpus) as worker:
+    with Worker(spec, threads=1) as worker:
         worker.import_framework()
         worker.build(task, initial_weights(parameters, seed=0))
         seconds = worker.profile(order, np.full(len(order), 0.01))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.backends.base import TrainingJob
-from harness.config import Optimizer, available_cpus
+from harness.config import Optimizer
 from harness.data.writer import write_dataset
 from harness.errors import WorkerError
 from harness.execution.worker import Worker
@@ -38,7 +38,7 @@ def test_what_is_timed_was_compiled_before(name, moved, dataset, ready):
     weights = initial_weights(find_model("lenet5").parameters((1, 12, 12), 3), seed=0)
     rates = np.full(len(ORDER), 0.01)
     augmentation = np.zeros((*ORDER.shape, 3), np.int64) if moved else None
-    with Worker(backends()[name], threads=1, cpus=available_cpus()) as worker:
+    with Worker(backends()[name], threads=1) as worker:
         worker.import_framework()
         worker.build(task, weights)
         worker.forbid_compilation()

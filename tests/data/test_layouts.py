@@ -18,7 +18,7 @@ from PIL import Image
 
 from harness.backends.base import TrainingJob
 from harness.cli import main
-from harness.config import Optimizer, available_cpus
+from harness.config import Optimizer
 from harness.data.reader import open_dataset
 from harness.execution.worker import Worker
 from harness.plugins import find_backend, find_model
@@ -213,7 +213,7 @@ def test_every_layout_is_trained_on(imported, framework, ready):
     spec = find_backend(ready(framework))
     card = find_model("lenet5")
     quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # compiles sooner
-    with Worker(spec, threads=1, cpus=available_cpus(), environment=quick) as worker:
+    with Worker(spec, threads=1, environment=quick) as worker:
         worker.import_framework()
         for heading in EXPECTED:
             with open_dataset(imported(heading)) as file:

@@ -13,7 +13,8 @@ import pytest
 import harness.execution.worker
 from harness import variables
 from harness.backends.base import TrainingJob
-from harness.config import Optimizer, available_cpus
+from harness.config import Optimizer
+from harness.cpus import available_cpus, permitted_cpus
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
 from harness.execution.worker import Worker
 from harness.measure.probe import MachineProbe
@@ -81,6 +82,12 @@ def test_threads_and_processors_are_set_before_the_framework_is_imported(start):
     assert facts["OMP_NUM_THREADS"] == facts["OPENBLAS_NUM_THREADS"] == "1"
     assert facts["MKL_NUM_THREADS"] == "1"
     assert facts["pid"] != str(os.getpid())
+
+
+def test_without_processors_it_moves_once_the_framework_has_its_threads(start):
+    facts = start("sound", cpus=()).facts()
+    assert facts["CPUs at import"] in map(str, permitted_cpus())
+    assert facts["CPUs"] == ",".join(map(str, permitted_cpus()))
 
 
 @pytest.mark.skipif(len(available_cpus()) < 2, reason="needs two processors")
@@ -264,14 +271,14 @@ from pathlib import Path
 import numpy as np
 from planted import SPECS
 from harness.backends.base import TrainingJob
-from harness.config import Optimizer, available_cpus
+from harness.config import Optimizer
 from harness.execution.worker import Worker
 
 name, dataset, where = sys.argv[1:]
 
 def start():
     global worker
-    worker = Worker(SPECS[name], threads=1, cpus=available_cpus())
+    worker = Worker(SPECS[name], threads=1)
     worker.import_framework()
     task = TrainingJob(model="lenet5", dataset=Path(dataset), optimizer=Optimizer(),
                 precision="float32", threads=1)
