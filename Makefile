@@ -11,6 +11,9 @@ ifndef RUN_DIR
 RUN_DIR := runs/$(shell date +%Y%m%d-%H%M%S)
 endif
 
+# Of pytest: one more than two processors have, because tests wait for the processes they start.
+PROCESSES ?= 3
+
 .PHONY: help environment run study test check bench fuzz lint types clean
 
 help:
@@ -58,7 +61,7 @@ study: $(STAMP) compiler julia
 	$(BIN)/bench parity --run $(RUN_DIR)
 
 test: $(STAMP) compiler julia lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 -rs
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 -rs
 
 # No Julia and no compiler is set up for these.
 check: lint types

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.analysis.agreement import TOLERANCE, LossAgreement, loss_agreements, loss_drift
 from harness.analysis.identity import checks
-from harness.analysis.run import Outcome, Run, Trained, Workload, interleaved
+from harness.analysis.run import Outcome, Run, Trained, Workload, interleaved, seeds_read
 from harness.analysis.speed import BUSY
 from harness.measure.conditions import Conditions, mean_other_load
 from harness.plugins import backends
@@ -34,7 +34,7 @@ Kind = Literal[
     "other computation", "losses drift apart", "failed", "extra missing", "not run", "unsteady",
     "drift", "two speeds", "outliers", "other load", "clock", "machine varied", "heat", "swap",
     "not interleaved", "arrays missing", "skipped", "machine busy", "variables",
-    "mixed environments", "uncommitted",
+    "mixed environments", "uncommitted", "first seeds",
 ]  # fmt: skip
 Severity = Literal["invalid", "caution", "note"]
 INVALID = {
@@ -42,7 +42,7 @@ INVALID = {
     "other computation",
 }  # fmt: skip
 """Kinds after which numbers must not be compared."""
-NOTES = {"skipped", "extra missing", "arrays missing", "uncommitted"}
+NOTES = {"skipped", "extra missing", "arrays missing", "uncommitted", "first seeds"}
 """Kinds that limit what is shown and not whether it can be trusted."""
 
 
@@ -99,7 +99,10 @@ def _circumstances(run: Run) -> Iterator[Finding]:
         yield Finding("machine busy", values={"load": load[0], "cores": cores})
     if named := decisive(recorded.get("variables") or {}):
         yield Finding("variables", values=named)
-    if changes := run.folder.environment_changes():
+    read, seeds = len(seeds_read(run.manifest)), len(run.manifest.experiment.seeds)
+    if read < seeds:
+        yield Finding("first seeds", values={"read": read, "seeds": seeds})
+    if changes := run.folder.environment_changes(run.results.values()):
         yield Finding("mixed environments", values={"changes": changes})
     if str(recorded.get("git_commit")).endswith("-dirty"):
         yield Finding("uncommitted")
@@ -275,7 +278,7 @@ def _apart(run: Run, workload: Workload) -> Iterator[Finding]:
 
 
 def _lost(run: Run, workload: Workload) -> Iterator[Finding]:
-    lost = sum(cell.arrays is None for cell in _cells(workload))
+    lost = sum(cell.arrays is None and not cell.unread for cell in _cells(workload))
     if lost:
         yield Finding("arrays missing", workload, values={"cells": lost})
 

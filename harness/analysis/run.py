@@ -37,6 +37,9 @@ STEADY_RATIO = 1.5
 """Upper over lower quartile of a training's rounds: above this, something disturbed the machine."""
 UNSTEADY = "not steady"
 """The reason why a speed is doubted whose rounds spread further than that."""
+MOST_READ = 1_000
+"""Trainings whose arrays are read at most, those of the first seeds: a run may have any number, and
+the predictions of ten thousand fit into no memory."""
 UNTIMED = "accuracies only"
 """The reason why there is no speed where cells trained side by side."""
 START_ALLOWANCE_S = 30.0
@@ -62,15 +65,19 @@ class Trained:
     arrays: CellArrays | None
     session: str
     """Cells of one group and seed with the same one were started together and interleaved."""
+    unread: bool = False
+    """Whether ``arrays`` were left on disk: see ``MOST_READ``."""
 
     @classmethod
-    def of(cls, result: CellResult, arrays: CellArrays | None, session: str) -> Trained:
+    def of(
+        cls, result: CellResult, arrays: CellArrays | None, session: str, *, unread: bool
+    ) -> Trained:
         if not (result.epochs and result.phases and result.test and result.identity):
             raise BenchError(
                 f"the result of {result.cell} says it is finished but lacks measurements: "
                 "delete it and run --resume"
             )
-        return cls(result, result.phases, result.test, result.identity, arrays, session)
+        return cls(result, result.phases, result.test, result.identity, arrays, session, unread)
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
@@ -81,7 +88,7 @@ class Trained:
         """The rounds of every fresh start, by its session."""
         return {name: tuple(rounds.values()) for name, rounds in self.numbered.items()}
 
-    @property
+    @cached_property
     def numbered(self) -> dict[str, dict[int, Epoch | Round]]:
         """The same by their number: see :attr:`CellResult.numbered`."""
         unnamed = self.result.session  # in runs of earlier versions
@@ -262,7 +269,7 @@ class Outcome:
     @cached_property
     def ranking(self) -> Ranking | None:
         """Of the mean over the seeds, which are all tested on the same images."""
-        found = [cell.ranking for cell in self.trained.values()]
+        found = [cell.ranking for cell in self.trained.values() if not cell.unread]
         known = [each for each in found if each is not None]
         return Ranking.mean_of(known) if known and len(known) == len(found) else None
 
@@ -448,6 +455,19 @@ class Run:
         return [title_of(name) for name in self.manifest.experiment.frameworks]
 
     @property
+    def results(self) -> dict[Cell, CellResult]:
+        """Of every cell that has one."""
+        return {
+            result.cell: result
+            for workload in self.workloads
+            for outcome in workload.outcomes
+            for result in (
+                *(cell.result for cell in outcome.trained.values()),
+                *outcome.failed.values(),
+            )
+        }
+
+    @property
     def cells(self) -> list[tuple[Workload, Outcome, Trained]]:
         """Every trained network."""
         return [
@@ -459,13 +479,14 @@ class Run:
 
     @classmethod
     def read(cls, folder: RunFolder) -> Run:
-        """Read every result and array.
+        """Read every result, and the arrays of the seeds of :func:`seeds_read`.
 
         Raises:
             BenchError: a file is damaged, or there is no result at all.
         """
         manifest = folder.manifest
         planned = manifest.own_cells
+        read = seeds_read(manifest)
         keys = dict.fromkeys((cell.dataset, cell.model) for cell in planned)
         workloads = []
         for dataset, model in keys:
@@ -483,7 +504,8 @@ class Run:
                     entry=manifest.datasets[dataset],
                     card=models().get(model),
                     outcomes=tuple(
-                        _outcome(folder, name, results, sessions) for name in dict.fromkeys(asked)
+                        _outcome(folder, name, results, sessions, read)
+                        for name in dict.fromkeys(asked)
                     ),
                 )
             )
@@ -493,6 +515,14 @@ class Run:
                 f"{folder.path} holds no result yet: resume it with bench run --resume --out DIR"
             )
         return run
+
+
+def seeds_read(manifest: Manifest) -> tuple[int, ...]:
+    """The seeds whose arrays are read: all of them, unless that are more than ``MOST_READ``."""
+    seeds, cells = manifest.experiment.seeds, len(manifest.own_cells)
+    if cells <= MOST_READ:
+        return seeds
+    return seeds[: max(1, MOST_READ * len(seeds) // cells)]
 
 
 def interleaved(one: Trained, other: Trained) -> bool:
@@ -536,6 +566,7 @@ def _outcome(
     framework: str,
     results: dict[Cell, CellResult | None],
     sessions: dict[Cell, str],
+    read: tuple[int, ...],
 ) -> Outcome:
     trained: dict[int, Trained] = {}
     failed: dict[int, CellResult] = {}
@@ -548,7 +579,9 @@ def _outcome(
         elif result.status != "ok":
             failed[cell.seed] = result
         else:
-            trained[cell.seed] = Trained.of(result, folder.read_arrays(cell), sessions[cell])
+            unread = cell.seed not in read
+            arrays = None if unread else folder.read_arrays(cell)
+            trained[cell.seed] = Trained.of(result, arrays, sessions[cell], unread=unread)
     experiment = folder.manifest.experiment
     return Outcome(
         framework,

@@ -18,7 +18,7 @@ from harness.execution.extras import work_of
 from harness.execution.observer import Observer, SilentObserver
 from harness.execution.runner import Comparison, run
 from harness.plan import Cell
-from harness.results.records import CellResult, Epoch, FinalScore
+from harness.results.records import CellResult, Epoch, FinalScore, Phases
 from harness.stats.metrics import mean_auroc
 
 Work = Mapping[Cell, Mapping[str, int]]
@@ -41,6 +41,11 @@ def summary(result: CellResult, *, timed: bool = True) -> str:
         f", {rates[len(rates) // 2]:,.0f} images/s, first step {result.phases.first_step_s:.2f} s"
     )
     return f"{result.cell}: {_score(result.test)}{speed if timed else ''}{lost}"
+
+
+def started(cell: Cell, phases: Phases) -> str:
+    """One line on what is known of a framework before it trains: the first results of a run."""
+    return f"{cell}: import {phases.import_s:.2f} s, first step {phases.first_step_s:.2f} s"
 
 
 def _score(test: FinalScore) -> str:
@@ -93,6 +98,10 @@ class LogLines:
     def phase_started(self, cell: Cell, phase: str) -> None:
         self._doing = f"{cell}: {phase}"
         self._tell(self._doing)
+
+    def cell_started(self, cell: Cell, phases: Phases) -> None:
+        if self._timed:
+            self._tell(started(cell, phases))
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
         self._estimate.epoch(cell, number, self._epochs)
@@ -159,6 +168,10 @@ class LiveProgress:
 
     def phase_started(self, cell: Cell, phase: str) -> None:
         self._show(f"{cell}: {phase}")
+
+    def cell_started(self, cell: Cell, phases: Phases) -> None:
+        if self._timed:
+            self._progress.console.print(started(cell, phases), markup=False)
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
         self._estimate.epoch(cell, number, self._epochs)

@@ -231,6 +231,7 @@ class CellRun:
         """Start the worker, and measure everything that happens once."""
         self.started = now()
         self.phases = self._begin()
+        self.observer.cell_started(self.cell, self.phases)
         self.facts = self.worker.facts()
         if self.probe is None:
             batch = self.inputs.orders[0].shape[1]
@@ -342,7 +343,9 @@ class CellRun:
             positive_weights=self._positive_weights(experiment.training),
         )
         self.observer.phase_started(self.cell, "importing")
-        if self._caches is None:
+        # Of a start that is not timed nothing need be cold: what was compiled before is taken.
+        timed = not experiment.accuracy_only
+        if timed and self._caches is None:
             self._caches = self._resources.enter_context(compile_cache())
         self._worker = self._resources.enter_context(
             Worker(
@@ -350,7 +353,7 @@ class CellRun:
                 threads=job.threads,
                 cpus=self.cpus,
                 log=self._resources.enter_context(self.folder.log_path(self.cell).open("ab")),
-                environment=self.spec.caches(self._caches),
+                environment=self.spec.caches(self._caches) if self._caches else {},
                 limit_s=self.limits.start,
             )
         )

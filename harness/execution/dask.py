@@ -40,7 +40,7 @@ from harness.paths import cache_dir
 from harness.plan import Cell, Group
 from harness.plugins import find_backend
 from harness.results.folder import Manifest, RunFolder
-from harness.results.records import CellResult, Epoch, MachinePeak
+from harness.results.records import CellResult, Epoch, MachinePeak, Phases
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -315,6 +315,10 @@ class _Parent:
     def _on_phase(self, payload: Mapping[str, Any]) -> None:
         self.comparison.observer.phase_started(self.cells[payload["cell"]], payload["phase"])
 
+    def _on_start(self, payload: Mapping[str, Any]) -> None:
+        phases = Phases.model_validate_json(payload["phases"])
+        self.comparison.observer.cell_started(self.cells[payload["cell"]], phases)
+
     def _on_epoch(self, payload: Mapping[str, Any]) -> None:
         epoch = Epoch.model_validate_json(payload["epoch"])
         observer = self.comparison.observer
@@ -526,6 +530,9 @@ class _Reports(Observer):
     def phase_started(self, cell: Cell, phase: str) -> None:
         self._parent.say("phase", cell=cell.id, phase=phase)
         self._mirror.send_now_and_then()
+
+    def cell_started(self, cell: Cell, phases: Phases) -> None:
+        self._parent.say("start", cell=cell.id, phases=phases.model_dump_json())
 
     def epoch_ended(self, cell: Cell, number: int, epoch: Epoch) -> None:
         shown = epoch.model_dump_json()

@@ -40,6 +40,9 @@ class LossDrift(Record):
     """How many were trained, from the first on."""
     rises: tuple[tuple[AtLeastOne, float], ...]
     """Step, counted from 1, and the largest relative difference up to it, where it has grown."""
+    of_gradient: bool = False
+    """Whether the first gradient was rounded too: not where the optimiser state cannot be set, and
+    in certificates of earlier versions."""
 
     def largest(self, steps: int) -> NDArray[np.float64]:
         """(steps,): the largest relative difference up to each of the first ``steps`` steps."""
@@ -105,7 +108,11 @@ def drift_of(
     if not np.isfinite(difference).all():
         return None
     return LossDrift(
-        framework=cell.framework, seed=cell.seed, steps=trained.size, rises=_rises(difference)
+        framework=cell.framework,
+        seed=cell.seed,
+        steps=trained.size,
+        rises=_rises(difference),
+        of_gradient=state is not None,
     )
 
 

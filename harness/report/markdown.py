@@ -34,7 +34,7 @@ def write(summary: RunSummary) -> Path:
     if not isinstance(summary.run.folder.environment, dict):
         raise BenchError(f"{path}: environment.json does not describe a machine")
     written = pages(summary)
-    rows = cell_rows(summary.run.folder, csv_columns(summary.run))
+    rows = cell_rows(summary.run.folder, csv_columns(summary.run), summary.run.results)
     drawn, csv = figures(summary), to_csv(rows)
     written[html.FILE] = html.page(summary, drawn, csv, rows)
     try:

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -238,10 +239,14 @@ class RunFolder:
         """A name for worker processes that are started together; unique within the run."""
         return f"{self._invocation}/{next(self._sessions)}"
 
-    def environment_changes(self) -> list[str]:
-        """What later invocations that have left results had otherwise than the first of these."""
+    def environment_changes(self, results: Iterable[CellResult] | None = None) -> list[str]:
+        """What later invocations that have left results had otherwise than the first of these.
+
+        ``results`` if they were read already.
+        """
         recorded = self.environments
-        sessions = (name for result in self.results() for name in result.sessions)
+        known = self.results() if results is None else results
+        sessions = (name for result in known for name in result.sessions)
         used = dict.fromkeys(name.partition("/")[0] for name in sessions)
         first, *later = [recorded[name] for name in recorded if name in used] or [{}]
         return list(dict.fromkeys(found for other in later for found in differences(first, other)))

@@ -92,11 +92,17 @@ def cells_frame(
 
 
 def cell_rows(
-    folder: RunFolder, further: Mapping[Cell, Mapping[str, Any]] | None = None
+    folder: RunFolder,
+    further: Mapping[Cell, Mapping[str, Any]] | None = None,
+    results: Mapping[Cell, CellResult] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of :func:`cells_frame`, without what is missing."""
+    """The rows of :func:`cells_frame`, without what is missing.
+
+    ``results``: all that there are, if they were read already.
+    """
+    known = {each.cell: each for each in folder.results()} if results is None else results
     rows = [
-        _cell_row(cell, folder.read_result(cell)) | dict((further or {}).get(cell, {}))
+        _cell_row(cell, known.get(cell)) | dict((further or {}).get(cell, {}))
         for cell in folder.manifest.cells
     ]
     if folder.manifest.experiment.accuracy_only:

@@ -86,6 +86,7 @@ def test_a_run_with_both_ends_in_a_report(python: Run, cifar: Path, tmp_path: Pa
     assert "class KerasBackend(Backend)" in (out / "code.md").read_text("utf-8")
 
 
+@pytest.mark.skipif(not NIGHTLY, reason="nightly")
 def test_the_backend_has_a_parity_certificate(python: Run) -> None:
     found = python(
         "harness", "parity", "--frameworks", "keras", "--models", "lenet5",
@@ -96,7 +97,7 @@ def test_the_backend_has_a_parity_certificate(python: Run) -> None:
 
 @pytest.mark.parametrize(
     ("package", "selection"),
-    # Of the two networks in Keras one, and that nightly; the other one has its certificate above.
+    # Of the two networks in Keras one, the other one has its certificate above; both nightly.
     [("bench-keras", "lenet5-relu or refused" if NIGHTLY else "refused"), ("bench-allconv", "")],
 )
 def test_its_own_tests_pass(python: Run, package: str, selection: str) -> None:

@@ -23,7 +23,8 @@ from harness.results.merge import merge
 
 TIMES = {
     "started", "session", "phases", "warm_up", "seconds", "evaluate_s", "conditions", "repeats",
-    "disturbed", "peak_rss_bytes", "pid", "CPUs at import", "warm_start",
+    "disturbed", "peak_rss_bytes", "pid", "CPUs", "CPUs at import",
+    "warm_start",
 }  # fmt: skip
 """What differs between two runs of one experiment."""
 

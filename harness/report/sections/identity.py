@@ -101,9 +101,11 @@ def _drift(each: WorkloadSummary) -> str:
     if drift is None:
         return ""
     largest = float(drift.largest(drift.steps)[-1])
+    gradient = ", and a first gradient that is off by as much" if drift.of_gradient else ""
     return (
         f"Rounding alone: {escape(title_of(drift.framework))}, trained once more from the weights "
-        f"of seed {drift.seed}, each off by at most {ROUNDINGS} machine epsilons, had losses that "
+        f"of seed {drift.seed}, each off by at most {ROUNDINGS} machine epsilons{gradient}, had "
+        "losses that "
         f"differ by up to {number(largest, 2)} relative within {plural(drift.steps, 'step')}. "
         f"Variants whose losses stay within {DRIFT_FACTOR:g} times what that reached by twice the "
         f"step, or within {TOLERANCE[each.run.manifest.experiment.training.precision]:g}, draw no "

@@ -63,6 +63,14 @@ def _aurocs(f: Finding) -> str:
     )
 
 
+def _first_seeds(f: Finding) -> str:
+    return (
+        f"**Many trainings**: predictions and losses step by step were read of the first "
+        f"{f.values['read']} of {f.values['seeds']} seeds. AUROC intervals, tests on the same "
+        "images, confusion matrices and loss curves are of these; accuracies and speeds of all."
+    )
+
+
 def _nan(f: Finding) -> str:
     return (
         f"**Loss not a number**: {_where(f)}: a training loss is not a number within the first "
@@ -255,6 +263,7 @@ SENTENCES: dict[str, Callable[[Finding], str]] = {
     "variables": _variables,
     "mixed environments": _mixed,
     "uncommitted": _uncommitted,
+    "first seeds": _first_seeds,
 }
 """By kind of finding."""
 
