@@ -60,7 +60,11 @@ study: $(STAMP) compiler julia
 		--datasets digits --seeds 0,1,2 --skip-unavailable --inference --profile --no-parity --out $(RUN_DIR)
 	$(BIN)/bench parity --run $(RUN_DIR)
 
-test: $(STAMP) compiler julia lint types
+test: $(STAMP) compiler julia lint
+	$(MAKE) -j2 types tests
+
+.PHONY: tests
+tests: $(STAMP)
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 -rs
 
 # No Julia and no compiler is set up for these.

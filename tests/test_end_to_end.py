@@ -36,7 +36,7 @@ def ran(bench, frameworks, tmp_path_factory):
     base = tmp_path_factory.mktemp("end-to-end")
     done = bench(
         "run", "--frameworks", frameworks, "--datasets", "digits", "--epochs", EPOCHS,
-        "--threads", 1, "--out", base / "run", "--data-dir", base / "data",
+        "--threads", 1, "--no-warm-start", "--out", base / "run", "--data-dir", base / "data",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done, RunFolder.open(base / "run")

@@ -185,7 +185,7 @@ class Outcome:
         found = speed_estimate([log_speeds(rounds) for rounds in self._counted])
         return Estimate(found.value, math.nan, math.nan) if self.other_work else found
 
-    @property
+    @cached_property
     def _counted(self) -> list[tuple[Epoch | Round, ...]]:
         """Undisturbed rounds of every start that has any; where none has, all rounds."""
         return counted_rounds(cell.result for cell in self.trained.values())
@@ -224,7 +224,7 @@ class Outcome:
         """Why no difference is claimed from its speed; empty: nothing speaks against it."""
         return self.other_work or ("" if self.is_steady else UNSTEADY)
 
-    @property
+    @cached_property
     def unsteadiness(self) -> float:
         """Upper over lower quartile of the rounds' speeds, of the start where that is largest.
 
@@ -454,7 +454,7 @@ class Run:
         """Titles of the frameworks that the run set out to compare."""
         return [title_of(name) for name in self.manifest.experiment.frameworks]
 
-    @property
+    @cached_property
     def results(self) -> dict[Cell, CellResult]:
         """Of every cell that has one."""
         return {
@@ -467,7 +467,26 @@ class Run:
             )
         }
 
-    @property
+    @cached_property
+    def peak_gflops(self) -> float | None:
+        """The machine's best matrix product of this run, in its precision, 1e9 operations a second.
+
+        A clock that rises later in the run counts too: the peak is the best of all that was seen.
+        None in runs of versions that did not measure it.
+        """
+        if self.machine is None:
+            return None
+        seen = [
+            each.conditions.gemm_gflops
+            for _, _, cell in self.cells
+            for rounds in cell.starts.values()
+            for each in rounds
+            if each.conditions is not None
+        ]
+        precision = self.manifest.experiment.training.precision
+        return max(self.machine.gemm_gflops[precision], *seen, 0.0)
+
+    @cached_property
     def cells(self) -> list[tuple[Workload, Outcome, Trained]]:
         """Every trained network."""
         return [

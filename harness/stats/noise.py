@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 TREND_SIGNIFICANCE = 0.01
@@ -81,7 +81,7 @@ class _Mixture(NamedTuple):
 
 def _one_normal(values: NDArray[np.float64]) -> float:
     """Bayesian information criterion of a single normal distribution."""
-    deviations = stats.norm.logpdf(values, values.mean(), math.sqrt(values.var() + FLOOR))
+    deviations = _log_density(values, values.mean(), values.var() + FLOOR)
     return float(-2 * deviations.sum() + 2 * math.log(values.size))
 
 
@@ -100,15 +100,21 @@ def _two_normals(values: NDArray[np.float64]) -> _Mixture:
         means = shares @ values / counts
         variances = (shares * (values - means[:, None]) ** 2).sum(axis=1) / counts + FLOOR
         weights = counts / counts.sum()
-        logs = np.log(weights)[:, None] + stats.norm.logpdf(
-            values, means[:, None], np.sqrt(variances)[:, None]
-        )
+        logs = np.log(weights)[:, None] + _log_density(values, means[:, None], variances[:, None])
         total = np.logaddexp(*logs)
         shares = np.exp(logs - total)
         if total.mean() - previous < TOLERANCE:
             break
         previous = float(total.mean())
     return _Mixture(weights, means, variances, float(-2 * total.sum() + 5 * math.log(values.size)))
+
+
+def _log_density(
+    values: NDArray[np.float64], mean: ArrayLike, variance: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
+    """Of normal distributions; SciPy's takes ten times as long for a few values."""
+    density: NDArray[np.float64] = (values - mean) ** 2 / variance + np.log(2 * np.pi * variance)
+    return -density / 2
 
 
 def outliers(speeds: NDArray[np.float64]) -> int:

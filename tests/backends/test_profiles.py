@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from harness.plugins import backends, find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 
-PROFILED = ["torch", "torch-compile", "jax", "jax-scan", "knet", "julia-reference"]
+COMPILED = pytest.param(
+    "torch-compile",
+    marks=pytest.mark.skipif(os.environ.get("BENCH_NIGHTLY") != "1", reason="nightly"),
+)
+PROFILED = ["torch", COMPILED, "jax", "jax-scan", "knet", "julia-reference"]
 
 
 @pytest.mark.parametrize("name", PROFILED)

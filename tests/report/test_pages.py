@@ -16,7 +16,7 @@ from harness.plan import Cell
 from harness.report import registry
 from harness.report.markdown import figures, pages, render
 from harness.report.section import Section
-from harness.results.folder import RunFolder
+from harness.results.folder import CellArrays, RunFolder
 from harness.results.load import CELL_COLUMNS, cells_frame, epochs_frame
 from harness.results.records import Latency, MachinePeak
 
@@ -126,6 +126,29 @@ def test_a_gpu_is_named_and_not_held_against_the_processor(make_run: MakeRun) ->
     assert "GPU: Made-up GPU. CPU: Made-up processor" in found["report.md"]
     assert "Machine varied" not in found["details.md"]
     assert "Hardware utilisation" not in found["details.md"]
+
+
+def test_of_many_trainings_the_predictions_of_the_first_seeds_are_read(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Cell] = []
+    whole = RunFolder.read_arrays
+
+    def noted(folder: RunFolder, cell: Cell) -> CellArrays | None:
+        read.append(cell)
+        return whole(folder, cell)
+
+    monkeypatch.setattr(RunFolder, "read_arrays", noted)
+    monkeypatch.setattr("harness.analysis.run.MOST_READ", 7)
+    folder = everything(make_run, frameworks=("torch", "jax"), seeds=(0, 1, 2, 3, 4))
+    render(folder.path)
+    assert {cell.seed for cell in read} == {0, 1, 2}
+    assert len(read) == 6, "each once"
+    report = (folder.path / "report.md").read_text("utf-8")
+    assert "of the first 3 of 5 seeds" in report
+    assert "Predictions missing" not in report
+    rows = pd.read_csv(folder.path / "results.csv")
+    assert rows["test_accuracy"].notna().sum() == 10, "what is not of predictions is of all"
 
 
 def test_links_lead_somewhere(make_run: MakeRun) -> None:
