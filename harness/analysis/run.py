@@ -37,6 +37,8 @@ STEADY_RATIO = 1.5
 """Upper over lower quartile of a training's rounds: above this, something disturbed the machine."""
 UNSTEADY = "not steady"
 """The reason why a speed is doubted whose rounds spread further than that."""
+MOST_SHOWN = 20
+"""Seeds whose trainings are shown one by one, in figures and tables; ``results.csv`` has all."""
 MOST_READ = 1_000
 """Trainings whose arrays are read at most, those of the first seeds: a run may have any number, and
 the predictions of ten thousand fit into no memory."""
@@ -172,6 +174,11 @@ class Outcome:
     @property
     def role(self) -> Role:
         return role_of(self.framework)
+
+    @property
+    def shown(self) -> list[Trained]:
+        """The trainings that figures show one by one: of the first seeds."""
+        return list(self.trained.values())[:MOST_SHOWN]
 
     @cached_property
     def speed(self) -> Estimate:
@@ -339,7 +346,7 @@ class Workload:
         """What the share of correctly predicted images is called."""
         return "all labels correct" if self.entry.task == "multilabel" else "test accuracy"
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """What has an AUROC: every label, or the second of two classes; else nothing.
 

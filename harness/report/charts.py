@@ -70,7 +70,7 @@ def speeds(workload: Workload) -> Chart:
                 "error_x": error if estimate.has_interval else None,
             }
         )
-        rounds = np.concatenate([cell.images_per_second for cell in outcome.trained.values()])
+        rounds = np.concatenate([cell.images_per_second for cell in outcome.shown])
         data.append(
             own
             | {
@@ -117,7 +117,7 @@ def time_to_accuracy(workload: Workload, target: Target) -> Chart:
     """Validation score over the seconds since the first touch of data, one line a seed."""
     data = []
     for outcome in workload.finished:
-        for number, cell in enumerate(outcome.trained.values()):
+        for number, cell in enumerate(outcome.shown):
             found = line(outcome, clock(cell), scores(cell, target.auroc), shown=number == 0)
             found["line"] |= {"dash": "solid", "width": 1.5}
             data.append(found | {"mode": "lines+markers"})

@@ -19,7 +19,8 @@ from pygments.util import ClassNotFound
 
 from harness.analysis.summary import RunSummary
 from harness.report.charts import Chart
-from harness.report.markdown import contents, drawings, first_page, subject
+from harness.report.markdown import drawings, subject
+from harness.report.section import Section
 from harness.report.text import plain
 
 FILE = "report.html"
@@ -30,9 +31,18 @@ LIGHT, DARK = "default", "github-dark"
 
 
 def page(
-    summary: RunSummary, figures: Mapping[str, str | bytes], csv: str, rows: list[dict[str, Any]]
+    summary: RunSummary,
+    first: str,
+    bodies: list[tuple[Section, str]],
+    figures: Mapping[str, str | bytes],
+    csv: str,
+    rows: list[dict[str, Any]],
 ) -> str:
-    """The whole file; ``figures`` by path, ``csv`` and ``rows`` are the results to download."""
+    """The whole file.
+
+    ``first`` page and ``bodies`` are Markdown, ``figures`` are by path; ``csv`` and ``rows`` the
+    results to download.
+    """
     charts: list[Chart] = []
     images = {}
     for drawing in drawings(summary):
@@ -41,9 +51,8 @@ def page(
             charts.append(drawing.chart())
         elif drawing.path in figures:
             images[drawing.path] = _image(drawing.alt, figures[drawing.path])
-    first = first_page(summary)
     sections, links = [], []
-    for section, body in contents(summary):
+    for section, body in bodies:
         rendered = section.html(summary) if section.html else _html(body, images)
         title = section.title
         if f"\n## {title}\n" in first:  # a page has no two headings that say the same

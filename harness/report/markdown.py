@@ -33,10 +33,11 @@ def write(summary: RunSummary) -> Path:
     path = summary.run.folder.path
     if not isinstance(summary.run.folder.environment, dict):
         raise BenchError(f"{path}: environment.json does not describe a machine")
-    written = pages(summary)
+    first, bodies = first_page(summary), contents(summary)
+    written = _pages(summary, first, bodies)
     rows = cell_rows(summary.run.folder, csv_columns(summary.run), summary.run.results)
     drawn, csv = figures(summary), to_csv(rows)
-    written[html.FILE] = html.page(summary, drawn, csv, rows)
+    written[html.FILE] = html.page(summary, first, bodies, drawn, csv, rows)
     try:
         for name, content in (drawn | {"results.csv": csv}).items():
             write_atomically(path / name, content)
@@ -57,9 +58,12 @@ def contents(summary: RunSummary) -> list[tuple[Section, str]]:
 
 def pages(summary: RunSummary) -> dict[str, str]:
     """Markdown by file name; draws nothing."""
-    bodies = contents(summary)
+    return _pages(summary, first_page(summary), contents(summary))
+
+
+def _pages(summary: RunSummary, first: str, bodies: list[tuple[Section, str]]) -> dict[str, str]:
     links = _links(summary, [section for section, _ in bodies])
-    found = {FILE: paragraphs(first_page(summary), links) + "\n"}
+    found = {FILE: paragraphs(first, links) + "\n"}
     for page, heading in (("details.md", "Details"), ("code.md", "Code")):
         own = [(section, body) for section, body in bodies if section.page == page]
         parts = [f"## {section.title}\n\n{body}" for section, body in own]

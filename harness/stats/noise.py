@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
 TREND_SIGNIFICANCE = 0.01
@@ -23,6 +23,8 @@ FLOOR = 1e-5
 """Least variance of a component, in units of the median squared."""
 ITERATIONS, TOLERANCE = 100, 1e-3
 """Of expectation maximisation: most steps, and the gain in mean log-likelihood that ends it."""
+NORMAL = 0.6745
+"""Median absolute deviation of the standard normal distribution."""
 OUTLYING = 3.5
 """Modified z-score of an outlier (Iglewicz & Hoaglin 1993)."""
 
@@ -43,6 +45,10 @@ def drift(speeds: NDArray[np.float64]) -> float | None:
     if speeds.size < TREND_ROUNDS:
         return None
     places = np.arange(speeds.size)
+    rises = np.sign(speeds - speeds[:, None])[np.triu_indices(speeds.size, 1)].sum()
+    variance = speeds.size * (speeds.size - 1) * (2 * speeds.size + 5) / 18
+    if rises**2 < variance:  # within a standard deviation: far from any significance, and most are
+        return None
     if not stats.kendalltau(places, speeds).pvalue < TREND_SIGNIFICANCE:
         return None
     line = stats.theilslopes(speeds, places)
@@ -81,7 +87,7 @@ class _Mixture(NamedTuple):
 
 def _one_normal(values: NDArray[np.float64]) -> float:
     """Bayesian information criterion of a single normal distribution."""
-    deviations = _log_density(values, values.mean(), values.var() + FLOOR)
+    deviations = _log_density(values, np.array(values.mean()), np.array(values.var() + FLOOR))
     return float(-2 * deviations.sum() + 2 * math.log(values.size))
 
 
@@ -110,7 +116,7 @@ def _two_normals(values: NDArray[np.float64]) -> _Mixture:
 
 
 def _log_density(
-    values: NDArray[np.float64], mean: ArrayLike, variance: NDArray[np.float64] | float
+    values: NDArray[np.float64], mean: NDArray[np.float64], variance: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Of normal distributions; SciPy's takes ten times as long for a few values."""
     density: NDArray[np.float64] = (values - mean) ** 2 / variance + np.log(2 * np.pi * variance)
@@ -121,7 +127,9 @@ def outliers(speeds: NDArray[np.float64]) -> int:
     """How many of ``speeds`` (n,) lie far from the median, by the modified z-score."""
     if speeds.size < TREND_ROUNDS:
         return 0
-    scatter = float(stats.median_abs_deviation(speeds, scale="normal"))
-    # Rounds that scatter by less than this are steady whatever their z-score.
-    scale = max(scatter, 0.01 * float(np.median(speeds)))
-    return int((np.abs(speeds - np.median(speeds)) / scale > OUTLYING).sum())
+    median = float(np.median(speeds))
+    away = np.abs(speeds - median)
+    # The median absolute deviation as a standard deviation; rounds that scatter by less than this
+    # are steady whatever their z-score.
+    scale = max(float(np.median(away)) / NORMAL, 0.01 * median)
+    return int((away / scale > OUTLYING).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.analysis.labels import name_of
-from harness.analysis.run import Outcome, Run, Workload
+from harness.analysis.run import MOST_SHOWN, Outcome, Run, Workload
 from harness.analysis.summary import WorkloadSummary
 from harness.report.section import folded, for_workloads
 from harness.report.text import (
@@ -21,7 +21,11 @@ from harness.report.text import (
 
 
 def body(each: WorkloadSummary) -> str:
-    return folded("Every variant and seed", every_cell(each.run, each.workload))
+    seeds = each.run.manifest.experiment.seeds
+    title = "Every variant and seed"
+    if len(seeds) > MOST_SHOWN:
+        title = f"The first {MOST_SHOWN} of {len(seeds):,} seeds; results.csv has all"
+    return folded(title, every_cell(each.run, each.workload))
 
 
 def every_cell(run: Run, workload: Workload) -> str:
@@ -44,7 +48,7 @@ def every_cell(run: Run, workload: Workload) -> str:
     rows: list[list[str]] = []
     for outcome in workload.outcomes:
         name = escape(outcome.title)
-        for seed in run.manifest.experiment.seeds:
+        for seed in run.manifest.experiment.seeds[:MOST_SHOWN]:
             if seed in outcome.failed:
                 result = outcome.failed[seed]
                 reason = escape(shorten(result.error or "no reason was recorded"))

@@ -9,7 +9,7 @@ import numpy as np
 from harness.analysis.machines import on_machine
 from harness.analysis.metrics import over_seeds, title
 from harness.analysis.paired import RelativeSpeed, relative_speed
-from harness.analysis.run import STEADY_RATIO, Outcome, Run, Workload, title_of
+from harness.analysis.run import MOST_SHOWN, STEADY_RATIO, Outcome, Run, Workload, title_of
 from harness.analysis.speed import BUSY, MINIMUM_ROUNDS
 from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.metrics import Metric
@@ -263,7 +263,7 @@ def speeds(workload: Workload) -> Figure:
     for row, outcome in enumerate(outcomes):
         style, estimate = style_of(outcome.framework), outcome.speed
         axes.barh(row, estimate.value, height=0.6, color=style.color, alpha=0.55)
-        rounds = np.concatenate([cell.images_per_second for cell in outcome.trained.values()])
+        rounds = np.concatenate([cell.images_per_second for cell in outcome.shown])
         shift = generator.uniform(-0.2, 0.2, rounds.size)
         axes.plot(
             rounds, row + shift, ".", color="#222222", markersize=3, markeredgewidth=0, alpha=0.6
@@ -316,6 +316,8 @@ def terms(summary: RunSummary) -> list[str]:
         "**Compilation**: the first step less a steady step. **Import**: importing the framework. "
         "Medians over the seeds. **Peak memory**: the largest resident set of the framework's own "
         "process, its libraries included; the memory of a GPU is not in it.",
+        f"**Many seeds**: figures of single rounds and trainings show the first {MOST_SHOWN} "
+        "seeds; results.csv has all.",
     ]
 
 

@@ -89,7 +89,7 @@ def curves(each: WorkloadSummary) -> Figure:
     lowest = target.value
     for outcome in workload.finished:
         style = style_of(outcome.framework)
-        for cell in outcome.trained.values():
+        for cell in outcome.shown:
             found = scores(cell, target.auroc)
             lowest = min(lowest, float(np.nanmedian(found)))
             axes.plot(
