@@ -337,7 +337,7 @@ def test_workers_that_are_killed_at_random_moments(
     )
     out, moments, kept = tmp_path / "run", random.Random(2), {}
     others = set(psutil.Process().children())
-    for number in range(20 if NIGHTLY else 1):
+    for number in range(20 if NIGHTLY else 2):
         comparison = prepare(experiment, out=out, data_dir=tmp_path, resume=number > 0)
         done, killed = threading.Event(), []
         killer = threading.Thread(
