@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
@@ -33,6 +33,15 @@ class MissingRequirement:
         return f"{self.why}; to fix: {self.fix}"
 
 
+class RandomStep(Protocol):
+    """What is asked of a :class:`harness.parity.random.cases.Step`."""
+
+    @property
+    def operation(self) -> str: ...
+    @property
+    def named(self) -> Mapping[str, int]: ...
+
+
 class RandomCase(Protocol):
     """What is asked of a :class:`harness.parity.random.cases.Case`."""
 
@@ -43,7 +52,11 @@ class RandomCase(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
+    def steps(self) -> Sequence[RandomStep]: ...
+    @property
     def operations(self) -> tuple[str, ...]: ...
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]: ...
     @property
     def parameters(self) -> tuple[tuple[tuple[int, ...], ...], ...]: ...
 
@@ -56,8 +69,9 @@ class KnownProblem:
     versions: tuple[str, ...]
     what: str
     """What goes wrong, where it is reported, and which version to take instead."""
-    shown_by: Callable[[RandomCase], bool] | None = None
-    """Whether a case of ``bench parity --random`` that disagrees shows this."""
+    shown_by: Callable[[RandomCase, int], bool] | None = None
+    """Whether a case of ``bench parity --random`` shows this where the array of this number
+    disagrees: 0 is the result, 1 the gradient in the input, then come those in the parameters."""
 
     def __str__(self) -> str:
         return f"{self.package} {self.what}"

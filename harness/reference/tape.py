@@ -98,13 +98,16 @@ def reduced(gradient: Array, shape: tuple[int, ...]) -> Array:
     return gradient.sum(axis=stretched, keepdims=True) if stretched else gradient
 
 
-def backward(result: Variable) -> None:
-    """Set ``gradient`` of every variable that the number ``result`` was computed from."""
+def backward(result: Variable, disturb: Callable[[Array], Array] = lambda part: part) -> None:
+    """Set ``gradient`` of every variable that the number ``result`` was computed from.
+
+    ``disturb`` changes every part of a gradient as it is computed: to see how errors grow.
+    """
     result.gradient = np.ones_like(result.value)
     for variable in _computed_first_last(result):
         assert variable.gradient is not None
         for one, pullback in variable.inputs:
-            part = pullback(variable.gradient)
+            part = disturb(pullback(variable.gradient))
             one.gradient = part if one.gradient is None else one.gradient + part
         if variable.inputs:
             variable.gradient = None  # only those of the parameters are wanted: free the memory

@@ -124,9 +124,16 @@ def parameter_shapes(step: Step, shape: Shape) -> tuple[Shape, ...]:
     return ((options["outputs"], shape[1]),) if name == "product" else ()
 
 
+def _windowed(name: str, drawn: tuple[int, int, int, int]) -> Step:
+    window, stride, padding, outputs = drawn
+    options = (("window", window), ("stride", stride), ("padding", padding))
+    return Step(name, options + ((("outputs", outputs),) if name in CONVOLUTIONS else ()))
+
+
 KNOWN = (
     Case("rows", "float32", (32_769, 3), (Step("product", (("outputs", 3),)), Step("row_sum"))),
     Case("rows", "float64", (16_385, 3), (Step("product", (("outputs", 3),)), Step("row_sum"))),
+    Case("images", "float32", (24, 1, 1, 1), (_windowed("convolution", (1, 3, 1, 1)),)),
 )
 """Cases that some release has computed wrongly (``KnownProblem``): every search begins with
 these."""
@@ -204,9 +211,3 @@ def _possible(shape: Shape, kind: Kind) -> tuple[str, ...]:
         return (*ELEMENTWISE, *CONVOLUTIONS, *POOLS, "batch_norm", *ends)
     losses = () if kind == "rows" else LOSSES
     return (*ELEMENTWISE, "product", "dense", "log_softmax", *REDUCTIONS, *losses)
-
-
-def _windowed(name: str, drawn: tuple[int, int, int, int]) -> Step:
-    window, stride, padding, outputs = drawn
-    options = (("window", window), ("stride", stride), ("padding", padding))
-    return Step(name, options + ((("outputs", outputs),) if name in CONVOLUTIONS else ()))

@@ -21,7 +21,10 @@ SMALLEST = 0.1
 """What an array is measured against at least: numbers are drawn of magnitude 1, and where nothing
 is left of them, as of a shift before a normalisation, what is found is rounding."""
 ROUNDINGS, TRIALS = 8, 3
-"""Machine epsilons by which everything given is off, and how often that is tried."""
+"""Machine epsilons by which everything given is off, every part of a gradient being off by one; and
+how often that is tried."""
+
+Disturb = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,18 @@ def expected(case: Case) -> Expected:
     """What ``case`` gives, with tolerances from the case itself.
 
     The reference in float32, every step rounded, shows how rounding errors grow in the case, and so
-    does the one in float64 of numbers that are off by roundings of float32, where a sum cancels. In
-    float64 they are smaller by the ratio of the machine epsilons.
+    does the one in float64 where what is given and the parts of gradients are off by roundings of
+    float32: where a sum cancels, as does the gradient of a bias before a batch normalisation, a
+    single computation may lose nothing by chance. In float64 errors are smaller by the ratio of the
+    machine epsilons.
     """
     x, parameters, cotangent = case.arrays()
     exact = compute(case, *_as([x, *parameters], cotangent, np.float64))
     others = [compute(case, *_as([x, *parameters], cotangent, np.float32))]
     for trial in range(TRIALS):
-        off = np.random.default_rng([case.seed, trial])
-        moved = [_off(array, off) for array in (x, *parameters)]
-        others.append(compute(case, moved, _off(cotangent, off)))
+        draw = np.random.default_rng([case.seed, trial])
+        given, parts = _off_by(ROUNDINGS, draw), _off_by(1, draw)
+        others.append(compute(case, [*map(given, (x, *parameters))], given(cotangent), parts))
     epsilon = float(np.finfo(case.dtype).eps)
     floor = SUM_FACTOR * epsilon * (1 + np.sqrt(x.size))
     growth = DRIFT_FACTOR * epsilon / float(np.finfo(np.float32).eps)
@@ -57,9 +62,9 @@ def expected(case: Case) -> Expected:
     return Expected(exact, [max(floor, growth * drift) for drift in drifts])
 
 
-def _off(array: NDArray[Any], off: np.random.Generator) -> Array:
-    reach = ROUNDINGS * float(np.finfo(np.float32).eps)
-    return array.astype(np.float64) * (1 + reach * off.uniform(-1, 1, array.shape))
+def _off_by(roundings: int, draw: np.random.Generator) -> Disturb:
+    reach = roundings * float(np.finfo(np.float32).eps)
+    return lambda array: np.float64(array) * (1 + reach * draw.uniform(-1, 1, array.shape))
 
 
 def _as(
@@ -84,14 +89,16 @@ def largest_deviation(found: NDArray[Any], exact: Array) -> tuple[float, tuple[i
     return float(difference[where]) / scale, tuple(map(int, where))
 
 
-def compute(case: Case, given: Sequence[Array], cotangent: Array) -> list[Array]:
+def compute(
+    case: Case, given: Sequence[Array], cotangent: Array, disturb: Disturb = lambda part: part
+) -> list[Array]:
     """Result, and gradients of the sum of it times ``cotangent`` in all that is ``given``."""
     variables = [Variable(array, differentiable=True) for array in given]
     parameters = iter(variables[1:])
     y = variables[0]
     for step, shapes in zip(case.steps, case.parameters, strict=True):
         y = OPERATIONS[step.operation](y, *(next(parameters) for _ in shapes), **step.named)
-    backward(total(y * Variable(cotangent)))
+    backward(total(y * Variable(cotangent)), disturb)
     gradients = (
         v.gradient if v.gradient is not None else np.zeros_like(v.value) for v in variables
     )

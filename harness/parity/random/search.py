@@ -206,7 +206,7 @@ class _Laboratory:
                 return None
         if one is None:
             return None
-        return replace(one, known=known_problem(spec, case))
+        return replace(one, known=known_problem(spec, one))
 
     def _difference(self, spec: BackendSpec, case: Case) -> Disagreement | None:
         x, parameters, cotangent = case.arrays()
@@ -247,7 +247,9 @@ def _same(one: Disagreement, found: Disagreement) -> bool:
     )
 
 
-def known_problem(spec: BackendSpec, case: Case) -> KnownProblem | None:
-    """The problem of the installed release that ``case`` shows, if it disagrees."""
-    problems = spec.present_problems()
-    return next((p for p in problems if p.shown_by is not None and p.shown_by(case)), None)
+def known_problem(spec: BackendSpec, one: Disagreement) -> KnownProblem | None:
+    """The problem of the installed release that ``one`` shows; that a framework fails is none."""
+    if one.failure:
+        return None
+    problems = [p for p in spec.present_problems() if p.shown_by is not None]
+    return next((p for p in problems if p.shown_by and p.shown_by(one.case, one.array)), None)
