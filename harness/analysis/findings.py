@@ -213,7 +213,8 @@ def _rounds(run: Run, workload: Workload) -> Iterator[Finding]:
         if drifts:
             change = max(drifts.values(), key=abs)
             yield Finding("drift", workload, outcome, tuple(drifts), {"change": change})
-        split = {s: found for s, each in speeds.items() if (found := noise.two_speeds(each))}
+        clusters = noise.two_speeds_of_each(list(speeds.values()))
+        split = {s: found for s, found in zip(speeds, clusters, strict=True) if found}
         if split:
             seed, found = max(split.items(), key=lambda item: item[1].faster / item[1].slower)
             values = found._asdict() | {"seed": seed}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
@@ -58,7 +59,8 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 def svg(figure: Figure) -> str:
     """The same text for the same numbers."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    # What `savefig` writes, which draws twice: once more for the layout.
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     fallback = "font-family: 'DejaVu Sans', Verdana, sans-serif"
     text = buffer.getvalue().replace("font-family: 'DejaVu Sans'", fallback)
     return text.replace("'DejaVu Sans';", "'DejaVu Sans', Verdana, sans-serif;")

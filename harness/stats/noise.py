@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def drift(speeds: NDArray[np.float64]) -> float | None:
     if speeds.size < TREND_ROUNDS:
         return None
     places = np.arange(speeds.size)
-    rises = np.sign(speeds - speeds[:, None])[np.triu_indices(speeds.size, 1)].sum()
+    rises = np.triu(np.sign(speeds - speeds[:, None]), 1).sum()
     variance = speeds.size * (speeds.size - 1) * (2 * speeds.size + 5) / 18
     if rises**2 < variance:  # within a standard deviation: far from any significance, and most are
         return None
@@ -61,58 +62,97 @@ def two_speeds(speeds: NDArray[np.float64]) -> TwoSpeeds | None:
 
     A mixture of two normal distributions against a single one.
     """
-    if speeds.size < TREND_ROUNDS or np.ptp(speeds) <= DRIFT * np.median(speeds):
-        return None  # the means lie within the range, and would be no further apart
-    # In units of the median, and never so narrow that a few equal rounds count as a cluster.
-    values = speeds / np.median(speeds)
-    one, two = _one_normal(values), _two_normals(values)
-    if one - two.bic < EVIDENCE or two.weights.min() < 0.2:
-        return None
-    apart = math.sqrt(2) * float(np.ptp(two.means)) / math.sqrt(two.variances.sum())
-    if apart < SEPARATION or np.ptp(two.means) < DRIFT:
-        return None
-    order = two.means.argsort()
-    low, high = np.median(speeds) * two.means[order]
-    return TwoSpeeds(float(low), float(high), float(two.weights[order[0]]))
+    return two_speeds_of_each([speeds])[0]
 
 
-class _Mixture(NamedTuple):
-    """Two normal distributions, (2,) each, and the Bayesian information criterion."""
+def two_speeds_of_each(trainings: Sequence[NDArray[np.float64]]) -> list[TwoSpeeds | None]:
+    """The same of many trainings; those with as many rounds are computed together."""
+    found: list[TwoSpeeds | None] = [None] * len(trainings)
+    by_rounds: dict[int, list[int]] = {}
+    for place, speeds in enumerate(trainings):
+        # The means lie within the range, and would be no further apart.
+        if speeds.size >= TREND_ROUNDS and np.ptp(speeds) > DRIFT * np.median(speeds):
+            by_rounds.setdefault(speeds.size, []).append(place)
+    for places in by_rounds.values():
+        together = np.stack([trainings[place] for place in places])
+        medians = np.median(together, axis=1)
+        # In units of the median, and never so narrow that a few equal rounds count as a cluster.
+        values = together / medians[:, None]
+        gains = _one_normal(values) - (two := _two_normals(values)).bic
+        for n, place in enumerate(places):
+            if gains[n] >= EVIDENCE:
+                found[place] = _apart(medians[n], two.weights[n], two.means[n], two.variances[n])
+    return found
+
+
+def _apart(
+    median: float,
+    weights: NDArray[np.float64],
+    means: NDArray[np.float64],
+    variances: NDArray[np.float64],
+) -> TwoSpeeds | None:
+    """The two components (2,), in units of the median, if they are clearly apart."""
+    between = float(np.ptp(means))
+    distance = math.sqrt(2) * between / math.sqrt(variances.sum())
+    if weights.min() < 0.2 or distance < SEPARATION or between < DRIFT:
+        return None
+    order = means.argsort()
+    low, high = median * means[order]
+    return TwoSpeeds(float(low), float(high), float(weights[order[0]]))
+
+
+class _Mixtures(NamedTuple):
+    """Two normal distributions for each training, (c, 2), and the Bayesian information criterion
+    (c,)."""
 
     weights: NDArray[np.float64]
     means: NDArray[np.float64]
     variances: NDArray[np.float64]
-    bic: float
+    bic: NDArray[np.float64]
 
 
-def _one_normal(values: NDArray[np.float64]) -> float:
-    """Bayesian information criterion of a single normal distribution."""
-    deviations = _log_density(values, np.array(values.mean()), np.array(values.var() + FLOOR))
-    return float(-2 * deviations.sum() + 2 * math.log(values.size))
+def _one_normal(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bayesian information criterion (c,) of a single normal distribution for ``values`` (c, n)."""
+    means = values.mean(axis=1, keepdims=True)
+    logs = _log_density(values, means, values.var(axis=1, keepdims=True) + FLOOR)
+    criterion: NDArray[np.float64] = -2 * logs.sum(axis=1) + 2 * math.log(values.shape[1])
+    return criterion
 
 
-def _two_normals(values: NDArray[np.float64]) -> _Mixture:
-    """Expectation maximisation from the split into two runs of sorted values that explains most of
-    the variance, as scikit-learn's GaussianMixture does it; its import would take a second."""
-    ordered = np.sort(values)
-    sizes = np.arange(1, values.size)
-    sums = ordered.cumsum()[:-1]
-    between = (sums / sizes - ordered.mean()) ** 2 * sizes / (values.size - sizes)
-    upper = values > ordered[between.argmax()]
-    shares = np.stack([~upper, upper]).astype(float)
-    previous = -math.inf
+def _two_normals(values: NDArray[np.float64]) -> _Mixtures:
+    """Expectation maximisation for every row of ``values`` (c, n), from the split into two runs of
+    sorted values that explains most of the variance, as scikit-learn's GaussianMixture does it; its
+    import would take a second."""
+    count, rounds = values.shape
+    ordered = np.sort(values, axis=1)
+    sizes = np.arange(1, rounds)
+    sums = ordered.cumsum(axis=1)[:, :-1]
+    between = (sums / sizes - ordered.mean(axis=1, keepdims=True)) ** 2 * sizes / (rounds - sizes)
+    limits = np.take_along_axis(ordered, between.argmax(axis=1)[:, None], axis=1)
+    shares = np.stack([values <= limits, values > limits], axis=1).astype(float)
+    pairs = np.empty((3, count, 2))
+    found = _Mixtures(pairs[0], pairs[1], pairs[2], np.empty(count))
+    previous = np.full(count, -math.inf)
+    running = np.arange(count)  # rows that still improve
     for _ in range(ITERATIONS):
-        counts = shares.sum(axis=1) + 1e-12
-        means = shares @ values / counts
-        variances = (shares * (values - means[:, None]) ** 2).sum(axis=1) / counts + FLOOR
-        weights = counts / counts.sum()
-        logs = np.log(weights)[:, None] + _log_density(values, means[:, None], variances[:, None])
-        total = np.logaddexp(*logs)
-        shares = np.exp(logs - total)
-        if total.mean() - previous < TOLERANCE:
+        each = values[running, None]
+        counts = shares.sum(axis=2) + 1e-12
+        means = (shares * each).sum(axis=2) / counts
+        variances = (shares * (each - means[..., None]) ** 2).sum(axis=2) / counts + FLOOR
+        weights = counts / counts.sum(axis=1, keepdims=True)
+        logs = np.log(weights)[..., None] + _log_density(
+            each, means[..., None], variances[..., None]
+        )
+        total = np.logaddexp(logs[:, 0], logs[:, 1])
+        shares = np.exp(logs - total[:, None])
+        criteria = -2 * total.sum(axis=1) + 5 * math.log(rounds)
+        for kept, now in zip(found, (weights, means, variances, criteria), strict=True):
+            kept[running] = now
+        more = total.mean(axis=1) - previous >= TOLERANCE
+        if not more.any():
             break
-        previous = float(total.mean())
-    return _Mixture(weights, means, variances, float(-2 * total.sum() + 5 * math.log(values.size)))
+        running, shares, previous = running[more], shares[more], total.mean(axis=1)[more]
+    return found
 
 
 def _log_density(

@@ -20,11 +20,15 @@ from harness.plugins import backends, find_model
 from harness.protocol.order import epoch_order
 from harness.protocol.weights import initial_weights
 
-COMPILED = pytest.param(
-    "torch-compile",
-    marks=pytest.mark.skipif(os.environ.get("BENCH_NIGHTLY") != "1", reason="nightly"),
-)
-PROFILED = ["torch", COMPILED, "jax", "jax-scan", "knet", "julia-reference"]
+NIGHTLY = pytest.mark.skipif(os.environ.get("BENCH_NIGHTLY") != "1", reason="nightly")
+PROFILED = [
+    "torch",
+    pytest.param("torch-compile", marks=NIGHTLY),
+    "jax",
+    "jax-scan",
+    "knet",
+    pytest.param("julia-reference", marks=NIGHTLY),  # tests/julia/test_profiler.py has its profiler
+]
 
 
 @pytest.mark.parametrize("name", PROFILED)

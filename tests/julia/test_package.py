@@ -18,7 +18,8 @@ Julia = Callable[[Path], "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def julia() -> Julia:
-    """Runs a script with two threads, the packages of the harness on the load path."""
+    """Runs a script with two threads, the packages of the harness on the load path; compiling takes
+    longer than these small computations, so it optimises little."""
     if (reason := find_backend("julia-reference").missing()) is not None:
         pytest.skip(f"julia {reason}")
     found = installation.find_julia()
@@ -28,7 +29,7 @@ def julia() -> Julia:
 
     def julia(script: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(found.executable), "--startup-file=no", str(script)],
+            [str(found.executable), "--optimize=1", "--startup-file=no", str(script)],
             env={**os.environ, **settings},
             capture_output=True,
             text=True,

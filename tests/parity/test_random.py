@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 
 from harness import plugins
+from harness.backends.dialect import Dialect
 from harness.backends.jax.operations import DIALECT as JAX
 from harness.backends.julia.operations import KNET
 from harness.backends.torch.operations import DIALECT as TORCH
@@ -102,18 +104,27 @@ FAULTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def faults(ready: Callable) -> tuple[Dialect, list[dict[str, Any]]]:
+    """PyTorch with all of them, and what a search finds."""
+    ready("torch")
+    words = {operation: fault for operation, (fault, _) in FAULTS.items()}
+    faulty = replace(TORCH, operations={**TORCH.operations, **words})
+    options = ["parity", "--random", "500", "--frameworks", "torch", "--threads", "1", "--json"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "dialect_of", lambda spec: faulty)
+        got = CliRunner().invoke(main, options)
+    assert got.exit_code == 1, got.output
+    return faulty, json.loads(got.stdout)
+
+
 @pytest.mark.parametrize("operation", FAULTS)
 def test_a_fault_is_found_reduced_and_reproduced(
-    ready: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+    faults: tuple[Dialect, list[dict[str, Any]]], tmp_path: Path, operation: str
 ) -> None:
-    ready("torch")
-    words, array = FAULTS[operation]
-    faulty = replace(TORCH, operations={**TORCH.operations, operation: words})
-    monkeypatch.setattr(searching, "dialect_of", lambda spec: faulty)
-    words = ["parity", "--random", "300", "--frameworks", "torch", "--threads", "1", "--json"]
-    got = CliRunner().invoke(main, words)
-    assert got.exit_code == 1, got.output
-    found = [row for row in json.loads(got.stdout) if operation in row["case"]]
+    faulty, rows = faults
+    array = FAULTS[operation][1]
+    found = [row for row in rows if operation in row["case"]]
     (row,) = [row for row in found if "float32" in row["case"]][:1] or found[:1]
     assert row["known"] is None
     assert ("gradient" in row["what"]) == bool(array)

@@ -61,15 +61,15 @@ def test_the_seed_spread_widens_the_bounds_as_a_prediction_interval_does() -> No
 
 
 def test_a_gate_of_this_confidence_hardly_ever_trips_by_chance() -> None:
-    """Simulated: true accuracies vary by seed, the test split is drawn anew; 2,000 checks."""
+    """Simulated: true accuracies vary by seed, the test split is drawn anew; 1,000 checks."""
     random = np.random.default_rng(0)
     alarms = 0
-    for _ in range(2000):
+    for _ in range(1000):
         truth = 0.97 + 0.004 * random.standard_normal(6)
         counts = random.binomial(1000, truth)
         found = check_metrics(baseline(*counts[:5].tolist()), [result(int(counts[5]))])
         alarms += found.status == "failed"
-    assert alarms <= 10
+    assert alarms <= 6
 
 
 def test_too_low_and_too_high_are_named() -> None:

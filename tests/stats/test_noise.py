@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from harness.stats.noise import drift, outliers, two_speeds
+from harness.stats.noise import drift, outliers, two_speeds, two_speeds_of_each
 
 
 def steady(seed, rounds=30, spread=0.02):
@@ -47,6 +47,19 @@ def test_two_speeds_are_those_of_scikit_learn():
         sorted(np.median(speeds) * mixture.means_.ravel()), rel=1e-4
     )
     assert found.share == pytest.approx(mixture.weights_.min(), rel=1e-3)
+
+
+def test_many_trainings_at_once_are_judged_as_each_alone():
+    def clustered(seed, rounds, share):
+        slow = np.random.default_rng(seed).permutation(rounds) < share * rounds
+        return np.where(slow, 0.6, 1.0) * steady(seed, rounds)
+
+    kinds = [(30, 0.4), (12, 0.5), (30, 0), (5, 0.5), (30, 0.3)]
+    trainings = [clustered(seed, *kind) for seed, kind in enumerate(kinds)]
+    alone = [two_speeds(each) for each in trainings]
+    assert two_speeds_of_each(trainings) == alone
+    assert [found is not None for found in alone] == [True, True, False, False, True]
+    assert two_speeds_of_each([]) == []
 
 
 def test_single_slow_rounds_are_outliers_and_neither_drift_nor_two_speeds():

@@ -6,6 +6,7 @@ ResNet-18 and DenseNet-121 take minutes; tests/parity and tests/models have them
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ class TestLeNet5(ModelConformance):
 
 class TestXrayNet(ModelConformance):
     model = "xraynet"
+
+    @pytest.mark.skipif(
+        os.environ.get("BENCH_NIGHTLY") != "1", reason="nightly: the backends' tests have it too"
+    )
+    def test_network_agrees_with_the_reference(self, name: str, backend: str) -> None:
+        super().test_network_agrees_with_the_reference(name, backend)
 
 
 class TestIdx(ImporterConformance):

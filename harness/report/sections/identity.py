@@ -7,7 +7,7 @@ import math
 from harness import settings
 from harness.analysis.agreement import DRIFT_FACTOR, TOLERANCE
 from harness.analysis.identity import ITEMS, Check
-from harness.analysis.run import Outcome, Run, Workload, title_of
+from harness.analysis.run import MOST_SHOWN, Outcome, Run, Workload, title_of
 from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.parity.rounding import ROUNDINGS
 from harness.report.section import Section, folded, for_workloads, paragraphs
@@ -25,7 +25,7 @@ def of_workload(each: WorkloadSummary) -> str:
     return paragraphs(
         identity_table(each),
         adapted(each.run, each.workload),
-        folded("The digests, variant by variant", digests(each)),
+        folded(f"The digests, variant by variant{_of_which(each)}", digests(each)),
         losses(each) if each.agreements else "",
     )
 
@@ -48,8 +48,10 @@ def identity_table(each: WorkloadSummary) -> str:
 def digests(each: WorkloadSummary) -> str:
     """One row an item and seed, one column a variant: the first characters of each SHA-256.
 
-    Digests that are the same in all variants are shown once.
+    Digests that are the same in all variants are shown once; of many seeds those of the first, and
+    any that differ.
     """
+    first = each.run.manifest.experiment.seeds[:MOST_SHOWN]
     finished = each.workload.finished
     shared = all(check.identical for check in each.checks)
     columns = finished[:1] if shared else finished
@@ -62,8 +64,14 @@ def digests(each: WorkloadSummary) -> str:
             ("yes" if check.identical else "**NO**") if check.comparable else NOTHING,
         ]
         for check in each.checks
+        if check.seed in first or (check.comparable and not check.identical)
     ]
     return table(["Held", "Seed", *titles, "Identical"], rows)
+
+
+def _of_which(each: WorkloadSummary) -> str:
+    many = len(each.run.manifest.experiment.seeds) > MOST_SHOWN
+    return f": the first {MOST_SHOWN} seeds, and any that differ" if many else ""
 
 
 def _digest(check: Check, outcome: Outcome) -> str:

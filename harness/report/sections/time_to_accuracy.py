@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.analysis.labels import name_of
-from harness.analysis.run import Trained
 from harness.analysis.summary import RunSummary, WorkloadSummary
 from harness.analysis.time_to_accuracy import Target, clock, scores, time_to
 from harness.report import charts
@@ -16,7 +16,6 @@ from harness.report.style import style_of
 from harness.report.text import NOTHING, escape, number, percent, table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -89,14 +88,26 @@ def curves(each: WorkloadSummary) -> Figure:
     lowest = target.value
     for outcome in workload.finished:
         style = style_of(outcome.framework)
+        x: list[float] = []
+        y: list[float] = []
+        reached: list[tuple[float, float]] = []
         for cell in outcome.shown:
             found = scores(cell, target.auroc)
             lowest = min(lowest, float(np.nanmedian(found)))
+            # One line for all seeds, broken between them: many lines take long to draw.
+            x += [*clock(cell), math.nan]
+            y += [*found, math.nan]
+            if (at := time_to(cell, target)) is not None:
+                seconds, epoch = at
+                reached.append((seconds, float(found[epoch - 1])))
+        axes.plot(
+            x, y, color=style.color, linewidth=1.4, marker=style.marker, markersize=3.5, alpha=0.85
+        )
+        if reached:
             axes.plot(
-                clock(cell), found, color=style.color, linewidth=1.4, marker=style.marker,
-                markersize=3.5, alpha=0.85,
+                *zip(*reached, strict=True), "D", color=style.color, markersize=8,
+                markeredgecolor="black",
             )  # fmt: skip
-            _mark(axes, cell, target, style.color)
     axes.axhline(target.value, color="black", linewidth=1, linestyle="--")
     axes.annotate(
         f"target {shown(target)}", (0, target.value), xycoords=("axes fraction", "data"),
@@ -114,15 +125,6 @@ def curves(each: WorkloadSummary) -> Figure:
         axes.yaxis.set_major_formatter(plotting.PERCENT)
     plotting.legend(figure, workload.finished, columns=3, markers=True)
     return figure
-
-
-def _mark(axes: Axes, cell: Trained, target: Target, color: str) -> None:
-    """Where the target is first reached."""
-    at = time_to(cell, target)
-    if at is not None:
-        seconds, epoch = at
-        score = scores(cell, target.auroc)[epoch - 1]
-        axes.plot(seconds, score, "D", color=color, markersize=8, markeredgecolor="black")
 
 
 def terms(summary: RunSummary) -> list[str]:
