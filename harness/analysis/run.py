@@ -249,7 +249,7 @@ class Outcome:
     def test_examples(self) -> int:
         return next(iter(self.trained.values())).test.examples
 
-    @property
+    @cached_property
     def accuracy(self) -> Estimate:
         """Mean over the seeds, with the interval of one evaluation."""
         correct = [cell.test.correct for cell in self.trained.values()]

@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
         signals.install()
         # The records of a run are millions of objects that stay; Python's collector would look at
         # them again and again, for a third of the time that a report takes.
-        gc.set_threshold(100_000, 20, 50)
+        gc.set_threshold(100_000, 50, 1000)
         code: Any = 1
         try:
             with _one_line():
@@ -93,6 +93,7 @@ class LazyGroup(click.Group):
         except SystemExit as end:
             code = end.code
         signals.ending()
+        gc.freeze()  # what is left goes with the process: nobody has to look for cycles in it
         lost = _close_streams()
         raise SystemExit(code or lost)
 

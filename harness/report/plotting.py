@@ -60,7 +60,8 @@ def svg(figure: Figure) -> str:
     """The same text for the same numbers."""
     buffer = io.StringIO()
     # What `savefig` writes, which draws twice: once more for the layout.
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     fallback = "font-family: 'DejaVu Sans', Verdana, sans-serif"
     text = buffer.getvalue().replace("font-family: 'DejaVu Sans'", fallback)
     return text.replace("'DejaVu Sans';", "'DejaVu Sans', Verdana, sans-serif;")
