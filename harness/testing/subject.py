@@ -79,7 +79,8 @@ def check_parity(subject: Subject, expected: Expected, precision: str) -> None:
         return
     comparison = evaluate(spec.name, plan.model, precision, found, expected.trace)
     beyond = [f"{found} deviates by {found.value:.1e}" for found in comparison.beyond]
-    assert not beyond, f"{plan.model} in {precision}: " + "; ".join(beyond)
+    known = [f"\nknown: {problem}" for problem in spec.present_problems()]
+    assert not beyond, f"{plan.model} in {precision}: " + "; ".join(beyond) + "".join(known)
 
 
 def check_update_rule(subject: Subject, model: str, optimizer: Optimizer) -> None:

@@ -151,6 +151,18 @@ def test_of_many_trainings_the_predictions_of_the_first_seeds_are_read(
     assert rows["test_accuracy"].notna().sum() == 10, "what is not of predictions is of all"
 
 
+def test_of_many_seeds_the_first_stand_in_tables_and_whatever_differs(make_run: MakeRun) -> None:
+    different = {("jax", 23): {"batch_order": "f" * 64}}
+    folder = make_run(frameworks=("torch", "jax"), seeds=tuple(range(25)), identity=different)
+    details = pages(RunSummary.read(folder))["details.md"]
+    assert "the first 20 seeds, and any that differ" in details
+    (digests,) = (rows for rows in tables(details) if rows[0][:2] == ["Held", "Seed"])
+    order = [row[1] for row in digests[1:] if row[0] == "batch order"]
+    assert order == [*map(str, range(20)), "23"]
+    (trainings,) = (rows for rows in tables(details) if {"Seed", "Test loss"} <= set(rows[0]))
+    assert {row[1] for row in trainings[2:]} == set(map(str, range(20)))
+
+
 def test_links_lead_somewhere(make_run: MakeRun) -> None:
     folder = everything(make_run)
     render(folder.path)
