@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +18,10 @@ from threadpoolctl import threadpool_limits
 from harness.backends.base import TrainingJob
 from harness.backends.spec import BackendSpec
 from harness.config import Optimizer
+from harness.cpus import permitted_cpus
 from harness.data.locate import resolve
 from harness.data.reader import DEFAULT_MEMORY_BUDGET, open_dataset
-from harness.errors import BenchError
+from harness.errors import BenchError, WorkerError
 from harness.execution.worker import Worker
 from harness.models.card import ModelCard
 from harness.plugins import find_model
@@ -346,16 +348,24 @@ def started(
         WorkerError: the framework failed.
         BenchError: something a person must fix.
     """
-    with (
-        tempfile.TemporaryFile() as log,
-        Worker(spec, threads=threads, log=log, environment=environment) as worker,
-    ):
+    with _process(spec, threads, environment) as worker:
         worker.import_framework()
         yield worker
 
 
+@contextmanager
+def _process(
+    spec: BackendSpec, threads: int, environment: Mapping[str, str] | None
+) -> Iterator[Worker]:
+    with (
+        tempfile.TemporaryFile() as log,
+        Worker(spec, threads=threads, log=log, environment=environment) as worker,
+    ):
+        yield worker
+
+
 class Workers:
-    """A process for each framework, started when it is first needed and kept until the end.
+    """A process for each framework, started before it is needed or then, and kept until the end.
 
     Args:
         threads: of each.
@@ -366,13 +376,28 @@ class Workers:
         self.threads = threads
         self.environment = environment
         self._running: dict[str, Worker] = {}
+        self._importing: dict[str, Future[float]] = {}
+        self._pool = ThreadPoolExecutor(len(permitted_cpus()))
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        for name, importing in self._importing.items():
+            if not (importing.cancel() or importing.done()):
+                self._running[name].abort()
+        self._pool.shutdown()
         self._stack.close()
+
+    def start(self, specs: Sequence[BackendSpec]) -> None:
+        """Start the processes of ``specs``, which import their frameworks while this one goes on;
+        what fails is said when the process is asked for."""
+        for spec in (each for each in specs if each.name not in self._running):
+            with suppress(WorkerError):
+                worker = self._stack.enter_context(_process(spec, self.threads, self.environment))
+                self._running[spec.name] = worker
+                self._importing[spec.name] = self._pool.submit(worker.import_framework)
 
     def get(self, spec: BackendSpec) -> Worker:
         """The process of ``spec``, its framework imported; another one where it has ended.
@@ -381,6 +406,13 @@ class Workers:
             WorkerError: the framework failed.
             BenchError: something a person must fix.
         """
+        if (importing := self._importing.get(spec.name)) is not None:
+            try:
+                importing.result()
+            except (WorkerError, BenchError):
+                del self._running[spec.name], self._importing[spec.name]
+                raise
+            del self._importing[spec.name]
         worker = self._running.get(spec.name)
         if worker is None or not worker.alive:
             worker = self._stack.enter_context(started(spec, self.threads, self.environment))

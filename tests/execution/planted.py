@@ -433,6 +433,18 @@ class CompilesInTest(Sound):
         return self.compiled
 
 
+class CannotStart(Sound):
+    @classmethod
+    def start(cls):
+        raise BenchError("cannot start: no licence")
+
+
+class HangsAtStart(Sound):
+    @classmethod
+    def start(cls):
+        time.sleep(600)
+
+
 class CannotBeMade(Sound):
     """Fails as soon as it is made."""
 
