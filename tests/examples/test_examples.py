@@ -110,5 +110,7 @@ def test_its_own_tests_pass(python: Run, package: str, selection: str) -> None:
 def test_the_kit_runs_from_the_command_line(python: Run, cifar: Path) -> None:
     plugin = ("-p", "harness.testing.plugin")
     options = ("--model", "allconv", "--importer", "cifar10", "--sample", cifar)
-    found = python("pytest", "-q", *plugin, "--pyargs", "harness.testing", *options)
+    # The package's own tests, above, compare its network with the reference.
+    chosen = ("-k", "not agrees") if not NIGHTLY else ()
+    found = python("pytest", "-q", *plugin, "--pyargs", "harness.testing", *options, *chosen)
     assert found.returncode == 0, found.stdout[-3000:]

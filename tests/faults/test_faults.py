@@ -157,6 +157,8 @@ FAULTS = [
 
 SHAPES = {"lenet5": (2, 20, 16), "xraynet": (1, 24, 40), "resnet18": (1, 8, 8)}
 """Small, and no side as long as the other where that is possible."""
+TRAIN = {"lenet5": 300, "xraynet": 100, "resnet18": 100}
+"""Training images; 300 are predicted in two batches, the last of which is not full."""
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +242,7 @@ class Bench:
                 name=model,
                 task="multilabel" if multilabel else "multiclass",
                 classes=("a", "b", "c", "d", "e")[: 3 if multilabel else 5],
-                splits={"train": split(300), "val": split(5), "test": split(9)},
+                splits={"train": split(TRAIN[model]), "val": split(5), "test": split(9)},
             ),
         )
 
