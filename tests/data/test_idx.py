@@ -91,6 +91,7 @@ ZIPPED = gzip.compress(packed(IMAGES), mtime=0)
         ("train-labels-idx1-ubyte", packed(LABELS[:3]), "3 labels, but"),
         ("train-labels-idx1-ubyte", packed(LABELS[:0]), "holds no labels"),
         ("t10k-images-idx3-ubyte", struct.pack(">4I", 0x803, *[2**32 - 1] * 3), "truncated"),
+        ("t10k-images-idx3-ubyte", struct.pack(">4I", 0x803, 0, *[2**32 - 1] * 2), "holds no"),
         ("t10k-images-idx3-ubyte", ZIPPED[:-9], "damaged gzip file"),
         ("t10k-images-idx3-ubyte", b"\x1f\x8b\x08" + b"x" * 50, "damaged gzip file"),
     ],

@@ -228,9 +228,9 @@ def read_idx(path: Path, rank: int) -> tuple[npt.NDArray[np.uint8], dict[str, st
             f"{path}: {wrong}: {payload} bytes of data, but its header says "
             f"{' x '.join(map(str, shape))} = {expected}; get it again"
         )
-    values = np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
-    if 0 in shape:
+    if 0 in shape:  # the other sides may then be larger than any array can be
         raise BenchError(f"{path}: holds no {_KIND[rank]} (its header says {shape})")
+    values = np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
     entry = {
         "file": path.name.removesuffix(".gz"),
         "sha256": hashlib.sha256(content).hexdigest(),
