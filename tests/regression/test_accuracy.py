@@ -55,7 +55,7 @@ def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("dataset", "model", "framework", "seeds"),
     [
-        ("digits", "lenet5", "torch", (0, 1)),
+        ("digits", "lenet5", "torch", (0,)),
         ("digits", "lenet5-relu", "jax", (0,)),
         ("xray-phantom", "xraynet", "torch", (0,)),
         pytest.param("mnist10k", "lenet5", "julia-reference", (0,), marks=NIGHTLY),
