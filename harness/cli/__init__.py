@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
         _open_streams()
         signals.install()
         # The records of a run are millions of objects that stay; Python's collector would look at
-        # them again and again, for a third of the time that a report takes.
+        # them again and again, for a fifth of the time that a report of many cells takes.
         gc.set_threshold(100_000, 50, 1000)
         code: Any = 1
         try:

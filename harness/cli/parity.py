@@ -169,7 +169,6 @@ def parity(
     specs = tuple(spec for spec in specs if spec.certified)
     with ExitStack() as stack:
         workers = stack.enter_context(Workers(experiment.threads))
-        workers.start(specs)
         if dataset is None:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-parity-")))
             plans = [

@@ -143,7 +143,6 @@ def certify(
     exact = [spec for spec in specs if not spec.lower_precision]
     sections, proofs = [], []
     with Workers(experiment.threads) as workers:
-        workers.start(exact)
         for model in experiment.models:
             for name, entry in folder.manifest.datasets.items():
                 plan = _plan(folder, model, entry, steps, brief)

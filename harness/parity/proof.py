@@ -50,6 +50,7 @@ def prove(
     Raises:
         BenchError: something a person must fix.
     """
+    workers.start(specs)
     with status(f"{plan.model}: reference in float64"):
         reference = trace_reference(plan, precision)
     proof = Proof(plan=plan, precision=precision, reference=reference)

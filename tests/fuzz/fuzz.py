@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 HDF5, HDF5_SHARE = ("data-set", "weights"), 0.2
-"""Readers that get fewer inputs: libhdf5 loops on most of those that libFuzzer finds, and each of
+"""Readers that get fewer inputs: libhdf5 loops on many of those that libFuzzer finds, and each of
 them takes the second after which its process is ended."""
 LIMITS = ("-rss_limit_mb=4096", "-verbosity=0", "-print_final_stats=0")
 
