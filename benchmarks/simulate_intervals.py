@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from harness.analysis.baseline import Baseline
 from harness.analysis.gate import MAX_SLOWDOWN, MOST_UNCERTAIN, check_metrics
-from harness.analysis.speed import Speed, ratio, ratio_to_runs
+from harness.analysis.speed import RUN_TO_RUN, Speed, ratio, ratio_to_runs
 from harness.config import Training
 from harness.plan import Cell
 from harness.results.records import CellResult, FinalScore
 from harness.stats.statistics import (
+    MINIMUM_POSITIVES,
     Estimate,
     Ranking,
     centre_of,
@@ -193,15 +194,18 @@ def auroc_coverage(
     return share(trials, happens)
 
 
-def mean_auroc_coverage(random: Random, trials: int, size: int, area: float) -> float:
-    """Of the mean AUROC of fourteen labels, the rarest of which one image in a hundred has."""
-    distance = math.sqrt(2) * _normal_quantile(area)
+def mean_auroc_coverage(random: Random, trials: int, size: int, low: float, high: float) -> float:
+    """Of the mean AUROC of fourteen labels, of which the rarest has about one positive and the
+    area ``low``, the most frequent one image in four and ``high``."""
+    areas = np.linspace(low, high, 14)
+    distances = math.sqrt(2) * np.array([_normal_quantile(area) for area in areas])
     shares = np.geomspace(1 / size, 0.25, 14)
 
     def happens() -> bool:
         labels = random.random((size, 14)) < shares
         noise = 0.6 * random.standard_normal((size, 1)) + 0.8 * random.standard_normal((size, 14))
-        return covers(Ranking.of(noise + distance * labels, labels).interval(), area)
+        found = Ranking.of(noise + distances * labels, labels)
+        return covers(found.interval(), float(areas[~np.isnan(found.areas)].mean()))
 
     return share(trials, happens)
 
@@ -345,6 +349,13 @@ def tables(trials: int, spread: float, between: float) -> Iterator[str]:
             for starts in STARTS
         ]
         + [
+            [f"1, spread by {RUN_TO_RUN:.0%}, as is assumed"]
+            + [
+                _percent(compare_coverage(random, trials, 1, count, spread=RUN_TO_RUN, between=0))
+                for count in ROUNDS
+            ]
+        ]
+        + [
             [f"{starts}, runs differ"]
             + [
                 _percent(
@@ -391,15 +402,19 @@ def tables(trials: int, spread: float, between: float) -> Iterator[str]:
                 for area in areas
             ]
             for images in (1, 4)
-            for positives in (5, 8, 10, 20, 50)
+            for positives in (MINIMUM_POSITIVES, 10, 20, 50)
         ],
     )
+    ends = [*((area, area) for area in areas), (0.6, 0.95), (0.95, 0.6)]
     yield from _table(
-        "Mean AUROC of fourteen labels: coverage",
-        ["images", *(f"AUROC {area:g}" for area in areas)],
+        "Mean AUROC of fourteen labels, the rarest to the most frequent: coverage",
+        ["images", *(f"AUROC {low:g} to {high:g}" for low, high in ends)],
         [
             [str(size)]
-            + [_percent(mean_auroc_coverage(random, trials // 2, size, area)) for area in areas]
+            + [
+                _percent(mean_auroc_coverage(random, trials // 2, size, low, high))
+                for low, high in ends
+            ]
             for size in (100, 300)
         ],
     )

@@ -16,12 +16,14 @@ CONFIDENCE = 0.95
 """Of every interval."""
 SIGNIFICANCE = 0.05
 """Of the tests of a table together, each p-value being multiplied by their number."""
-AUTOCORRELATION, WEIGHT = 0.3, 8
+AUTOCORRELATION, WEIGHT = 0.35, 8
 """What the autocorrelation of rounds is taken for before it is seen, and how many rounds that
 assumption counts for: a dozen rounds say little of it."""
 MEDIAN_ERROR = math.sqrt(math.pi / 2)
 """Standard error of the median of normal values over that of their mean."""
-MINIMUM_POSITIVES = 5
+MEAN_WEIGHT = 4
+"""How many positives of a rare label the mean over the labels counts for."""
+MINIMUM_POSITIVES = 8
 """Patients with a label, and without it, below which its AUROC is shown without an interval."""
 
 
@@ -167,7 +169,9 @@ class Ranking:
     """AUROCs of one network, or their mean over several trainings, and how uncertain they are.
 
     The variance is DeLong's (DeLong et al. 1988), from what each image adds to the area; with
-    groups, what the images of a group add counts as one (Obuchowski 1997).
+    groups, what the images of a group add counts as one (Obuchowski 1997). A label of fewer than
+    ``MINIMUM_POSITIVES`` groups shows too little of it: in a mean over labels, Newcombe's formula
+    (2006, method 5) takes its place.
     """
 
     areas: NDArray[np.float64]
@@ -175,8 +179,8 @@ class Ranking:
     influence: NDArray[np.float64]
     """(groups, L): what each group adds to each area, scaled so that the squares sum to its
     variance; 0 where the area is not defined."""
-    modelled: NDArray[np.float64]
-    """(L,): variance by the formula of Hanley & McNeil (1982), which needs no second positive."""
+    counts: NDArray[np.int64]
+    """(2, L): images with the label, and without it."""
     support: NDArray[np.int64]
     """(L,): groups with the label, or without it, whichever are fewer."""
 
@@ -193,16 +197,17 @@ class Ranking:
             np.arange(size) if groups is None else groups, return_inverse=True
         )
         member = member.ravel()
+        positives = labels.astype(bool).sum(axis=0)
         columns = [
             _ranked(score, label, member, len(names))
             for score, label in zip(scores.T, labels.T.astype(bool), strict=True)
         ]
         return cls(
-            areas=np.array([area for area, _, _ in columns]),
-            influence=np.stack([added for _, added, _ in columns], axis=1)
+            areas=np.array([area for area, _ in columns]),
+            influence=np.stack([added for _, added in columns], axis=1)
             if columns
             else np.zeros((len(names), 0)),
-            modelled=np.array([variance for _, _, variance in columns]),
+            counts=np.stack([positives, size - positives]),
             support=group_support(labels, groups),
         )
 
@@ -213,11 +218,10 @@ class Ranking:
         known = ~np.isnan(areas)
         counts = np.maximum(known.sum(axis=0), 1)
         added = np.stack([each.influence for each in rankings]).sum(axis=0)
-        modelled = np.where(known, np.stack([each.modelled for each in rankings]), 0)
         return cls(
             areas=mean_of_defined(areas, axis=0),
             influence=added / counts,
-            modelled=modelled.sum(axis=0) / counts,
+            counts=rankings[0].counts,
             support=rankings[0].support,
         )
 
@@ -230,7 +234,8 @@ class Ranking:
     def error(self) -> Centre:
         """The mean over the labels, its standard error and degrees of freedom.
 
-        A label that too few groups have adds its variance by formula, independent of the others.
+        A label that too few groups have adds its variance by formula, as if independent of the
+        others, at an area between its own and the better known mean of all.
         """
         known = ~np.isnan(self.areas)
         if not known.any():
@@ -238,8 +243,12 @@ class Ranking:
         seen = known & (self.support >= MINIMUM_POSITIVES)
         own = (self.influence**2).sum(axis=0)
         together = float((self.influence[:, seen].sum(axis=1) ** 2).sum())
-        variance = together + float(self.modelled[known & ~seen].sum())
-        degrees = _degrees(own[seen], self.support[seen], extra=self.modelled[known & ~seen])
+        few = known & ~seen
+        weight = self.counts[:, few].min(axis=0)
+        areas = (weight * self.areas[few] + MEAN_WEIGHT * self.mean) / (weight + MEAN_WEIGHT)
+        rare = _variance_by_formula(areas, *self.counts[:, few])
+        variance = together + float(rare.sum())
+        degrees = _degrees(own[seen], self.support[seen], extra=rare)
         return Centre(self.mean, math.sqrt(variance) / int(known.sum()), degrees)
 
     def interval(self, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -252,7 +261,7 @@ class Ranking:
         """One label alone."""
         one = slice(index, index + 1)
         return Ranking(
-            self.areas[one], self.influence[:, one], self.modelled[one], self.support[one]
+            self.areas[one], self.influence[:, one], self.counts[:, one], self.support[one]
         )
 
     def less(self, other: Ranking, *, comparisons: int = 1) -> Estimate:
@@ -277,10 +286,10 @@ def _ranked(
     label: NDArray[np.bool_],
     member: NDArray[np.intp],
     groups: int,
-) -> tuple[float, NDArray[np.float64], float]:
-    """Area, what each group adds to it (groups,), and Hanley & McNeil's variance."""
+) -> tuple[float, NDArray[np.float64]]:
+    """Area, and what each group adds to it (groups,)."""
     if np.isnan(score).any() or label.all() or not label.any():
-        return math.nan, np.zeros(groups), 0.0
+        return math.nan, np.zeros(groups)
     positives, negatives = int(label.sum()), int((~label).sum())
     ranks = stats.rankdata(score)
     # Share of the negatives below each positive, and of the positives above each negative; a tie
@@ -294,16 +303,19 @@ def _ranked(
         units = len(np.unique(member[kind]))
         scale = math.sqrt(units / (units - 1)) if units > 1 else 1.0
         added += np.bincount(member[kind], scale * (share[kind] - area) / count, groups)
-    return area, added, _modelled_variance(area, positives, negatives)
+    return area, added
 
 
-def _modelled_variance(area: float, positives: int, negatives: int) -> float:
-    few = 2 * (min(positives, negatives) + 1)
-    inner = min(max(area, 1 / few), 1 - 1 / few)  # at 0 and 1 the formula gives nothing
-    first, second = inner / (2 - inner), 2 * inner**2 / (1 + inner)
-    spread = inner * (1 - inner)
-    spread += (positives - 1) * (first - inner**2) + (negatives - 1) * (second - inner**2)
-    return spread / (positives * negatives)
+def _variance_by_formula(
+    areas: NDArray[np.float64], positives: NDArray[np.int64], negatives: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(L,): Newcombe's variance of areas (2006, method 5), which needs no second positive."""
+    pairs = positives * negatives
+    inner = np.clip(areas, 1 / (2 * pairs), 1 - 1 / (2 * pairs))  # at 0 and 1 it gives nothing
+    more = (positives + negatives) / 2 - 1
+    shape = (1 - inner) / (2 - inner) + inner / (1 + inner)
+    variance: NDArray[np.float64] = inner * (1 - inner) * (1 + more * shape) / pairs
+    return variance
 
 
 def _degrees(

@@ -52,6 +52,12 @@ def test_auroc_intervals_cover_with_ten_positives(simulated, images):
     assert 0.91 <= found <= 0.99
 
 
+def test_mean_auroc_intervals_cover_where_labels_are_rare(simulated):
+    """By Hanley and McNeil's formula at each rare label's own area it was 99.4."""
+    found = simulated.mean_auroc_coverage(np.random.default_rng(0), 300, 100, 0.95, 0.95)
+    assert 0.93 <= found <= 0.98
+
+
 def test_every_line_is_printed(simulated):
     lines = list(simulated.tables(2, 0.03, 0.5))
     assert sum(line.startswith("\n") for line in lines) == 9
