@@ -17,8 +17,14 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "api.py"
 
 def test_the_example_runs(python, ready, tmp_path):
     names = ready("torch", "jax").split(",")
-    done = python(EXAMPLE, tmp_path / "work", BENCH_DATA_DIR=str(tmp_path))
+    code = (
+        "import runpy, sys; path = sys.argv.pop(1)\n"
+        "runpy.run_path(path, run_name='__main__')\n"
+        "print('imported here:', {'torch', 'jax', 'juliacall'} & set(sys.modules))\n"
+    )
+    done = python("-c", code, EXAMPLE, tmp_path / "work", BENCH_DATA_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
+    assert "imported here: set()" in done.stdout  # frameworks run in processes of their own
     trained = re.findall(
         r"^(.*), shapes: accuracy (0\.\d+|1\.000), [\d,]+ images/s$", done.stdout, re.M
     )

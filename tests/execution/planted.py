@@ -11,6 +11,7 @@ import sys
 import time
 import types
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -322,6 +323,20 @@ class StrangeLosses(Sound):
         sys.modules["only_here"] = module = types.ModuleType("only_here")
         module.Strange = type("Strange", (), {"__module__": "only_here"})
         return module.Strange()
+
+
+class ForeignLosses(Sound):
+    """Of a package that everybody could import; a large one takes seconds and memory."""
+
+    def train_epoch(self, order, rates, augmentation=None):
+        return Fraction(1, 2)
+
+
+class OwnVersions(Sound):
+    """As PyTorch's: text of a class of its own."""
+
+    def facts(self):
+        return {"version": type("Version", (str,), {})("1.0")}
 
 
 class Diverges(KnowsWarmUp):

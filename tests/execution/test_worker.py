@@ -265,6 +265,18 @@ def test_what_cannot_be_read_back_is_an_error_of_the_worker(start):
         start("strangelosses").train_epoch(ORDER, RATES)
 
 
+def test_what_a_worker_returns_imports_nothing_here(start):
+    message = "^foreignlosses returned what cannot be read: a fractions.Fraction "
+    with pytest.raises(WorkerError, match=message):
+        start("foreignlosses").train_epoch(ORDER, RATES)
+
+
+def test_facts_are_text(start):
+    facts = start("ownversions").facts()
+    assert facts["version"] == "1.0"
+    assert {type(fact) for fact in facts.values()} == {str}
+
+
 PARENT = """
 import sys, threading, time
 from pathlib import Path

@@ -198,7 +198,7 @@ class TorchBackend(Backend):
 
     def facts(self) -> dict[str, str]:
         return {
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "threads": str(torch.get_num_threads()),
             "device": self.device_name(),
             "CPU capability": torch.backends.cpu.get_cpu_capability(),
