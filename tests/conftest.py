@@ -155,7 +155,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, BackendSpec]]
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     monkeypatch.syspath_prepend(PLANTED)
     # Seconds a run, and of no interest to most tests; those that are about it ask for `measured`.
-    monkeypatch.setattr(group, "measure_machine", lambda probe, threads, known: PEAK)
+    monkeypatch.setattr(group, "measure_machine", lambda *_: PEAK)
     from planted import SPECS
 
     known = plugins.backends()

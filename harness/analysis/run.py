@@ -479,7 +479,7 @@ class Run:
         """The machine's best matrix product of this run, in its precision, 1e9 operations a second.
 
         A clock that rises later in the run counts too: the peak is the best of all that was seen.
-        None in runs of versions that did not measure it.
+        None where it was not measured.
         """
         if self.machine is None:
             return None
@@ -490,8 +490,8 @@ class Run:
             for each in rounds
             if each.conditions is not None
         ]
-        precision = self.manifest.experiment.training.precision
-        return max(self.machine.gemm_gflops[precision], *seen, 0.0)
+        best = self.machine.gemm_gflops.get(self.manifest.experiment.training.precision)
+        return max(seen if best is None else [best, *seen], default=None)
 
     @cached_property
     def cells(self) -> list[tuple[Workload, Outcome, Trained]]:

@@ -16,7 +16,7 @@ ITEMSIZE = {"float32": 4, "float64": 8}
 def measured(run: Run, workload: Workload) -> bool:
     """Whether the peak is known of what trained: of a GPU it is not measured, nor was it of any
     machine in earlier versions."""
-    known = run.machine is not None and run.manifest.experiment.device == "cpu"
+    known = run.peak_gflops is not None and run.manifest.experiment.device == "cpu"
     return known and workload.card is not None and bool(workload.finished)
 
 

@@ -19,7 +19,7 @@ from harness.execution.inputs import TrainingInputs, adapted_weights, first_weig
 from harness.execution.observer import Observer
 from harness.execution.stop import Stop
 from harness.measure.interleave import rotated
-from harness.measure.probe import PRECISIONS, MachineProbe
+from harness.measure.probe import MachineProbe, Precision
 from harness.plan import Group
 from harness.plugins import find_model
 from harness.results.folder import RunFolder
@@ -115,10 +115,11 @@ def train_all(runs: Sequence[CellRun], epochs: int, checkpoint_seconds: float) -
         run.attempt(run.test)
 
 
-def measure_machine(probe: MachineProbe, threads: int, known: MachinePeak | None) -> MachinePeak:
+def measure_machine(
+    probe: MachineProbe, threads: int, precision: Precision, known: MachinePeak | None
+) -> MachinePeak:
     """The best that the processors of this run have shown so far; nothing else runs meanwhile."""
-    for precision in PRECISIONS:
-        probe.peak_gemm_gflops(precision)
+    probe.peak_gemm_gflops(precision)
     seen = MachinePeak(
         threads=threads,
         gemm_gflops=probe.best_gemm_gflops,
@@ -135,5 +136,6 @@ def _update_machine(folder: RunFolder, probe: MachineProbe) -> None:
     if folder.on_another_cpu:
         return
     with contextlib.suppress(ProbeError):
-        threads = folder.manifest.experiment.threads
-        folder.write_machine(measure_machine(probe, threads, folder.machine))
+        experiment = folder.manifest.experiment
+        precision = experiment.training.precision
+        folder.write_machine(measure_machine(probe, experiment.threads, precision, folder.machine))

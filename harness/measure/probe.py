@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from harness.errors import ProbeError
 from harness.processes import follow_parent, kill, start, time_limit
 
 Precision = Literal["float32", "float64"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _SIDE = 1024
 """Of the square matrices: large enough that a BLAS is at its best, small enough for 10 ms."""
 _COPIED_BYTES = 2**27

@@ -170,7 +170,7 @@ class MachinePeak(Record):
 
     threads: AtLeastOne
     gemm_gflops: dict[Literal["float32", "float64"], Positive]
-    """Best of repeated square matrix products, NumPy's BLAS."""
+    """Best of repeated square matrix products in the precision of the run, NumPy's BLAS."""
     bandwidth_gb_s: Positive
     """Best of repeated copies far larger than the caches, reads and writes counted (STREAM)."""
 

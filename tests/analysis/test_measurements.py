@@ -73,6 +73,13 @@ def test_shares_are_of_the_fastest_matrix_product_seen(make_run):
     assert utilisation.peak_gflops(each.run) == 107
 
 
+def test_a_record_of_another_precision_gives_no_share(make_run):
+    double = MachinePeak(threads=1, gemm_gflops={"float64": 50.0}, bandwidth_gb_s=20.0)
+    each = only(make_run(frameworks=("torch",), seeds=(0,), machine=double))
+    assert each.run.peak_gflops is None
+    assert not utilisation.measured(each.run, each.workload)
+
+
 def test_energy_is_known_where_it_was_read(make_run):
     def conditions(cell, number):
         joules = 5.12 if cell.framework == "torch" else None

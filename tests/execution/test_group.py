@@ -227,7 +227,7 @@ def test_a_turn_that_stays_disturbed_keeps_its_quietest_attempt(compare, loads):
 
 
 def test_the_record_of_the_machine_keeps_the_best_of_the_run(compare, measured, monkeypatch):
-    speeds = iter([50.0, 200.0, 90.0, 60.0])
+    speeds = iter([50.0, 200.0, 90.0])
     copies = iter([30.0])
     monkeypatch.setattr(MachineProbe, "bandwidth_gb_s", lambda self: next(copies))
     ask = MachineProbe._ask
@@ -239,9 +239,9 @@ def test_the_record_of_the_machine_keeps_the_best_of_the_run(compare, measured, 
         return {"best": speed, "mean": speed / 2}
 
     monkeypatch.setattr(MachineProbe, "_ask", gemm)
-    comparison = compare("sound", epochs=2)  # a product a round, two afterwards
+    comparison = compare("sound", epochs=2)  # a product a round, one afterwards
     train(comparison)
-    assert comparison.folder.machine.gemm_gflops == {"float32": 200.0, "float64": 60.0}
+    assert comparison.folder.machine.gemm_gflops == {"float32": 200.0}
     assert comparison.folder.machine.bandwidth_gb_s == 30.0
 
 
