@@ -38,6 +38,13 @@ def printable(text: str) -> str:
     return _valid(text).translate(_ESCAPES)
 
 
+def plural(count: int, noun: str, verb: str = "") -> str:
+    """'1 image is', '2 images are': ``noun`` and ``verb`` are given in the singular."""
+    many = {"is": "are", "was": "were", "has": "have", "": ""}.get(verb, verb.removesuffix("s"))
+    words = [f"{count:,}", noun if count == 1 else f"{noun}s", verb if count == 1 else many]
+    return " ".join(filter(None, words))
+
+
 def _valid(text: str) -> str:
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -9,6 +9,7 @@ import click
 
 from harness.cli.options import LIST
 from harness.cli.tables import JSON, print_cells, show
+from harness.console import plural
 from harness.parity import QUICK_STEPS, STEPS
 
 if TYPE_CHECKING:
@@ -226,7 +227,9 @@ def _random(
     threads = context.params["threads"]
     experiment = parse_experiment({} if threads is None else {"threads": threads}, where="options")
     with Workers(experiment.threads) as workers, progress_bar("cases", count) as advance:
-        terminal.note(f"{count} cases, or {minutes:g} min: {', '.join(s.name for s in named)}")
+        terminal.note(
+            f"{plural(count, 'case')}, or {minutes:g} min: {', '.join(s.name for s in named)}"
+        )
         found = search(
             named, workers.get, count=count, seed=seed, seconds=60 * minutes, progress=advance
         )
@@ -247,7 +250,8 @@ def _random(
             click.echo(f"{row['framework']}: {row['what']}\n  {row['case']}")
             click.echo(f"  known: {row['known']}" if row["known"] else f"\n{row['program']}")
     terminal.note(
-        f"{found.drawn} cases in {found.seconds:.0f} s, {len(found.found)} disagreements, "
+        f"{plural(found.drawn, 'case')} in {found.seconds:.0f} s, "
+        f"{plural(len(found.found), 'disagreement')}, "
         f"{len(found.new)} of them new"
     )
     if found.new:

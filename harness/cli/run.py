@@ -12,6 +12,7 @@ import click
 from harness.cli.options import experiment_options
 from harness.cli.tables import JSON, show
 from harness.config import Experiment, load_experiment
+from harness.console import plural
 from harness.errors import BenchError
 from harness.paths import shipped
 from harness.settings import nested
@@ -145,7 +146,7 @@ def _preview(experiment: Experiment, data_dir: Path, shard: Shard | None, *, as_
     ]
     show(rows, list(rows[0]), as_json=as_json)
     terminal.note(
-        f"{len(manifest.own_cells)} trainings, "
+        f"{plural(len(manifest.own_cells), 'training')}, "
         f"about {in_words(sum(each.seconds for each in found))} "
         "(by the operations of the networks, not by a measurement); memory is what pixels, "
         "parameters and a batch take, without the framework itself"
@@ -180,7 +181,7 @@ def _run(
     if resume and (changes := comparison.folder.changes_since_start()):
         terminal.warn(f"resuming in another environment: {'; '.join(changes)}")
     expected = sum(each.seconds for each in costs(comparison.folder.manifest))
-    terminal.note(f"{len(comparison.cells)} trainings, about {in_words(expected)}")
+    terminal.note(f"{plural(len(comparison.cells), 'training')}, about {in_words(expected)}")
     results = watched(comparison, execute)
     agree = not parity or _agree(comparison.folder)
     summary = summarise(out)

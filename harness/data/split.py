@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import plural
 from harness.data.schema import Split, Task
 from harness.errors import BenchError
 
@@ -131,8 +132,9 @@ def _by_group(
     values, inverse, sizes = np.unique(group, return_inverse=True, return_counts=True)
     if len(values) <= len(wanted):
         raise BenchError(
-            f"{len(values)} groups cannot be divided into train and {' and '.join(wanted)} "
-            "without a group in two splits (--no-group: images of one group may be in two)"
+            f"{plural(len(values), 'group')} cannot be divided into train and "
+            f"{' and '.join(wanted)} without a group in two splits "
+            "(--no-group: images of one group may be in two)"
         )
     waiting = shuffled(len(values), bits).tolist()
     owner = np.full(len(values), "train", dtype="<U5")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import plural
 from harness.data.reader import Header, open_h5, read_header, split_faults
 from harness.data.schema import SPLITS, UInt8Array, channel_statistics
 from harness.data.summary import listed
@@ -99,7 +100,10 @@ def _check_labels(header: Header, labels: dict[str, UInt8Array]) -> list[Problem
             counts = values.sum(axis=0, dtype=np.int64)
         if name != "train" and len(values) < _SMALL:
             problems.append(
-                Problem("warning", f"/{name}: only {len(values)} images; a score there is a guess")
+                Problem(
+                    "warning",
+                    f"/{name}: only {plural(len(values), 'image')}; a score there is a guess",
+                )
             )
         if header.task == "multilabel":
             problems += _check_positives(name, header.classes, counts, len(values))

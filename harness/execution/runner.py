@@ -17,6 +17,7 @@ from queue import Queue
 from harness import __version__, variables
 from harness.backends.spec import BackendSpec
 from harness.config import Experiment, Training, available_cpus
+from harness.console import plural
 from harness.data.locate import resolve
 from harness.data.reader import DatasetFile, open_dataset
 from harness.data.schema import name_fault
@@ -195,8 +196,8 @@ def check(experiment: Experiment, data_dir: Path, shard: Shard | None = None) ->
     )
     if shard is not None and shard.count > len(groups):
         raise BenchError(
-            f"--shard {shard}: the experiment has only {len(groups)} groups (a model, a data set "
-            f"and a seed): choose at most {len(groups)} shards"
+            f"--shard {shard}: the experiment has only {plural(len(groups), 'group')} (a model, a "
+            f"data set and a seed): choose at most {plural(len(groups), 'shard')}"
         )
     cells = tuple(cell for group in groups for cell in group)
     if len({cell.id for cell in cells}) < len(cells):

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Backend, TrainingJob
 from harness.backends.spec import BackendSpec
+from harness.console import plural
 from harness.cpus import move_threads, permitted_cpus, quiet_cpus
 from harness.data.reader import open_dataset
 from harness.errors import BenchError, WorkerError, WorkerTimeoutError
@@ -474,8 +475,8 @@ class _Server:
         compiled = self.backend.compilations() - before
         if compiled and self.compilation_forbidden:
             raise RuntimeError(
-                f"{compiled} programs were compiled while {region} was timed: the warm-up has left "
-                "out a shape, which is a fault of the harness"
+                f"{plural(compiled, 'program', 'was')} compiled while {region} was timed: the "
+                "warm-up has left out a shape, which is a fault of the harness"
             )
 
     def loss_and_gradients(

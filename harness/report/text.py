@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from harness.console import plural as plural
 from harness.stats.statistics import CONFIDENCE, Estimate
 
 NOTHING = "—"
@@ -77,10 +78,6 @@ def join(names: Sequence[str]) -> str:
 def capitalised(text: str) -> str:
     """'mean AUROC' -> 'Mean AUROC'"""
     return text[:1].upper() + text[1:]
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

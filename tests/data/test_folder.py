@@ -70,7 +70,7 @@ def test_the_source_entry_sees_every_change(pets):
 
 def test_class_names_are_replaced_in_order(pets):
     assert folder.load(pets, ImportOptions(classes=("A", "C"))).classes == ("A", "C")
-    with pytest.raises(BenchError, match="1 class names were given for 2 classes \\(ant, cat\\)"):
+    with pytest.raises(BenchError, match="1 class name was given for 2 classes \\(ant, cat\\)"):
         folder.load(pets, ImportOptions(classes=("A",)))
 
 

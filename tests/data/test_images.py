@@ -130,7 +130,7 @@ def test_fewer_bits_than_stored_need_a_word(tmp_path, bits, values):
     """All 256 grey levels survive, where the upper byte of 16 bits holds 1, 4, 16 or 64."""
     pixels = values.astype(np.uint16).reshape(16, 16)
     path = save(tmp_path / "a.png", pixels)
-    with pytest.raises(AmbiguousError, match=rf"hold values up to {values[-1]}; pass --bit-depth"):
+    with pytest.raises(AmbiguousError, match=rf"values up to {values[-1]}; pass --bit-depth"):
         read_images([path])
     expected = np.arange(256).reshape(16, 16)
     stated = read_images([path], intensity=Intensity(bit_depth=bits))
@@ -183,4 +183,4 @@ def test_files_of_several_images_are_reported(tmp_path):
     account = Account(tmp_path)
     images = reading.read_images([tmp_path / "a.tif"], account).images
     np.testing.assert_array_equal(images[0, 0], grey(0))
-    assert account.warnings == ["1 files hold several images (a.tif); the first is used"]
+    assert account.warnings == ["1 file holds several images (a.tif); the first is used"]

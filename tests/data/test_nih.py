@@ -201,7 +201,7 @@ def test_unusable_options(take, options, expected):
 def test_lists_that_contradict_each_other(x_rays, take):
     with (x_rays / "test_list.txt").open("a") as stream:
         stream.write("00000001_000.png\n")
-    with pytest.raises(BenchError, match=r"1 images are in both test_list.txt and train_val"):
+    with pytest.raises(BenchError, match=r"1 image is in both test_list.txt and train_val"):
         take()
     (x_rays / "test_list.txt").write_text("00000012_000.png\n")
     with pytest.raises(BenchError, match=r"8 images are in neither test_list.txt nor"):
@@ -438,7 +438,7 @@ def test_a_wrong_layout_says_where_was_searched(x_rays, take):
 def test_one_image_in_two_folders_needs_a_word(x_rays, take):
     (x_rays / "images-224").mkdir()
     Image.fromarray(pixels(99)).save(x_rays / "images-224" / "00000001_000.png")
-    with pytest.raises(AmbiguousError, match=r"1 images are in two folders .*--ignore FOLDER"):
+    with pytest.raises(AmbiguousError, match=r"1 image is in two folders .*--ignore FOLDER"):
         take()
     found = radiographs(take(ignore=("images-224",)))["00000001_000.png"][0]
     np.testing.assert_array_equal(found[0], pixels(0))

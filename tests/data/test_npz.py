@@ -224,7 +224,7 @@ def test_a_layout_that_gives_no_channels(tmp_path, layout):
 
 def test_values_beyond_8_bits(tmp_path):
     deep = np.arange(6 * 20, dtype=np.uint16).reshape(6, 5, 4) * 34  # up to 4046
-    with pytest.raises(AmbiguousError, match="hold values up to 4046; pass --bit-depth"):
+    with pytest.raises(AmbiguousError, match="values up to 4046; pass --bit-depth"):
         load(tmp_path, images=deep, labels=LABELS)
     stated = ImportOptions(bit_depth=12)
     raw = load(tmp_path, stated, images=deep, labels=LABELS)

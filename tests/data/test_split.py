@@ -128,7 +128,7 @@ def test_multilabel_is_split_at_random():
     [
         ([0, 1], None, Fractions(), "2 training images cannot be divided"),
         ([0, 1, 2], None, Fractions(), "no class has enough images to give one to test"),
-        ([0] * 9, [1] * 9, Fractions(), "1 groups cannot be divided"),
+        ([0] * 9, [1] * 9, Fractions(), "1 group cannot be divided"),
         ([0] * 9, None, Fractions(0.5, 0.5), "leave nothing for training"),
     ],
 )

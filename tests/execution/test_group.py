@@ -311,7 +311,7 @@ def test_the_same_numbers_reach_every_framework(compare):
         ("reversesorder", "reversesorder has other batch order than what was sent to it", 2),
         ("tellsotherrates", "tellsotherrates has other batch order than what", 2),
         ("swapslabels", "swapslabels has other images than what was sent to it", 2),
-        ("compilesintest", "1 programs were compiled while evaluation on test was timed", 2),
+        ("compilesintest", "1 program was compiled while evaluation on test was timed", 2),
     ],
 )
 def test_a_framework_that_fails_leaves_the_others_alone(compare, name, message, epochs):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import plural
 from harness.data.importers.naming import natural
 from harness.data.importers.options import AskedTask, ImportOptions
 from harness.data.schema import MAX_CLASSES, Split, Task
@@ -73,7 +74,7 @@ def class_numbers(
         names = tuple(str(i + first) for i in range(max(count, 2)))
     elif len(given) < count:
         raise BenchError(
-            f"{where}: {len(given)} class names were given, but there is a label {high}"
+            f"{where}: {plural(len(given), 'class name', 'was')} given, but there is a label {high}"
         )
     else:
         names = given
@@ -117,7 +118,7 @@ def in_order(
         return given, given
     if len(given) != len(ordered):
         raise BenchError(
-            f"{where}: {len(given)} class names were given for {len(ordered)} classes "
+            f"{where}: {plural(len(given), 'class name', 'was')} given for {len(ordered)} classes "
             f"({listed(ordered, limit=20)})"
         )
     if both := sorted(set(given) & set(ordered)):

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import numpy.typing as npt
 
-from harness.console import printable
+from harness.console import plural, printable
 from harness.data.importers.images import (
     UNREADABLE,
     is_image,
@@ -246,7 +246,9 @@ def split_by_lists(
         account.leave_out(f"names in {file.name}", "no such image in the data set", unknown)
     files = " and ".join(file.name for file in lists.values())
     if both:
-        raise BenchError(f"{where}: {len(both)} images are in both {files} ({listed(both)})")
+        raise BenchError(
+            f"{where}: {plural(len(both), 'image', 'is')} in both {files} ({listed(both)})"
+        )
     rest = [row for row in range(len(names)) if row not in owner]
     if not lists.keys() & {"train", "trainval"}:
         unlisted = "train"
@@ -255,7 +257,7 @@ def split_by_lists(
     elif rest:
         neither = " nor ".join(file.name for file in lists.values())
         raise BenchError(
-            f"{where}: {len(rest)} images are in neither {neither} "
+            f"{where}: {plural(len(rest), 'image', 'is')} in neither {neither} "
             f"({listed(names[row] for row in rest)})"
         )
     owner |= dict.fromkeys(rest, unlisted) if rest else {}
@@ -348,8 +350,8 @@ def locate(
             hints[row] = near
     if loose and hints:
         account.decide(
-            f"{len(hints)} images are matched without regard to folder, case and suffix "
-            "(--loose-names)"
+            f"{plural(len(hints), 'image', 'is')} matched without regard to folder, case and "
+            "suffix (--loose-names)"
         )
         files = [hints.get(row) if file is None else file for row, file in enumerate(files)]
         hints = {}

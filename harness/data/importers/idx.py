@@ -20,6 +20,7 @@ from string import ascii_uppercase
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import plural
 from harness.data.importers.base import RawDataset, class_numbers
 from harness.data.importers.files import is_ignored, read_list
 from harness.data.importers.options import ImportOptions
@@ -218,7 +219,9 @@ def read_idx(path: Path, rank: int) -> tuple[npt.NDArray[np.uint8], dict[str, st
             f"(IDX {_KIND[rank]} as unsigned bytes)"
         )
     if len(content) < header:
-        raise BenchError(f"{path}: {len(content)} bytes are too few for an IDX file; get it again")
+        raise BenchError(
+            f"{path}: {plural(len(content), 'byte', 'is')} too few for an IDX file; get it again"
+        )
     shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
     expected = int(np.prod([int(side) for side in shape], dtype=object))
     payload = len(content) - header

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from harness.console import progress_bar
+from harness.console import plural, progress_bar
 from harness.data.importers import intensity as intensities
 from harness.data.importers.intensity import Intensity
 from harness.data.summary import Account, AmbiguousError, listed
@@ -178,17 +178,20 @@ class _Seen:
         if self.paged:
             names = listed(self.paged)
             account.warn(
-                f"{len(self.paged)} files hold several images ({names}); the first is used"
+                f"{plural(len(self.paged), 'file', 'holds')} several images ({names}); "
+                "the first is used"
             )
         if self.deep_colour:
             count = len(self.deep_colour)
             if self.deep_colour_top < 64:  # of 14 bits, none is among the upper 8 at full contrast
                 raise BenchError(
-                    f"{account.where}: {count} colour images are stored with 16 bits a channel but "
-                    f"use the lower ones alone ({listed(sorted(self.deep_colour))}); save them "
-                    "with 8 bits"
+                    f"{account.where}: {plural(count, 'colour image', 'is')} stored with 16 "
+                    "bits a channel, of which only the lower ones are in use "
+                    f"({listed(sorted(self.deep_colour))}); save with 8 bits"
                 )
-            account.decide(f"{count} colour images with 16 bits a channel keep the upper 8")
+            account.decide(
+                f"{plural(count, 'colour image')} with 16 bits a channel: the upper 8 are kept"
+            )
 
 
 def transform_note(size: tuple[int, int] | None, intensity: Intensity | None = None) -> str:
@@ -303,8 +306,11 @@ def _survey(paths: Sequence[Path], account: Account) -> Intensity:
         counts += np.bincount(values.ravel(), minlength=1 << 16)
         deep += 1
     if deep < len(paths):
-        account.warn(f"{deep} of {len(paths)} images are stored with 16 bits, the others with 8")
-    return intensities.choose(counts, f"{deep} images", account)
+        account.warn(
+            f"{deep} of {len(paths)} images {'is' if deep == 1 else 'are'} stored with 16 bits, "
+            "the others with 8"
+        )
+    return intensities.choose(counts, plural(deep, "image"), account)
 
 
 def _sixteen_bits(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint16]:

@@ -85,7 +85,7 @@ def choose(counts: npt.NDArray[np.int64], what: str, account: Account) -> Intens
     depth = next(bits for bits in _DEPTHS if top < 1 << bits)
     if depth < 16:
         account.choose(
-            f"{what} stored with 16 bits hold values up to {top}", OPTIONS, f"--bit-depth {depth}"
+            f"{what} stored with 16 bits: values up to {top}", OPTIONS, f"--bit-depth {depth}"
         )
         return Intensity(bit_depth=depth)
     upper = np.sort(counts.reshape(256, 256).sum(axis=1))
@@ -97,5 +97,5 @@ def choose(counts: npt.NDArray[np.int64], what: str, account: Account) -> Intens
             OPTIONS,
             "--bit-depth 16",
         )
-    account.decide(f"{what} stored with 16 bits keep their upper 8 bits")
+    account.decide(f"{what} stored with 16 bits: the upper 8 bits are kept")
     return Intensity(bit_depth=16)

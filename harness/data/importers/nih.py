@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from harness.console import printable
+from harness.console import plural, printable
 from harness.data.importers import spool
 from harness.data.importers.base import RawDataset
 from harness.data.importers.files import find_lists, is_ignored, split_by_lists
@@ -260,7 +260,7 @@ def _find_images(
     names = {entry.name for entry in entries}
     if twice := sorted(names & set(twice)):
         account.choose(
-            f"{len(twice)} images are in two folders ({listed(twice)}), "
+            f"{plural(len(twice), 'image', 'is')} in two folders ({listed(twice)}), "
             f"the first in {there[twice[0]].parent}",
             "--ignore FOLDER to leave one of them out",
             "the first is used",

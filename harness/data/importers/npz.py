@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from harness.console import plural
 from harness.data.importers import intensity as intensities
 from harness.data.importers import naming
 from harness.data.importers.base import (
@@ -299,7 +300,9 @@ def _groups(
         account.warn(f"array {next(iter(keys.values()))!r} holds no identifier")
         return {}
     if unknown:
-        account.warn(f"{len(unknown)} images have no group: each counts as a group of its own")
+        account.warn(
+            f"{plural(len(unknown), 'image', 'has')} no group: each counts as a group of its own"
+        )
     account.decide(f"all images of one value of {listed(keys.values())} stay in one split")
     return _divided(numbers, {name: len(images[name]) for name in keys})
 
@@ -382,7 +385,8 @@ def _task(
     classes = options.classes or tuple(map(str, range(columns[0])))
     if len(classes) != columns[0]:
         raise BenchError(
-            f"{path}: {len(classes)} class names were given for {columns[0]} columns of labels"
+            f"{path}: {plural(len(classes), 'class name', 'was')} given for "
+            f"{plural(columns[0], 'column')} of labels"
         )
     found = Labels.of_columns(whole, classes, asked, account)
     parts = _divided(found.values, {name: len(values) for name, values in labels.items()})

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.console import printable
+from harness.console import plural, printable
 from harness.data.importers import naming
 from harness.data.importers.base import RawDataset
 from harness.data.importers.files import (
@@ -179,7 +179,7 @@ def _read(table: Path, options: ImportOptions, account: Account) -> tuple[list[s
         raise BenchError(f"{table}: no rows below the header")
     twice = [name for name, times in Counter(header).items() if times > 1 and name]
     if twice:
-        raise BenchError(f"{table}: {len(twice)} columns have the same name, {twice[0]!r}")
+        raise BenchError(f"{table}: several columns have the name {twice[0]!r}")
     account.found |= {"rows": len(rows), "columns": len(header)}
     return header, rows
 
@@ -439,7 +439,7 @@ def _check_inside(folders: Sequence[Path], files: Sequence[Path | None], account
     ]
     if outside:
         account.choose(
-            f"{len(outside)} images that the table names lie outside {folders[0]} "
+            f"the table names {plural(len(outside), 'image')} outside {folders[0]} "
             f"({listed(outside)})",
             "the folder that holds all images as PATH, and the table with --labels-csv",
             "they are read",
@@ -512,8 +512,8 @@ def _groups(
         account.warn(f"column {column!r} is empty: nothing says whom an image is of")
     elif unknown:
         account.warn(
-            f"{len(unknown)} rows have no value in column {column!r}: each counts as a group of "
-            "its own"
+            f"{plural(len(unknown), 'row', 'has')} no value in column {column!r}: each counts as "
+            "a group of its own"
         )
     return values
 

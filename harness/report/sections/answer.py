@@ -80,7 +80,8 @@ def trust(summary: RunSummary) -> str:
         warnings = plural(len(severities), "warning")
         return f"**Do not compare these numbers before reading the {warnings} below.**"
     if cautions:
-        return f"{capitalised(plural(cautions, 'warning'))} below limit what can be concluded."
+        limit = "limits" if cautions == 1 else "limit"
+        return f"{plural(cautions, 'warning')} below {limit} what can be concluded."
     return "Nothing was found that speaks against these numbers."
 
 

@@ -196,8 +196,8 @@ def _apart(f: Finding) -> str:
 def _lost(f: Finding) -> str:
     return (
         f"**Predictions missing**: {_where(f)}: predictions and step losses of "
-        f"{plural(f.values['cells'], 'cell')} are missing from the folder, so these take no part "
-        "in paired tests and loss curves."
+        f"{plural(f.values['cells'], 'cell', 'is')} missing from the folder and take no part in "
+        "paired tests and loss curves."
     )
 
 
