@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -57,4 +57,11 @@ def random_dataset(shape: tuple[int, int, int], task: Task = "multiclass") -> Pa
         images = signal + rng.integers(0, 56, (size, *shape))
         splits[name] = Split(images.astype(np.uint8), labels)
     dataset = ImageDataset(name="random", task=task, classes=CLASSES, splits=splits)
-    return write_dataset(Path(mkdtemp(prefix="harness-testing-")) / "random.h5", dataset)
+    name = f"{task}-{'x'.join(map(str, shape))}.h5"
+    return write_dataset(Path(_folder().name) / name, dataset)
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    """Removed when the interpreter ends."""
+    return TemporaryDirectory(prefix="harness-testing-")

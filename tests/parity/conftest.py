@@ -64,9 +64,8 @@ class Laboratory:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
-        inductor = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
-        self.workers = stack.enter_context(Workers(THREADS, inductor))
-        self.unoptimised = stack.enter_context(Workers(THREADS, UNOPTIMISED | inductor))
+        self.workers = stack.enter_context(Workers(THREADS))
+        self.unoptimised = stack.enter_context(Workers(THREADS, UNOPTIMISED))
         # What torch-bf16 has beyond torch-compile, whose compilation is tested, is autocast.
         self.uncompiled = stack.enter_context(Workers(THREADS, {"TORCH_COMPILE_DISABLE": "1"}))
         for method in ("dataset", "plan", "reference", "found", "losses"):
