@@ -45,6 +45,15 @@ def test_rounds_of_one_start_are_fewer_than_they_look():
     assert np.isnan(over_rounds([1.0, 2.0]).error)
 
 
+def test_rounds_at_two_speeds_leave_an_interval_of_some_use():
+    """Half of twenty rounds a tenth slower: not "from half to twice the speed"."""
+    jitter = np.random.default_rng(0).normal(0, 0.005, 20)
+    speed = exponential(over_rounds(np.log([2900.0] * 10 + [3250.0] * 10) + jitter))
+    assert speed.low < 2900
+    assert speed.high > 3250
+    assert speed.high / speed.low < 2
+
+
 def test_starts_have_one_degree_of_freedom_fewer_than_there_are():
     got = centre_of([[0.0, 0.0, 0.01], [0.1, 0.1, 0.1], [0.2, 0.2, 0.19]])
     assert got == pytest.approx((0.1, 0.1 / np.sqrt(3), 2))
