@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.console import plural
 from harness.parity.deviations import Comparison, by_name
 from harness.parity.trace import EARLY, FORWARD, ProofPlan, Stages, Trace, compute
 from harness.protocol.weights import Weights
@@ -84,6 +85,7 @@ class Suspects:
         self.plan = plan
         self.reference = FaultyReference(plan.job("float64"))
         self.tried = 0
+        self.seconds = seconds
         self.latest = time.monotonic() + seconds
 
     def compute(self, fault: Fault | None, stage: str, *, alone: bool = False) -> Stages | None:
@@ -161,8 +163,11 @@ def diagnose(
             return told((), "as far off as single precision is: computed in it, at least in part")
         if suspects.is_late:
             break
-    known = f"none of {suspects.tried} known faults reproduces it"
-    return told((), f"{evidence(comparison, plan)}: {known}")
+    tried = plural(suspects.tried, "known fault")
+    among = (
+        f"the {tried} that could be tried in {suspects.seconds:g} s" if suspects.is_late else tried
+    )
+    return told((), f"{evidence(comparison, plan)}: none of {among} reproduces it")
 
 
 def _groups(
@@ -192,7 +197,7 @@ def _first_operations(stage: str) -> tuple[str, ...]:
     if stage.startswith("epoch "):
         return ("epochs", "epoch", "prediction", "inference")
     if stage.startswith("step ") and int(stage.removeprefix("step ")) > EARLY:
-        return ("epoch",)
+        return ("epoch", "pooling")  # a window with near ties may be met late
     return _FIRST.get(stage, _OF_STEPS)
 
 

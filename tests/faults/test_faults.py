@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from harness.config import Optimizer
 from harness.data.schema import ImageDataset, Split
 from harness.data.writer import write_dataset
 from harness.parity.deviations import evaluate
-from harness.parity.diagnosis import Diagnosis, diagnose
+from harness.parity.diagnosis import Diagnosis, Suspects, diagnose
 from harness.parity.trace import (
     ProofPlan,
     Remote,
@@ -289,6 +289,13 @@ def test_what_no_known_fault_explains_is_reported_by_where_it_shows(
     found: Callable, name: str, words: str
 ) -> None:
     assert re.fullmatch(words, str(found(Fault("torch", name, words))))
+
+
+def test_a_search_that_ran_out_of_time_says_so(found: Callable, monkeypatch) -> None:
+    monkeypatch.setattr("harness.parity.diagnosis.Suspects", partial(Suspects, seconds=0.0))
+    bench = found.__wrapped__.__self__
+    words = r"loss: none of the 0 known faults that could be tried in 0 s reproduces it"
+    assert re.fullmatch(words, str(bench._diagnosis(Fault("torch", "Unheard", ""))))
 
 
 def test_of_two_faults_the_first_is_named_and_the_other_told(found: Callable) -> None:
