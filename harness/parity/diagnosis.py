@@ -33,6 +33,9 @@ MOST_EQUAL = 8
 QUICK = frozenset((*FORWARD, "step 1", "step 2", "step 3", "losses", "augmentation"))
 """Stages that a fault must explain as well."""
 
+OF_TIES = "nearly largest"
+"""The fault that shows only where a window of max pooling holds near ties."""
+
 LATE = ("predictions", "inference", "epoch ")
 """What the names of stages begin with that come after all single ones."""
 
@@ -182,6 +185,10 @@ def _groups(
         yield from fitted
 
     others = [name for name in (*_TRAINING, *_LAYERS) if name not in operations]
+    if first not in FORWARD:
+        # Any batch may be the first with such ties, and with dozens of others in between time
+        # can run out before.
+        yield (each for each in suspects.everywhere(("pooling",)) if each.kind == OF_TIES)
     yield begin()
     if first.startswith(LATE):
         # What is wrong from the start would have shown before.
@@ -197,7 +204,7 @@ def _first_operations(stage: str) -> tuple[str, ...]:
     if stage.startswith("epoch "):
         return ("epochs", "epoch", "prediction", "inference")
     if stage.startswith("step ") and int(stage.removeprefix("step ")) > EARLY:
-        return ("epoch", "pooling")  # a window with near ties may be met late
+        return ("epoch",)
     return _FIRST.get(stage, _OF_STEPS)
 
 

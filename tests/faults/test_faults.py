@@ -21,7 +21,7 @@ from harness.config import Optimizer
 from harness.data.schema import ImageDataset, Split
 from harness.data.writer import write_dataset
 from harness.parity.deviations import evaluate
-from harness.parity.diagnosis import Diagnosis, Suspects, diagnose
+from harness.parity.diagnosis import OF_TIES, Diagnosis, Suspects, _groups, diagnose
 from harness.parity.trace import (
     ProofPlan,
     Remote,
@@ -296,6 +296,14 @@ def test_a_search_that_ran_out_of_time_says_so(found: Callable, monkeypatch) -> 
     bench = found.__wrapped__.__self__
     words = r"loss: none of the 0 known faults that could be tried in 0 s reproduces it"
     assert re.fullmatch(words, str(bench._diagnosis(Fault("torch", "Unheard", ""))))
+
+
+def test_near_ties_are_looked_for_first_where_a_deviation_begins_late(found: Callable) -> None:
+    """As max pooling of NNlib.jl does, where the tenth batch is the first with such a window."""
+    bench = found.__wrapped__.__self__
+    plan, stages = bench.plan("xraynet", SGD), bench.reference("xraynet", SGD).stages
+    groups = _groups(Suspects(plan), "step 3", stages, stages, plan)
+    assert [fault.kind for fault in next(groups)] == [OF_TIES]
 
 
 def test_of_two_faults_the_first_is_named_and_the_other_told(found: Callable) -> None:
