@@ -44,7 +44,7 @@ def caches(folder: Path) -> dict[str, str]:
     """Inductor's generated code, Triton's kernels, and the C++ headers that Inductor precompiles.
 
     The headers lie in the temporary folder, whatever Inductor's own is; from an earlier run they
-    would take a quarter off what a cold start compiles.
+    would take a quarter to a third off what a cold start compiles.
 
     Raises:
         OSError: the folder cannot be made.
