@@ -79,7 +79,8 @@ class MachineProbe:
     def gemm_gflops(self, precision: Precision) -> float:
         """Present speed of a matrix product, 1e9 operations a second, by one of them.
 
-        The mean of two varied as much (in logarithms by 0.065 against 0.060) and took 79 ms, not 47.
+        The mean of two varied as much (standard deviations of the logarithm: 0.065 and 0.060) and
+        took 79 ms, not 47.
         """
         return self._gemm(precision, 1)
 
