@@ -38,19 +38,19 @@ def _shows_39103(case: RandomCase, array: int) -> bool:
 
 def _shows_padding_taken_for_an_image(case: RandomCase, array: int) -> bool:
     """The gradient of a kernel, at the sizes at which it was measured."""
-    number = 2
-    for step, shape, shapes in zip(case.steps, case.shapes, case.parameters, strict=False):
-        options = {name: step.named.get(name) for name in ("window", "stride", "padding")}
-        if (
-            number == array
-            and step.operation.startswith("convolution")
-            and shape[0] >= 24
-            and shape[1:] == (1, 1, 1)
-            and options == {"window": 1, "stride": 3, "padding": 1}
-        ):
-            return True
-        number += len(shapes)
-    return False
+    parameter = case.parameter(array)
+    if parameter is None:
+        return False
+    n, place = parameter
+    step, shape = case.steps[n], case.shapes[n]
+    options = {name: step.named.get(name) for name in ("window", "stride", "padding")}
+    return (
+        place == 0  # the kernel, not the bias
+        and step.operation.startswith("convolution")
+        and shape[0] >= 24
+        and shape[1:] == (1, 1, 1)
+        and options == {"window": 1, "stride": 3, "padding": 1}
+    )
 
 
 PROBLEMS = (

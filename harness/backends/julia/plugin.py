@@ -121,9 +121,8 @@ def _is_before_max_pooling(case: RandomCase, array: int) -> bool:
     pools = [n for n, operation in enumerate(case.operations) if operation == "max_pool"]
     if array == 0 or not pools:
         return False
-    # The input is before every operation; a parameter has the place of its own.
-    places = [-1, *(n for n, shapes in enumerate(case.parameters) for _ in shapes)]
-    return places[array - 1] < pools[-1]
+    parameter = case.parameter(array)  # None: the gradient in the input, before every operation
+    return parameter is None or parameter[0] < pools[-1]
 
 
 KNET_PROBLEMS = (

@@ -79,6 +79,14 @@ class Case:
         pairs = zip(self.steps, self.shapes, strict=False)
         return tuple(parameter_shapes(step, shape) for step, shape in pairs)
 
+    def parameter(self, array: int) -> tuple[int, int] | None:
+        """Step, and place among the parameters of that step, of what the array of this number is
+        the gradient in; None of 0, the result, and 1, the gradient in the input."""
+        places = [
+            (step, n) for step, shapes in enumerate(self.parameters) for n in range(len(shapes))
+        ]
+        return places[array - 2] if array >= 2 else None
+
     def arrays(self) -> tuple[NDArray[Any], list[NDArray[Any]], NDArray[Any]]:
         """Input, parameters and the cotangent of the result, in ``dtype``."""
         draw = np.random.default_rng(self.seed).normal
