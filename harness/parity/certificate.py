@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from harness import __version__
 from harness.backends.spec import BackendSpec
@@ -51,18 +51,13 @@ class FrameworkComparison(Record):
 
     framework: FrameworkName
     stages: tuple[MaximumDeviation, ...] = ()
-    """In the order of computation; none where it failed, or where it was itself the reference, as
-    in certificates of earlier versions."""
+    """In the order of computation; none where it failed."""
     arrays: dict[str, dict[str, float]] = Field(default_factory=dict)
     """By stage and name: the deviation of every array."""
     diagnosis: str | None = None
     """What is wrong, where anything deviates."""
     failure: str | None = None
-    lower_precision: str | None = Field(
-        default=None,
-        validation_alias=AliasChoices("lower_precision", "reduced"),
-        serialization_alias="reduced",
-    )
+    lower_precision: str | None = None
     """What it computes in less than single precision: it is compared with nothing in float64."""
     single_losses: tuple[float, ...] = ()
     """Of its training in the run's own precision, step by step."""
@@ -80,9 +75,7 @@ class PairDeviation(Record):
     """The stage at which two frameworks are farthest apart."""
 
     frameworks: tuple[FrameworkName, FrameworkName]
-    maximum: MaximumDeviation = Field(
-        validation_alias=AliasChoices("maximum", "worst"), serialization_alias="worst"
-    )
+    maximum: MaximumDeviation
 
 
 class Section(Record):
@@ -96,12 +89,10 @@ class Section(Record):
     seed: int
     reference_losses: tuple[float, ...]
     """Of the reference in float64, step by step."""
-    comparisons: tuple[FrameworkComparison, ...] = Field(
-        validation_alias=AliasChoices("comparisons", "held"), serialization_alias="held"
-    )
+    comparisons: tuple[FrameworkComparison, ...]
     pairs: tuple[PairDeviation, ...]
     drift: LossDrift | None = None
-    """Of the losses of the run, by rounding alone; None in certificates of earlier versions."""
+    """Of the losses of the run, by rounding alone; None where no framework could show it."""
 
 
 class Certificate(Record):
@@ -166,7 +157,7 @@ def write_certificate(folder: RunFolder, certificate: Certificate) -> Path:
         BenchError: it cannot be written.
     """
     path = folder.path / FILE
-    write_atomically(path, certificate.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_atomically(path, certificate.model_dump_json(indent=1) + "\n")
     return path
 
 
