@@ -71,13 +71,13 @@ class Diagnosis:
     words: str
     """Where the deviation is nearest to its cause, or what else is to be said."""
     still: str | None = None
-    """The first stage that deviates even so: more than one thing is wrong."""
+    """The first stage that they do not explain: more than one thing is wrong."""
 
     def __str__(self) -> str:
         if not self.faults:
             return self.words
         named = ", or ".join(dict.fromkeys(map(describe, self.faults)))
-        more = f"; and more is wrong: {self.still} deviates even so" if self.still else ""
+        more = f"; and more is wrong, as this does not explain {self.still}" if self.still else ""
         return named + (f" ({self.words})" if self.words else "") + more
 
 

@@ -511,11 +511,8 @@ def compute(subject: Subject, plan: ProofPlan, stage: str) -> dict[str, Weights]
         return {stage: subject.save_weights()}
     steps = plan.early if stage == "losses" else int(stage.removeprefix("step "))
     losses = subject.train_epoch(plan.batches[:steps], plan.rates[:steps])
-    return {
-        f"step {steps}": subject.save_weights(),
-        "losses": {"": losses[: plan.early]},
-        "all losses": {"": losses},
-    }
+    found = {f"step {steps}": subject.save_weights(), "all losses": {"": losses}}
+    return found | ({"losses": {"": losses[: plan.early]}} if steps >= plan.early else {})
 
 
 def _trajectory(subject: Subject, plan: ProofPlan, last: str) -> dict[str, Weights]:

@@ -20,18 +20,20 @@ from harness.backends.base import TrainingJob
 from harness.config import Optimizer
 from harness.data.schema import ImageDataset, Split
 from harness.data.writer import write_dataset
-from harness.parity.deviations import evaluate
+from harness.parity.deviations import by_name, evaluate
 from harness.parity.diagnosis import OF_TIES, Diagnosis, Suspects, _groups, diagnose
 from harness.parity.trace import (
     ProofPlan,
     Remote,
     Trace,
+    compute,
     follow,
     make_plan,
     started,
     trace_reference,
 )
 from harness.plugins import find_backend
+from harness.reference.faults.catalogue import Fault as KnownFault
 from harness.reference.faults.training import FaultyReference
 
 HERE = Path(__file__).parent
@@ -309,7 +311,33 @@ def test_near_ties_are_looked_for_first_where_a_deviation_begins_late(found: Cal
 def test_of_two_faults_the_first_is_named_and_the_other_told(found: Callable) -> None:
     diagnosis = found(Fault("torch", "TwoAtOnce", ""))
     assert str(diagnosis).startswith("loss: summed over the batch")
-    assert str(diagnosis).endswith("; and more is wrong: step 2 deviates even so")
+    assert str(diagnosis).endswith("; and more is wrong, as this does not explain step 2")
+
+
+def test_a_stage_is_the_same_with_whatever_stage_it_is_computed(found: Callable) -> None:
+    bench = found.__wrapped__.__self__
+    plan, reference = bench.plan("lenet5", SGD, 12), bench.reference("lenet5", SGD, 12)
+    assert plan.early > 3  # more losses than the first steps have
+    subject = FaultyReference(plan.job("float64"))
+    for asked in plan.stages:
+        for stage, arrays in compute(subject, plan, asked).items():
+            if stage in plan.stages:
+                assert [d for d in by_name(stage, arrays, reference.stages[stage]) if d.value] == []
+
+
+@pytest.mark.parametrize("kind", ["decay missing", "no momentum", "decay in the gradient"])
+def test_a_fault_that_explains_everything_is_the_only_one(found: Callable, kind: str) -> None:
+    bench = found.__wrapped__.__self__
+    plan, reference = bench.plan("lenet5", SGD, 12), bench.reference("lenet5", SGD, 12)
+    subject = FaultyReference(plan.job("float64"))
+    subject.plant(KnownFault(kind))
+    wrong = follow(subject, plan)
+    diagnosis = diagnose(
+        evaluate("it", "lenet5", "float64", wrong, reference), wrong, reference, plan
+    )
+    assert diagnosis is not None
+    assert KnownFault(kind) in diagnosis.faults
+    assert diagnosis.still is None
 
 
 def test_the_planted_are_as_many_as_promised() -> None:
