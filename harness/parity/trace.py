@@ -511,8 +511,11 @@ def compute(subject: Subject, plan: ProofPlan, stage: str) -> dict[str, Weights]
         return {stage: subject.save_weights()}
     steps = plan.early if stage == "losses" else int(stage.removeprefix("step "))
     losses = subject.train_epoch(plan.batches[:steps], plan.rates[:steps])
-    found = {f"step {steps}": subject.save_weights(), "all losses": {"": losses}}
-    return found | ({"losses": {"": losses[: plan.early]}} if steps >= plan.early else {})
+    found: dict[str, Weights] = {f"step {steps}": subject.save_weights()}
+    found["all losses"] = {"": losses}
+    if steps >= plan.early:  # of fewer steps they would be another array
+        found["losses"] = {"": losses[: plan.early]}
+    return found
 
 
 def _trajectory(subject: Subject, plan: ProofPlan, last: str) -> dict[str, Weights]:
