@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from harness import __version__
 from harness.backends.spec import BackendSpec
@@ -31,6 +31,11 @@ FILE = "parity.json"
 PRECISION = "float64"
 DRIFT_S, BRIEF_DRIFT_S = 600.0, 60.0
 """Seconds of training at most, by which the drift of the run's losses is measured."""
+
+
+def _named(name: str, former: str, **field: Any) -> Any:
+    """A field that files of earlier versions call ``former``."""
+    return Field(validation_alias=AliasChoices(name, former), **field)
 
 
 class MaximumDeviation(Record):
@@ -57,7 +62,7 @@ class FrameworkComparison(Record):
     diagnosis: str | None = None
     """What is wrong, where anything deviates."""
     failure: str | None = None
-    lower_precision: str | None = None
+    lower_precision: str | None = _named("lower_precision", "reduced", default=None)
     """What it computes in less than single precision: it is compared with nothing in float64."""
     single_losses: tuple[float, ...] = ()
     """Of its training in the run's own precision, step by step."""
@@ -75,7 +80,7 @@ class PairDeviation(Record):
     """The stage at which two frameworks are farthest apart."""
 
     frameworks: tuple[FrameworkName, FrameworkName]
-    maximum: MaximumDeviation
+    maximum: MaximumDeviation = _named("maximum", "worst")
 
 
 class Section(Record):
@@ -89,7 +94,7 @@ class Section(Record):
     seed: int
     reference_losses: tuple[float, ...]
     """Of the reference in float64, step by step."""
-    comparisons: tuple[FrameworkComparison, ...]
+    comparisons: tuple[FrameworkComparison, ...] = _named("comparisons", "held")
     pairs: tuple[PairDeviation, ...]
     drift: LossDrift | None = None
     """Of the losses of the run, by rounding alone; None where no framework could show it."""

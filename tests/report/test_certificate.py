@@ -117,3 +117,14 @@ def test_the_file_comes_back_and_a_damaged_one_is_refused(tmp_path) -> None:
     (tmp_path / FILE).write_text("{}")
     with pytest.raises(BenchError, match="write it anew with bench parity --run"):
         read_certificate(tmp_path)
+
+
+def test_certificates_of_earlier_versions_are_read(tmp_path) -> None:
+    proof = made(lower_precision="in bfloat16")
+    text = proof.model_dump_json()
+    former = {"comparisons": "held", "maximum": "worst", "lower_precision": "reduced"}
+    for name, old in former.items():
+        assert f'"{name}":' in text
+        text = text.replace(f'"{name}":', f'"{old}":')
+    (tmp_path / FILE).write_text(text)
+    assert read_certificate(tmp_path) == proof
