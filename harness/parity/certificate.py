@@ -56,7 +56,8 @@ class FrameworkComparison(Record):
 
     framework: FrameworkName
     stages: tuple[MaximumDeviation, ...] = ()
-    """In the order of computation; none where it failed."""
+    """In the order of computation; none where it failed, or where it was itself the reference, as
+    in certificates of earlier versions."""
     arrays: dict[str, dict[str, float]] = Field(default_factory=dict)
     """By stage and name: the deviation of every array."""
     diagnosis: str | None = None
@@ -97,7 +98,8 @@ class Section(Record):
     comparisons: tuple[FrameworkComparison, ...] = _named("comparisons", "held")
     pairs: tuple[PairDeviation, ...]
     drift: LossDrift | None = None
-    """Of the losses of the run, by rounding alone; None where no framework could show it."""
+    """Of the losses of the run, by rounding alone; None where no framework could show it, and in
+    certificates of earlier versions."""
 
 
 class Certificate(Record):

@@ -41,7 +41,8 @@ class LossDrift(Record):
     rises: tuple[tuple[AtLeastOne, float], ...]
     """Step, counted from 1, and the largest relative difference up to it, where it has grown."""
     of_gradient: bool = False
-    """Whether the first gradient was rounded too: not where the optimiser state cannot be set."""
+    """Whether the first gradient was rounded too: not where the optimiser state cannot be set, and
+    in certificates of earlier versions."""
 
     def largest(self, steps: int) -> NDArray[np.float64]:
         """(steps,): the largest relative difference up to each of the first ``steps`` steps."""
